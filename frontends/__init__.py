@@ -1,0 +1,1 @@
+"""Frontends: from a user's model to a graph."""
