@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from graphc.backends.llvm.loops import ControlFlow
+
 BITS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "half": 16, "float": 32, "double": 64, "ptr": 64}
 FLOATS = ("half", "float", "double")
 
@@ -197,7 +199,7 @@ class Module:
         return "\n\n".join(parts)
 
 
-class Function:
+class Function(ControlFlow):
     """A function under construction: instructions go to the end of the current block.
 
     A parameter is an attribute of the builder: `f.x` is the `Reg` of parameter `x`, and `f.parameters` maps all.
