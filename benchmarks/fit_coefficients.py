@@ -72,7 +72,8 @@ TARGETS = [
         "LOG_S",
         "(2 atanh(s) - 2s) / s^3 in z = s^2,  s = f/(2+f)",
         series_safe(
-            lambda z: 2 * (mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, taylor(lambda k: mp.mpf(2) / (2 * k + 3))
+            lambda z: 2 * (mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+            taylor(lambda k: mp.mpf(2) / (2 * k + 3)),
         ),
         lambda z: mp.mpf(1),
         0.0,
@@ -120,9 +121,10 @@ TARGETS = [
         "erf(x)/x - 1 in z = x^2,  |x| <= 1",
         series_safe(
             lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
-            lambda z: taylor(
-                lambda k: 2 / mp.sqrt(mp.pi) * mp.mpf(-1) ** k / (mp.factorial(k) * (2 * k + 1))
-            )(z) - 1,
+            lambda z: (
+                taylor(lambda k: 2 / mp.sqrt(mp.pi) * mp.mpf(-1) ** k / (mp.factorial(k) * (2 * k + 1)))(z)
+                - 1
+            ),
         ),
         lambda z: mp.mpf(1),
         0.0,
@@ -168,7 +170,8 @@ def remez(
         solution = mp.lu_solve(rows, right)
         coefficients = [solution[k] for k in range(unknowns)]
         errors = [
-            w * (v - x**first * evaluate(coefficients, x)) for x, v, w in zip(grid, values, weights, strict=True)
+            w * (v - x**first * evaluate(coefficients, x))
+            for x, v, w in zip(grid, values, weights, strict=True)
         ]
         # One extremum for each run of equal sign; the runs alternate by construction.
         extrema: list[int] = []

@@ -126,9 +126,7 @@ def _payne_hanek(f: Function, x: Reg, quarter: int) -> Reg:
     base = f.gep(table, f.shl(f.lshr(skipped, 6), 3))
     words = [f.load(f.gep(base, 8 * i), "i64", invariant=True) for i in range(4)]
     shift = f.and_(skipped, 63)
-    a, b, d = (
-        f.intrinsic("fshl", ["i64"], "i64", words[i], words[i + 1], shift) for i in range(3)
-    )
+    a, b, d = (f.intrinsic("fshl", ["i64"], "i64", words[i], words[i + 1], shift) for i in range(3))
     m = f.zext(mantissa, "i128")
     low = f.lshr(f.mul(m, f.zext(d, "i128")), 64)
     middle = f.add(f.mul(m, f.zext(b, "i128")), low)

@@ -12,7 +12,7 @@ import pytest
 from graphc.backends.llvm import vector_math
 from graphc.backends.llvm.emitter import Reg, vector
 from graphc.backends.llvm.jit import Code, emit_object, load
-from graphc.backends.llvm.target import host
+from graphc.backends.llvm.target import Target, host, level
 
 ELEMENTS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 WIDTHS = (0, 2, 4, 16)
@@ -30,9 +30,9 @@ def arity(name: str) -> int:
 
 
 @functools.cache
-def compiled(dtype: np.dtype, width: int) -> Code:
+def compiled(dtype: np.dtype, width: int, target: Target) -> Code:
     """Every function as `name(n, x..., out)` over `width` lanes at a time; n a multiple of the width."""
-    module = host().module()
+    module = target.module()
     item = ELEMENTS[dtype]
     step = max(width, 1)
     for name, emit in FUNCTIONS.items():
@@ -53,17 +53,19 @@ def compiled(dtype: np.dtype, width: int) -> Code:
         f.cond_br(f.icmp("ult", following, f.n), "loop", "done")
         f.begin("done")
         f.ret()
-    return load(emit_object(str(module), host()), list(FUNCTIONS))
+    return load(emit_object(str(module), target), list(FUNCTIONS))
 
 
-def run(name: str, *inputs: np.ndarray, width: int = 4) -> np.ndarray:
+def run(name: str, *inputs: np.ndarray, width: int = 4, target: Target | None = None) -> np.ndarray:
     dtype = inputs[0].dtype
-    code = compiled(dtype, width)
+    code = compiled(dtype, width, target or host())
     step = max(width, 1)
     size = len(inputs[0])
     padded = [np.concatenate([x, np.ones(-size % step, dtype)]) for x in inputs]
     out = np.empty_like(padded[0])
-    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (len(inputs) + 1))(code.address(name))
+    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (len(inputs) + 1))(
+        code.address(name)
+    )
     function(len(out), *[a.ctypes.data for a in (*padded, out)])
     return out[:size]
 
@@ -109,10 +111,14 @@ def samples(name: str, dtype: np.dtype, count: int) -> list[np.ndarray]:
                 multiples = random.integers(-(10**6), 10**6, count) * (np.pi / 2)
                 parts = [random.uniform(-10, 10, count), multiples, every, random.uniform(-1e22, 1e22, count)]
             case "pow":
-                x = np.concatenate([random.uniform(0, 4, count), 1 + random.normal(size=count) * 1e-4, abs(every)])
+                x = np.concatenate(
+                    [random.uniform(0, 4, count), 1 + random.normal(size=count) * 1e-4, abs(every)]
+                )
                 log2 = np.log2(x, where=x > 0, out=np.ones_like(x))
                 y = np.concatenate([random.uniform(-30, 30, count), random.uniform(-9e5, 9e5, count)])
-                near_ends = random.uniform(tiny, info.maxexp, count) / np.where(log2 == 0, 1, log2)[2 * count :]
+                near_ends = (
+                    random.uniform(tiny, info.maxexp, count) / np.where(log2 == 0, 1, log2)[2 * count :]
+                )
                 y = np.concatenate([y, near_ends])
                 return [x.astype(dtype), y.astype(dtype)]
     return [np.concatenate(parts).astype(dtype)]
@@ -132,3 +138,121 @@ def test_error_is_bounded(name: str, dtype: np.dtype) -> None:
             worst = max(worst, (ulps(value, true, dtype), tuple(map(float, arguments))))
     print(name, dtype, worst)
     assert worst[0] <= BOUNDS[dtype][name], worst
+
+
+def specials(dtype: np.dtype) -> np.ndarray:
+    info = np.finfo(dtype)
+    positive = [
+        0.0,
+        info.smallest_subnormal,
+        3 * info.smallest_subnormal,
+        info.tiny,
+        info.tiny * (1 - info.eps),
+    ]
+    positive += [
+        info.eps / 8,
+        0.5,
+        1 - info.epsneg,
+        1.0,
+        1 + info.eps,
+        1.5,
+        2.0,
+        3.0,
+        2.0**24 + 2,
+        2.0**53,
+        1e22,
+    ]
+    positive += [info.max / 2, info.max, math.inf, math.nan]
+    with np.errstate(over="ignore"):
+        return np.array([sign * float(v) for v in positive for sign in (1, -1)]).astype(dtype)
+
+
+def float64_reference(name: str) -> Callable[..., np.ndarray]:
+    """NumPy in float64, which is exact enough at special values for both formats."""
+    return {
+        "sigmoid": lambda x: np.where(x < 0, np.exp(-abs(x)), 1) / (1 + np.exp(-abs(x))),
+        "rsqrt": lambda x: 1 / np.sqrt(x),
+        "erf": lambda x: np.array([math.erf(v) for v in x]),
+        "pow": np.power,
+    }.get(name) or getattr(np, name)
+
+
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_special_values(name: str, dtype: np.dtype) -> None:
+    """NaN, infinities, signed zeros, denormals: as float64 gives them, sign of zero included."""
+    values = specials(dtype)
+    if arity(name) == 2:
+        inputs = [a.ravel() for a in np.meshgrid(values, values)]
+    else:
+        inputs = [values]
+    results = run(name, *inputs)
+    with np.errstate(all="ignore"):
+        wide = float64_reference(name)(*[x.astype(np.float64) for x in inputs])
+        expected = wide.astype(dtype)
+        tolerance = 4 * np.maximum(np.spacing(abs(expected)), np.finfo(dtype).smallest_subnormal)
+    case = list(zip(*inputs, results, expected, strict=True))
+    wrong = [
+        c
+        for c, got, want, slack in zip(case, results, expected, tolerance, strict=True)
+        if np.isnan(got) != np.isnan(want)
+        or (not np.isfinite(want) and not np.isnan(want) and got != want)
+        or (want == 0 and (got != 0 or np.signbit(got) != np.signbit(want)))
+        or (np.isfinite(want) and want != 0 and not abs(got - want) <= slack)
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["sin", "tanh", "erf", "expm1", "log1p"])
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
+def test_denormals_pass_unchanged_where_the_slope_is_one(name: str, dtype: np.dtype) -> None:
+    info = np.finfo(dtype)
+    x = (np.arange(-50, 51) * info.smallest_subnormal).astype(dtype)
+    expected = (
+        (x.astype(np.longdouble) * np.longdouble(mpmath.erf(1e-9) / 1e-9)).astype(dtype)
+        if name == "erf"
+        else x
+    )
+    np.testing.assert_array_equal(run(name, x), expected)
+
+
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_width_gives_the_same_bits(name: str, dtype: np.dtype) -> None:
+    inputs = [np.concatenate([x, specials(dtype)]) for x in samples(name, dtype, 1500)]
+    if arity(name) == 2:
+        inputs[1] = np.roll(inputs[1], 1)
+    bits = np.dtype(f"u{dtype.itemsize}")
+    first, *others = (run(name, *inputs, width=w) for w in WIDTHS)
+    for width, other in zip(WIDTHS[1:], others, strict=True):
+        same = (first.view(bits) == other.view(bits)) | (np.isnan(first) & np.isnan(other))
+        assert same.all(), (width, [x[~same][:5] for x in inputs])
+
+
+@pytest.mark.parametrize("machine", ["x86-64-v2", "x86-64-v3"])
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
+def test_every_machine_gives_the_same_bits(dtype: np.dtype, machine: str) -> None:
+    if not set(level(machine).features) <= {*host().features, "+cx16", "+sahf", "-prefer-256-bit"}:
+        pytest.skip(f"this processor is not {machine}")
+    bits = np.dtype(f"u{dtype.itemsize}")
+    for name in FUNCTIONS:
+        inputs = samples(name, dtype, 500)
+        here, there = run(name, *inputs, width=16), run(name, *inputs, width=8, target=level(machine))
+        assert ((here.view(bits) == there.view(bits)) | (np.isnan(here) & np.isnan(there))).all(), name
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_arguments_closest_to_multiples_of_half_pi(name: str) -> None:
+    """The doubles with the worst cancellation (Muller, Elementary Functions, 2016, section 11.3)."""
+    x = np.array(
+        [6381956970095103 * 2.0**797, 5319372648326541 * 2.0**-52 * 2.0**200, 1e22, 1e300, 2.0**1023]
+    )
+    with mpmath.workdps(400):
+        true = [exact(name)(mpmath.mpf(float(v))) for v in x]
+    assert max(ulps(v, t, x.dtype) for v, t in zip(run(name, x), true, strict=True)) <= 2
+
+
+def test_other_types_are_refused() -> None:
+    f = host().module().function("f", {"x": "i32"})
+    with pytest.raises(TypeError, match="float or double wanted, not i32"):
+        vector_math.exp(f, f.x)
