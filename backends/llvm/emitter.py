@@ -150,15 +150,20 @@ class Module:
         self.metadata: list[str] = []
 
     def function(
-        self, name: str, parameters: Mapping[str, str], returns: str = "void", internal: bool = False
+        self,
+        name: str,
+        parameters: Mapping[str, str],
+        returns: str = "void",
+        internal: bool = False,
+        inline: bool = True,
     ) -> "Function":
         """Begin a function. `parameters` maps names to types with attributes: `{"a": "ptr noalias readonly"}`.
 
-        internal: visible in this module only, always inlined where called.
+        internal: visible in this module only; always inlined where called, or never with `inline` false.
         """
         if name in self.functions or name in self.declarations:
             raise ValueError(f"@{name} is defined already")
-        self.functions[name] = Function(self, name, parameters, returns, internal)
+        self.functions[name] = Function(self, name, parameters, returns, internal, inline)
         return self.functions[name]
 
     def table(self, values: Iterable[int | float], element_type: str, align: int = 64) -> Reg:
@@ -201,9 +206,16 @@ class Function(ControlFlow):
     """
 
     def __init__(
-        self, module: Module, name: str, parameters: Mapping[str, str], returns: str, internal: bool
+        self,
+        module: Module,
+        name: str,
+        parameters: Mapping[str, str],
+        returns: str,
+        internal: bool,
+        inline: bool,
     ) -> None:
-        self.module, self.name, self.returns, self.internal = module, name, returns, internal
+        self.module, self.name, self.returns = module, name, returns
+        self.internal, self.inline = internal, inline
         self.signature = dict(parameters)
         self.parameters = {key: Reg(f"%{key}", _leading_type(text)) for key, text in parameters.items()}
         self.current = "entry"
@@ -221,7 +233,8 @@ class Function(ControlFlow):
         if not self.terminated:
             raise ValueError(f"@{self.name}: block {self.current} has no terminator")
         arguments = ", ".join(f"{text} %{key}" for key, text in self.signature.items())
-        linkage, inline = ("internal ", " alwaysinline") if self.internal else ("", "")
+        linkage = "internal " if self.internal else ""
+        inline = "" if not self.internal else " alwaysinline" if self.inline else " noinline"
         body = "\n".join(self.lines)
         return f"define {linkage}{self.returns} @{self.name}({arguments}) #0{inline} {{\n{body}\n}}"
 
