@@ -159,7 +159,7 @@ class Module:
     ) -> "Function":
         """Begin a function. `parameters` maps names to types with attributes: `{"a": "ptr noalias readonly"}`.
 
-        internal: visible in this module only; always inlined where called, or never with `inline` false.
+        internal: visible in this module only, inlined where called (never inlined when `inline` is false).
         """
         if name in self.functions or name in self.declarations:
             raise ValueError(f"@{name} is defined already")
@@ -214,8 +214,7 @@ class Function(ControlFlow):
         internal: bool,
         inline: bool,
     ) -> None:
-        self.module, self.name, self.returns = module, name, returns
-        self.internal, self.inline = internal, inline
+        self.module, self.name, self.returns, self.internal, self.inline = module, name, returns, internal, inline
         self.signature = dict(parameters)
         self.parameters = {key: Reg(f"%{key}", _leading_type(text)) for key, text in parameters.items()}
         self.current = "entry"
@@ -233,8 +232,9 @@ class Function(ControlFlow):
         if not self.terminated:
             raise ValueError(f"@{self.name}: block {self.current} has no terminator")
         arguments = ", ".join(f"{text} %{key}" for key, text in self.signature.items())
-        linkage = "internal " if self.internal else ""
-        inline = "" if not self.internal else " alwaysinline" if self.inline else " noinline"
+        linkage, inline = "internal " if self.internal else "", ""
+        if self.internal:
+            inline = " alwaysinline" if self.inline else " noinline"
         body = "\n".join(self.lines)
         return f"define {linkage}{self.returns} @{self.name}({arguments}) #0{inline} {{\n{body}\n}}"
 
