@@ -111,7 +111,9 @@ class div:
         return b.div(x, y)
 
 
-@op(ELEMENTWISE, formula="z = x^y", symbol="^", derivative={0: "{y}·{x}^({y}−1)", 1: "{z}·ln {x}"}, onnx="Pow")
+@op(
+    ELEMENTWISE, formula="z = x^y", symbol="^", derivative={0: "{y}·{x}^({y}−1)", 1: "{z}·ln {x}"}, onnx="Pow"
+)
 class pow_:
     """Power.  z = x^y, ∂z/∂x = y·x^(y-1), ∂z/∂y = z·ln x, taken as 0 where x <= 0."""
 
@@ -133,7 +135,13 @@ class pow_:
         return b.pow(x, y)
 
 
-@op(ELEMENTWISE, formula="z = max(x, y)", symbol="max", derivative={0: "[{x} ≥ {y}]", 1: "[{y} > {x}]"}, onnx="Max")
+@op(
+    ELEMENTWISE,
+    formula="z = max(x, y)",
+    symbol="max",
+    derivative={0: "[{x} ≥ {y}]", 1: "[{y} > {x}]"},
+    onnx="Max",
+)
 class maximum:
     """Larger of two; NaN wins.  The gradient goes to the larger, to x on a tie."""
 
@@ -154,7 +162,13 @@ class maximum:
         return b.maximum(x, y)
 
 
-@op(ELEMENTWISE, formula="z = min(x, y)", symbol="min", derivative={0: "[{x} ≤ {y}]", 1: "[{y} < {x}]"}, onnx="Min")
+@op(
+    ELEMENTWISE,
+    formula="z = min(x, y)",
+    symbol="min",
+    derivative={0: "[{x} ≤ {y}]", 1: "[{y} < {x}]"},
+    onnx="Min",
+)
 class minimum:
     """Smaller of two; NaN wins.  The gradient goes to the smaller, to x on a tie."""
 
@@ -409,9 +423,9 @@ def _comparison(name, ufunc, predicate, meaning, sign_, onnx=""):
         "reference": lambda x, y: ufunc(x, y),
         "scalar": lambda b, x, y: getattr(b, predicate)(x, y),
     }
-    return op(ELEMENTWISE, formula=f"z = x {sign_} y", symbol=sign_, onnx=onnx, no_gradient="a comparison is a step")(
-        type(name, (), members)
-    )
+    return op(
+        ELEMENTWISE, formula=f"z = x {sign_} y", symbol=sign_, onnx=onnx, no_gradient="a comparison is a step"
+    )(type(name, (), members))
 
 
 equal = _comparison("equal", np.equal, "equal", "Whether x = y.", "=", "Equal")
@@ -419,7 +433,9 @@ not_equal = _comparison("not_equal", np.not_equal, "not_equal", "Whether x ≠ y
 less = _comparison("less", np.less, "less", "Whether x < y.", "<", "Less")
 less_equal = _comparison("less_equal", np.less_equal, "less_equal", "Whether x <= y.", "≤", "LessOrEqual")
 greater = _comparison("greater", np.greater, "greater", "Whether x > y.", ">", "Greater")
-greater_equal = _comparison("greater_equal", np.greater_equal, "greater_equal", "Whether x >= y.", "≥", "GreaterOrEqual")
+greater_equal = _comparison(
+    "greater_equal", np.greater_equal, "greater_equal", "Whether x >= y.", "≥", "GreaterOrEqual"
+)
 
 
 @op(ELEMENTWISE, formula="z = x and y", symbol="∧", no_gradient="booleans have no gradient", onnx="And")
@@ -464,7 +480,13 @@ class logical_not:
         return b.not_(x)
 
 
-@op(ELEMENTWISE, formula="z = x where c, else y", symbol="?", derivative={1: "[{c}]", 2: "[not {c}]"}, onnx="Where")
+@op(
+    ELEMENTWISE,
+    formula="z = x where c, else y",
+    symbol="?",
+    derivative={1: "[{c}]", 2: "[not {c}]"},
+    onnx="Where",
+)
 class where:
     """x where the condition holds, else y.  The gradient goes to the one that was taken."""
 
@@ -478,7 +500,14 @@ class where:
     def samples():
         rng = np.random.default_rng(3)
         for shape in ((), (7,), (3, 17)):
-            yield (np.asarray(rng.random(shape) < 0.5), np.asarray(rng.normal(size=shape)), np.asarray(rng.normal(size=shape))), {}
+            yield (
+                (
+                    np.asarray(rng.random(shape) < 0.5),
+                    np.asarray(rng.normal(size=shape)),
+                    np.asarray(rng.normal(size=shape)),
+                ),
+                {},
+            )
 
     def reference(c, x, y):
         return np.where(c, x, y)
@@ -503,7 +532,12 @@ class cast:
         return x.with_dtype(dtype)
 
     def samples():
-        for source, target in (("float64", "float32"), ("float32", "float64"), ("int32", "float64"), ("bool", "float64")):
+        for source, target in (
+            ("float64", "float32"),
+            ("float32", "float64"),
+            ("int32", "float64"),
+            ("bool", "float64"),
+        ):
             x = np.array([-3, 0, 1, 2, 7]).astype(source)
             yield (x,), {"dtype": dtype_of(target)}
         yield (np.array([np.nan, np.inf, -np.inf, 3e9, -3e9, 2.7, -2.7]),), {"dtype": dtype_of("int32")}
