@@ -42,7 +42,7 @@ class Span:
 
     @property
     def text(self) -> str:
-        """The first line of the span as it stands in the file, without its newline; "" if it cannot be read."""
+        """The first line of the span as it stands in the file; "" if it cannot be read."""
         return linecache.getline(self.file, self.line).rstrip("\r\n")
 
     @property
