@@ -262,8 +262,10 @@ def _spines(picture: Picture) -> dict[str, str]:
 def _ladder(picture: Picture, spine: dict[str, str]) -> Iterator[str]:
     """One row below the other, in order: parallel branches would else mix the two columns."""
     firsts = [next((m for m in row if m in spine), row[0]) for row in picture.rows]
+    joined = {(e.source, e.target) for e in picture.edges}
     for upper, lower in zip(firsts, firsts[1:], strict=False):
-        yield f"{_quoted(upper)} -> {_quoted(lower)}" + _attributes(style="invis", weight=2)
+        if (upper, lower) not in joined:
+            yield f"{_quoted(upper)} -> {_quoted(lower)}" + _attributes(style="invis", weight=2)
 
 
 def _row_edge(
@@ -287,8 +289,6 @@ def _row_edge(
     if edge.kind is not Kind.SAVED and place[source][0] != place[target][0]:
         if spine.get(source) and spine.get(source) == spine.get(target):
             style |= {"weight": 8 if place[target][0] - place[source][0] == 1 else 1}
-        if where[source] != where[target]:
-            style |= {"minlen": 2}
     if edge.label:
         style |= {"label": f"<{_font(edge.label, t.muted, 10)}>"}
     return f"{_quoted(source)} -> {_quoted(target)}" + _attributes(**style)
