@@ -372,6 +372,18 @@ class HostMismatchError(GraphcError):
     exit_code = 5
 
 
+class GirError(GraphcError):
+    """A `.gir` text cannot be read.
+
+    The message names the line of the text.  `docs/gir.md` has the grammar.
+    """
+
+    code = "GC0310"
+
+    def __init__(self, message: str, line: int = 0, **keywords: Any) -> None:
+        super().__init__(message, where=f"line {line} of the .gir text" if line else "", **keywords)
+
+
 class InternalError(GraphcError):
     """A bug in graphc: something it promises itself does not hold.
 

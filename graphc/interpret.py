@@ -1,0 +1,103 @@
+"""The interpreter: runs a graph op by op with NumPy.  It is the oracle for everything else.
+
+It takes no shortcut: every value is an array of exactly the type the graph says, checked as it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentShapeError, DTypeError, InternalError
+from graphc.ir.composite import body_graph
+from graphc.ir.dims import SymbolicDim, substitute
+from graphc.ir.graph import Graph, Node, Value, bind_attributes
+
+Arrays = Mapping[str, Any] | Sequence[Any]
+
+
+def interpret(graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | None = None) -> tuple[np.ndarray, ...]:
+    """The outputs of a graph for input arrays given in order or by name.
+
+    `data` overrides the arrays of parameters and constants in `graph.data`.
+
+    Raises DTypeError or ArgumentShapeError when an array does not have the type of its input.
+    """
+    values = evaluate(graph, inputs, data)
+    return tuple(values[value] for value in graph.outputs)
+
+
+def evaluate(graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | None = None) -> dict[Value, np.ndarray]:
+    """Every value of the graph."""
+    arrays = bind_inputs(graph, inputs)
+    store = {**graph.data, **(data or {})}
+    bindings = graph.bind(arrays)
+    values: dict[Value, np.ndarray] = {value: arrays[value.name] for value in graph.inputs}
+    for leaf in graph.parameters + graph.constants:
+        if leaf.name not in store:
+            raise ArgumentShapeError(f"no array for {leaf.leaf} {leaf.name}", fix="pass data={...} with its array")
+        values[leaf] = np.asarray(store[leaf.name])
+    for node in graph.nodes:
+        results = run_node(node, [values[v] for v in node.inputs], bindings)
+        for value, array in zip(node.outputs, results, strict=True):
+            expected = tuple(substitute(dim, bindings) for dim in value.type.shape)
+            if array.dtype != value.dtype.numpy or array.shape != expected:
+                raise InternalError(f"{node!r} gave {array.dtype}{list(array.shape)} instead of {value.type}")
+            values[value] = array
+    return values
+
+
+def run_node(node: Node, operands: Sequence[np.ndarray], bindings: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+    """One node by its op's reference, or by its body when it has none."""
+    if node.op.reference is None:
+        graph = body_graph(node.op, [v.type for v in node.inputs], node.attributes)
+        values = dict(zip(graph.inputs, operands, strict=True))
+        for inner in graph.nodes:
+            results = run_node(inner, [values[v] for v in inner.inputs], bindings)
+            values.update(zip(inner.outputs, results, strict=True))
+        return tuple(values[v] for v in graph.outputs)
+    result = node.op.reference(*operands, **bind_attributes(node.attributes, bindings))
+    results = result if isinstance(result, tuple) else (result,)
+    return tuple(np.asarray(array) for array in results)
+
+
+def bind_inputs(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:
+    """Input arrays by name, checked against their types; a symbol means one size everywhere."""
+    if isinstance(inputs, Mapping):
+        missing = [v.name for v in graph.inputs if v.name not in inputs]
+        unknown = sorted(set(inputs) - {v.name for v in graph.inputs})
+        if missing or unknown:
+            problem = f"no array for input {missing[0]}" if missing else f"there is no input {unknown[0]}"
+            raise ArgumentShapeError(problem, fix=f"the inputs are {', '.join(v.name for v in graph.inputs)}")
+        given = [inputs[v.name] for v in graph.inputs]
+    else:
+        given = list(inputs)
+        if len(given) != len(graph.inputs):
+            raise ArgumentShapeError(f"{graph.name} takes {len(graph.inputs)} inputs, {len(given)} given")
+    arrays: dict[str, np.ndarray] = {}
+    bindings: dict[str, int] = {}
+    for value, array in zip(graph.inputs, given):
+        array = np.asarray(array)
+        if array.dtype != value.dtype.numpy:
+            raise DTypeError(
+                f"input {value.name!r}: expected {value.type}, got {array.dtype}", fix=f'.astype("{value.dtype}")'
+            )
+        if array.ndim != value.type.rank:
+            raise ArgumentShapeError(f"input {value.name!r}: expected {value.type}, got shape {list(array.shape)}")
+        for dim, size in zip(value.type.shape, array.shape):
+            if isinstance(dim, SymbolicDim) and str(dim).isidentifier():
+                bindings.setdefault(str(dim), size)
+        arrays[value.name] = array
+    for value in graph.inputs:
+        expected = tuple(substitute(dim, bindings) for dim in value.type.shape)
+        if arrays[value.name].shape != expected:
+            bound = ", ".join(f"{k} = {n}" for k, n in sorted(bindings.items()) if k in value.type.symbols)
+            got = list(arrays[value.name].shape)
+            raise ArgumentShapeError(f"input {value.name!r}: expected {value.type}, got shape {got}" + (f" with {bound}" if bound else ""))
+    for name, size in bindings.items():
+        low, high = graph.dims.get(name, (0, None))
+        if size < low or (high is not None and size > high):
+            raise ArgumentShapeError(f"{name} = {size} is outside its range {low}..{'' if high is None else high}")
+    return arrays

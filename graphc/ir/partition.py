@@ -1,0 +1,71 @@
+"""A partition: which nodes run together as one kernel.
+
+Fusion does not rewrite the graph; it groups its nodes.  What a kernel reads and writes is memory
+traffic, everything between stays in registers.  The interpreter can still run the graph, so a
+partition can change no number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from graphc.ir.graph import Graph, Node, Value
+
+KernelKind = Literal[
+    "view",  # reshape of a buffer: no code
+    "loop",  # elementwise, movement and creation over the index space of the outputs
+    "row",  # reductions over common axes with elementwise work before, between and after them
+    "contraction",  # matmul with its epilogue
+    "convolution",  # convolution or one of its derivatives, with its epilogue
+    "pooling",  # windows, with what is applied element by element afterwards
+    "indexing",  # gather and scatter
+    "random",  # counter-based random numbers, with their consumers
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Nodes that run as one piece of code.
+
+    name     k0, k1, ... in order of execution
+    anchor   the contraction, convolution, pooling ... the others are fused to; None for loops and rows
+    nodes    in topological order.  Cheap nodes (constant, iota, dim_size, broadcast_to, reshape) may stand in
+             several kernels; any other stands in exactly one.
+    inputs   values read from memory, each once
+    outputs  values written to memory: read by another kernel, or outputs of the graph
+    """
+
+    name: str
+    kind: KernelKind
+    anchor: Node | None
+    nodes: tuple[Node, ...]
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+    @property
+    def epilogue(self) -> tuple[Node, ...]:
+        """What follows the anchor."""
+        return tuple(node for node in self.nodes if node is not self.anchor)
+
+    def __repr__(self) -> str:
+        reads, writes = (", ".join(f"%{v.name}" for v in values) for values in (self.inputs, self.outputs))
+        return f"{self.name} {self.kind}: {' '.join(n.op.name for n in self.nodes)} ({reads}) -> ({writes})"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why two neighbours were not fused, for `graphc explain`."""
+
+    producer: str
+    consumer: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """All kernels of a graph, in an order that respects their reads and writes."""
+
+    graph: Graph
+    kernels: tuple[Kernel, ...]
+    refusals: tuple[Refusal, ...] = ()

@@ -1,0 +1,53 @@
+"""Ops without operands: constants and index ramps."""
+
+import numpy as np
+
+from graphc.ir.dims import SymbolicDim
+from graphc.ir.op import Kind, op
+from graphc.ir.types import TensorType, dtype_of
+
+
+@op(Kind.CREATION, formula="constant", symbol="c", onnx="Constant", no_gradient="a constant")
+class constant:
+    """One number; larger arrays are parameters or constants of the graph."""
+
+    def infer(*, value, dtype):
+        return TensorType(dtype, ())
+
+    def samples():
+        yield (), {"value": 1.5, "dtype": dtype_of("float32")}
+        yield (), {"value": True, "dtype": dtype_of("bool")}
+
+    def reference(*, value, dtype):
+        return np.asarray(value, dtype.numpy)
+
+
+@op(Kind.CREATION, formula="0, 1, 2, ... along an axis", symbol="iota", no_gradient="whole numbers")
+class iota:
+    """y[i0, ..., ik] = i_axis."""
+
+    def infer(*, shape, axis, dtype):
+        return TensorType(dtype, shape)
+
+    def samples():
+        yield (), {"shape": (3, 5), "axis": 1, "dtype": dtype_of("int32")}
+        yield (), {"shape": (4,), "axis": 0, "dtype": dtype_of("float32")}
+
+    def reference(*, shape, axis, dtype):
+        ramp = np.arange(shape[axis], dtype=dtype.numpy)
+        return np.broadcast_to(ramp.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape).copy()
+
+
+@op(Kind.CREATION, formula="the size of a dimension", symbol="#", no_gradient="a whole number")
+class dim_size:
+    """The value of a symbolic dimension as a number: 1/N in a mean over a batch of N."""
+
+    def infer(*, dim, dtype):
+        return TensorType(dtype, ())
+
+    def samples():
+        yield (), {"dim": 5, "dtype": dtype_of("float32")}
+
+    def reference(*, dim, dtype):
+        assert not isinstance(dim, SymbolicDim)
+        return np.asarray(dim, dtype.numpy)
