@@ -87,7 +87,7 @@ def _caption(picture: Picture, t: Theme) -> str:
     """Title, notices and legend as the graph's label."""
     rows = [f"<TD>{_font(picture.title, t.ink, 15, 'B')}</TD>"] if picture.title else []
     rows += [f"<TD>{_font(notice, t.muted, 10)}</TD>" for notice in picture.notices]
-    per_row = 3 if picture.layout is Layout.ROWS else 4
+    per_row = 3 if picture.layout is Layout.ROWS else 6
     entries = [_legend(entry.sample, entry.text, t) for entry in picture.legend]
     for start in range(0, len(entries), per_row):
         cells = "&#160;&#160;&#160;&#160; ".join(entries[start : start + per_row])
@@ -100,7 +100,7 @@ def _legend(sample: str, text: str, t: Theme) -> str:
         "edge-data": ("→", t.ink, ""),
         "edge-gradient": ("⇠", t.backward, ""),
         "edge-saved": ("▪┈", t.line, ""),
-        Role.GRADIENT: ("∇", t.backward, "I"),
+        Role.GRADIENT: ("∇x", t.backward, "I"),
         Role.ACCUMULATE: ("⊕", t.backward, ""),
         Role.CHIP: ("∂f/∂x", t.muted, "I"),
     }
@@ -143,7 +143,7 @@ def _circuit(picture: Picture, t: Theme) -> Iterator[str]:
     for edge in picture.edges:
         style: dict[str, str | float] = {"class": edge.kind.value}
         if edge.kind is Kind.WIRE:
-            style |= {"arrowhead": "none", "weight": 20}
+            style |= {"arrowhead": "none", "weight": 20, "headport": "w"}
         elif role[edge.target] not in (Role.OP, Role.ACCUMULATE):
             style |= {"weight": 20, "headport": "w"}  # op to its result: the wire is level with the circle
         if role[edge.source] is not Role.OP:
@@ -265,7 +265,7 @@ def _ladder(picture: Picture, spine: dict[str, str]) -> Iterator[str]:
     joined = {(e.source, e.target) for e in picture.edges}
     for upper, lower in zip(firsts, firsts[1:], strict=False):
         if (upper, lower) not in joined:
-            yield f"{_quoted(upper)} -> {_quoted(lower)}" + _attributes(style="invis", weight=2)
+            yield f"{_quoted(upper)} -> {_quoted(lower)}" + _attributes(style="invis", weight=0)
 
 
 def _row_edge(
@@ -332,14 +332,17 @@ def _box(node: Node, group: str, t: Theme) -> str:
         style |= {"style": "filled" if node.role in (Role.PARAMETER, Role.CONSTANT) else "rounded,filled"}
     if node.role in (Role.LOSS, Role.OUTPUT, Role.MODULE):
         style |= {"peripheries": 2}
-    colour = t.backward if node.backward else t.ink
+    colour, tag = (t.backward, "I") if node.backward else (t.ink, "B")
     glyph = "" if node.backward else GLYPH.get(node.role, "")
-    first = (_font(glyph, t.muted, 10) + " " if glyph else "") + _font(
-        elide(node.label), colour, 12, "I" if node.backward else "B"
-    )
-    name = node.text(Text.NAME)
-    rest = [line for line in node.lines if line.kind is not Text.NAME]
-    if name:
-        first += "&#160; " + _font(elide(name), t.muted, 11)
-    rows = [f"<TD>{first}</TD>", *(f"<TD>{_line(line, t, 10)}</TD>" for line in rest)]
-    return _attributes(**style, label=_table(rows))
+    mark = _font(glyph, t.muted, 10) + " " if glyph else ""
+    rows = []
+    if node.label:
+        rows.append(mark + _font(elide(node.label), colour, 12, tag))
+    for line in node.lines:
+        if line.kind is not Text.NAME:
+            rows.append(_line(line, t, 10))
+        elif node.label:
+            rows[0] += "&#160; " + _font(elide(line.text), t.muted, 11)
+        else:
+            rows.append(mark + _font(elide(line.text), colour, 11, tag))
+    return _attributes(**style, label=_table([f"<TD>{row}</TD>" for row in rows]))

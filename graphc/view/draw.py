@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -46,9 +47,26 @@ class PictureTooLarge(GraphcError):
 
 
 def engines() -> list[str]:
-    """The layout engines of this machine in order of preference: `dot`, `pygraphviz`."""
-    found = ["dot"] if shutil.which("dot") else []
-    return found + (["pygraphviz"] if importlib.util.find_spec("pygraphviz") else [])
+    """The layout engines of this machine in order of preference: `dot`, `pygraphviz`.
+
+    A `dot` older than 10 draws an edge between two clusters twice when its ends stand in one row
+    (seen with 2.43, which Debian 12 and 13 have), so the wheel comes first then.
+    """
+    wheel = ["pygraphviz"] if importlib.util.find_spec("pygraphviz") else []
+    path = shutil.which("dot")
+    if path is None:
+        return wheel
+    return ["dot", *wheel] if _major_version(path) >= 10 else [*wheel, "dot"]
+
+
+@cache
+def _major_version(dot: str) -> int:
+    try:
+        said = subprocess.run([dot, "-V"], capture_output=True, text=True, timeout=TIMEOUT, check=False).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    found = re.search(r"version (\d+)", said)
+    return int(found[1]) if found else 0
 
 
 def draw(dot: str, form: str, *, timeout: float = TIMEOUT, scale: float = 2.0) -> bytes:

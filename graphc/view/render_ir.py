@@ -218,7 +218,7 @@ _MEANING = {
     Role.OUTPUT: "output",
     Role.LOSS: "loss",
     Role.CHIP: "local derivative; ← upstream · local = downstream",
-    Role.GRADIENT: "∇ gradient of the loss with respect to",
+    Role.GRADIENT: "gradient of the loss with respect to x",
     Role.ACCUMULATE: "gradients add where paths meet",
 }
 _EDGE_MEANING = {
