@@ -25,7 +25,7 @@ MLP = """graph mlp {
 
 def body(source: str) -> list[str]:
     lines = source.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("def "))
+    start = max(i for i, line in enumerate(lines) if line.startswith("def "))
     return [line.strip() for line in lines[start + 2 :]]
 
 
