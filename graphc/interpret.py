@@ -28,7 +28,7 @@ def interpret(
     Raises DTypeError or ArgumentShapeError when an array does not have the type of its input.
     """
     values = evaluate(graph, inputs, data)
-    return tuple(values[value] for value in graph.outputs)
+    return tuple(np.ascontiguousarray(values[value]).reshape(values[value].shape) for value in graph.outputs)
 
 
 def evaluate(

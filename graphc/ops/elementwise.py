@@ -7,6 +7,7 @@ import numpy as np
 
 from graphc.ir.op import Kind, NoGradient, op
 from graphc.ir.types import dtype_of
+from graphc.ops.reference import convert
 from graphc.ops.reference import erf as erf_reference
 from graphc.ops.rules import comparison, logical, same_float, same_number, same_type, samples
 
@@ -405,7 +406,7 @@ class relu:
     samples = samples(1, away=(0.0,))
 
     def reference(x):
-        return np.maximum(x, np.zeros((), x.dtype))
+        return np.maximum(x, 0)
 
     def vjp(ct, x, y):
         return where(greater(y, 0.0), ct, zeros_like(ct))
@@ -420,7 +421,7 @@ def _comparison(name, ufunc, predicate, meaning, sign_, onnx=""):
         "__doc__": f"{meaning}  The result is bool and has no gradient.",
         "infer": comparison,
         "samples": samples(2),
-        "reference": lambda x, y: ufunc(x, y),
+        "reference": ufunc,
         "scalar": lambda b, x, y: getattr(b, predicate)(x, y),
     }
     return op(
@@ -543,13 +544,7 @@ class cast:
         yield (np.array([np.nan, np.inf, -np.inf, 3e9, -3e9, 2.7, -2.7]),), {"dtype": dtype_of("int32")}
 
     def reference(x, *, dtype):
-        if x.dtype.kind == "f" and dtype.kind in ("int", "uint"):
-            low, high = np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max
-            whole = np.nan_to_num(np.trunc(x), nan=0.0, posinf=np.inf, neginf=-np.inf)
-            inside = np.where((whole > low) & (whole < high), whole, 0).astype(dtype.numpy)
-            return np.where(whole <= low, low, np.where(whole >= high, high, inside)).astype(dtype.numpy)
-        with np.errstate(over="ignore"):
-            return x.astype(dtype.numpy)
+        return convert(x, dtype.numpy)
 
     def vjp(ct, x, y, *, dtype):
         if not (x.dtype.is_float and dtype.is_float):

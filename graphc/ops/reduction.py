@@ -69,7 +69,7 @@ class sum_:
     samples = samples
 
     def reference(x, *, axes):
-        return np.asarray(x.sum(axis=axes, dtype=x.dtype))
+        return x.sum(axis=axes, dtype=x.dtype)
 
     def vjp(ct, x, y, *, axes):
         return spread(ct, x, axes)
@@ -91,7 +91,7 @@ class max_:
     kinks = "ties: the gradient goes to the first largest element"
 
     def reference(x, *, axes):
-        return np.asarray(x.max(axis=axes)) if axes else x.copy()
+        return x.max(axis=axes)
 
     def vjp(ct, x, y, *, axes):
         return where(first_equal(x, y, axes), spread(ct, x, axes), zeros_like(x))
@@ -113,7 +113,7 @@ class min_:
     kinks = "ties: the gradient goes to the first smallest element"
 
     def reference(x, *, axes):
-        return np.asarray(x.min(axis=axes)) if axes else x.copy()
+        return x.min(axis=axes)
 
     def vjp(ct, x, y, *, axes):
         return where(first_equal(x, y, axes), spread(ct, x, axes), zeros_like(x))
@@ -166,7 +166,7 @@ class argmax:
         yield (rng.normal(size=(4, 5)),), {"axis": 0}
 
     def reference(x, *, axis):
-        return np.argmax(x, axis=axis).astype(np.int64)
+        return np.argmax(x, axis=axis)
 
 
 def mean(x, axes):
