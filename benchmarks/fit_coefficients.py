@@ -2,10 +2,10 @@
 
     python benchmarks/fit_coefficients.py > backends/llvm/coefficients.py      (about two minutes)
 
-Each row of `TARGETS` is one polynomial p(x) = sum c_k x^k that stands for f(x) on an interval, with the largest
-weighted error |w(x) (f(x) - p(x))| as small as the Remez exchange can make it.  The weight turns the
-error of p into the relative error of the function p is a part of.  Coefficients are rounded to the
-format from the lowest degree up, and the rest is fitted again after each rounding, so the rounding of one
+Each row of `TARGETS` is one polynomial p(x) = sum c_k x^k that stands for f(x) on an interval, with the
+largest weighted error |w(x) (f(x) - p(x))| as small as the Remez exchange can make it.  The weight turns the
+error of p into the relative error of the function p is a part of.  Coefficients are rounded to the format
+from the lowest degree up, and the rest is fitted again after each rounding, so the rounding of one
 coefficient is taken up by the next ones.  All arithmetic is mpmath's with 60 digits.
 """
 
@@ -267,8 +267,10 @@ def main() -> None:
     ):
         print(f"{name}: Table = {{")
         for bits, precision in ((32, 24), (64, 53)):
-            parts = ", ".join(f"float.fromhex({p.hex()!r})" for p in split(value, precision, 3))
-            print(f"    {bits}: ({parts}),")
+            print(f"    {bits}: (")
+            for part in split(value, precision, 3):
+                print(f"        float.fromhex({part.hex()!r}),")
+            print("    ),")
         print("}")
     print("\n# 2/pi behind the binary point, most significant word first (enough for the largest float64)")
     print("TWO_OVER_PI_WORDS: tuple[int, ...] = (")

@@ -171,24 +171,64 @@ ERF_FAR: Table = {
 
 # Constants as unevaluated sums, largest part first
 LN2: Table = {
-    32: (float.fromhex('0x1.62e4300000000p-1'), float.fromhex('-0x1.05c6100000000p-29'), float.fromhex('-0x1.950d880000000p-54')),
-    64: (float.fromhex('0x1.62e42fefa39efp-1'), float.fromhex('0x1.abc9e3b39803fp-56'), float.fromhex('0x1.7b57a079a1934p-111')),
+    32: (
+        float.fromhex('0x1.62e4300000000p-1'),
+        float.fromhex('-0x1.05c6100000000p-29'),
+        float.fromhex('-0x1.950d880000000p-54'),
+    ),
+    64: (
+        float.fromhex('0x1.62e42fefa39efp-1'),
+        float.fromhex('0x1.abc9e3b39803fp-56'),
+        float.fromhex('0x1.7b57a079a1934p-111'),
+    ),
 }
 HALF_PI: Table = {
-    32: (float.fromhex('0x1.921fb60000000p+0'), float.fromhex('-0x1.777a5c0000000p-25'), float.fromhex('-0x1.ee59da0000000p-50')),
-    64: (float.fromhex('0x1.921fb54442d18p+0'), float.fromhex('0x1.1a62633145c07p-54'), float.fromhex('-0x1.f1976b7ed8fbcp-110')),
+    32: (
+        float.fromhex('0x1.921fb60000000p+0'),
+        float.fromhex('-0x1.777a5c0000000p-25'),
+        float.fromhex('-0x1.ee59da0000000p-50'),
+    ),
+    64: (
+        float.fromhex('0x1.921fb54442d18p+0'),
+        float.fromhex('0x1.1a62633145c07p-54'),
+        float.fromhex('-0x1.f1976b7ed8fbcp-110'),
+    ),
 }
 LOG2_E: Table = {
-    32: (float.fromhex('0x1.7154760000000p+0'), float.fromhex('0x1.4ae0c00000000p-26'), float.fromhex('-0x1.e888300000000p-52')),
-    64: (float.fromhex('0x1.71547652b82fep+0'), float.fromhex('0x1.777d0ffda0d24p-56'), float.fromhex('-0x1.60bb8a5442ab9p-110')),
+    32: (
+        float.fromhex('0x1.7154760000000p+0'),
+        float.fromhex('0x1.4ae0c00000000p-26'),
+        float.fromhex('-0x1.e888300000000p-52'),
+    ),
+    64: (
+        float.fromhex('0x1.71547652b82fep+0'),
+        float.fromhex('0x1.777d0ffda0d24p-56'),
+        float.fromhex('-0x1.60bb8a5442ab9p-110'),
+    ),
 }
 TWO_OVER_PI: Table = {
-    32: (float.fromhex('0x1.45f3060000000p-1'), float.fromhex('0x1.b939100000000p-26'), float.fromhex('0x1.529fc20000000p-52')),
-    64: (float.fromhex('0x1.45f306dc9c883p-1'), float.fromhex('-0x1.6b01ec5417056p-55'), float.fromhex('-0x1.6447e493ad4cep-109')),
+    32: (
+        float.fromhex('0x1.45f3060000000p-1'),
+        float.fromhex('0x1.b939100000000p-26'),
+        float.fromhex('0x1.529fc20000000p-52'),
+    ),
+    64: (
+        float.fromhex('0x1.45f306dc9c883p-1'),
+        float.fromhex('-0x1.6b01ec5417056p-55'),
+        float.fromhex('-0x1.6447e493ad4cep-109'),
+    ),
 }
 TWO_THIRDS: Table = {
-    32: (float.fromhex('0x1.5555560000000p-1'), float.fromhex('-0x1.5555560000000p-26'), float.fromhex('0x1.5555560000000p-51')),
-    64: (float.fromhex('0x1.5555555555555p-1'), float.fromhex('0x1.5555555555555p-55'), float.fromhex('0x1.5555555555555p-109')),
+    32: (
+        float.fromhex('0x1.5555560000000p-1'),
+        float.fromhex('-0x1.5555560000000p-26'),
+        float.fromhex('0x1.5555560000000p-51'),
+    ),
+    64: (
+        float.fromhex('0x1.5555555555555p-1'),
+        float.fromhex('0x1.5555555555555p-55'),
+        float.fromhex('0x1.5555555555555p-109'),
+    ),
 }
 
 # 2/pi behind the binary point, most significant word first (enough for the largest float64)

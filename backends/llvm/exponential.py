@@ -1,7 +1,7 @@
 """exp, log and what is made of them: expm1, log1p, tanh, sigmoid.
 
-One reduction serves them all: x = n ln2 + r with |r| <= ln2/2 and a polynomial for exp(r) - 1; for the logarithm
-x = 2^e m with sqrt(1/2) <= m < sqrt(2) and a polynomial for log(m).
+One reduction serves them all: x = n ln2 + r with |r| <= ln2/2 and a polynomial for exp(r) - 1; for the
+logarithm x = 2^e m with sqrt(1/2) <= m < sqrt(2) and a polynomial for log(m).
 """
 
 import math
@@ -14,7 +14,8 @@ from .polynomial import format_of, horner, nearest_multiple, scale, scale_normal
 def expm1_reduced(b: Function, x: Reg) -> tuple[Reg, Reg]:
     """exp(r) - 1 and the bits of n, where x = n ln2 + r and |r| <= ln2/2.
 
-    The product n * LN2[0] is exact inside the fma and so is the difference, which leaves only the last fma to round.
+    The product n * LN2[0] is exact inside the fma and so is the difference, which leaves only the last fma to
+    round.
     """
     bits = format_of(x).bits
     n, shifted = nearest_multiple(b, x, c.LOG2_E[bits][0])

@@ -1,7 +1,7 @@
 """What the vector functions share: the two float formats, Horner's rule, powers of two made from bits.
 
-Everything here is written with operations whose result IEEE 754 fixes to the last bit, so a lane of any vector
-width and a scalar agree exactly, on every processor.
+Everything here is written with operations whose result IEEE 754 fixes to the last bit, so a lane of any
+vector width and a scalar agree exactly, on every processor.
 """
 
 from collections.abc import Sequence

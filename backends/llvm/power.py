@@ -1,7 +1,7 @@
 """x to the power y, by exp(y log|x|) with the logarithm carried in twice the precision.
 
-float goes through double arithmetic, where 29 spare bits make that precision plain; double keeps the logarithm as
-an unevaluated sum of two doubles with about 66 bits (Dekker, A floating-point technique for
+float goes through double arithmetic, where 29 spare bits make that precision plain; double keeps the
+logarithm as an unevaluated sum of two doubles with about 66 bits (Dekker, A floating-point technique for
 extending the available precision, 1971). Special values are those of IEEE 754 pow.
 """
 
@@ -16,7 +16,8 @@ Pair = tuple[Reg, Reg]  # an unevaluated sum, the first the rounded value
 
 
 def pow(b: Function, x: Reg, y: Reg) -> Reg:
-    """x^y; NaN for a negative x and a y that is no integer; 1 for y = 0 and for x = 1, whatever the other is."""
+    """x^y; NaN for a negative x and a y that is no integer; 1 for y = 0 and for x = 1, whatever the other
+    is."""
     if element(x.type) == "float":
         wide = _pow(b, b.fpext(x, "double"), b.fpext(y, "double"), precise=False)
         return b.fptrunc(wide, "float")
@@ -66,8 +67,8 @@ def _two_product(b: Function, x: Reg, y: Reg | float) -> Pair:
 def _log_pair(b: Function, x: Reg) -> Pair:
     """log(x) for a positive finite x, as a pair.
 
-    log(m) = 2 atanh(s) = 2s + s z (2/3 + z T(z)), s = (m-1)/(m+1), z = s^2. Only z T(z) is taken in plain double: it
-    counts less than 2^-12 of the sum.
+    log(m) = 2 atanh(s) = 2s + s z (2/3 + z T(z)), s = (m-1)/(m+1), z = s^2. Only z T(z) is taken in plain
+    double: it counts less than 2^-12 of the sum.
     """
     m, e = split_exponent(b, x)
     f = b.fsub(m, 1.0)

@@ -111,12 +111,12 @@ def _lane_by_lane(f: Function, scalar: str) -> Reg:
 def _payne_hanek(f: Function, x: Reg, quarter: int) -> Reg:
     """sin(x + quarter pi/2) for one finite double of at least 2^17.
 
-    |x| = m 2^k with a 53-bit integer m. The bits of 2/pi that give multiples of 4 are skipped, so the product of
-    m with the next 192 bits is x 2/pi mod 4 with an error below 2^-137, while no double comes closer
-    to a multiple of pi/2 than about 2^-61.
+    |x| = m 2^k with a 53-bit integer m. The bits of 2/pi that give multiples of 4 are skipped, so the product
+    of m with the next 192 bits is x 2/pi mod 4 with an error below 2^-137, while no double comes closer to a
+    multiple of pi/2 than about 2^-61.
     """
-    # 64 zero bits in front let the window start before the binary point; lanes that are not large come here too,
-    # with an exponent that would point outside the table, and their result is not used.
+    # 64 zero bits in front let the window start before the binary point; lanes that are not large come here
+    # too, with an exponent that would point outside the table, and their result is not used.
     table = f.module.table([0, *c.TWO_OVER_PI_WORDS], "i64")
     word = f.bitcast(x, "i64")
     exponent = f.smax(f.and_(f.lshr(word, 52), 0x7FF), 1075 - 60)

@@ -37,7 +37,7 @@ def compiled(dtype: np.dtype, width: int, target: Target) -> Code:
     step = max(width, 1)
     for name, emit in FUNCTIONS.items():
         pointers = ["x", "y"][: arity(name)] + ["out"]
-        f = module.function(name, {"n": "i64", **{p: "ptr" for p in pointers}})
+        f = module.function(name, {"n": "i64", **dict.fromkeys(pointers, "ptr")})
         f.br("loop")
         f.begin("loop")
         following = Reg("%following", "i64")
