@@ -1,16 +1,13 @@
 """What this machine does at best: multiply-add peak and read bandwidth per memory level.
 
-Each figure comes from a small kernel run for a few milliseconds, several times, the best counted and rounded to two
-digits, for `graphc doctor` and for tests of speed. Nothing that is compiled depends on it.
+Each figure comes from a small kernel run for a few milliseconds, several times, the best counted and
+rounded to two digits, for `graphc doctor` and for tests of speed. Nothing that is compiled depends on it.
 """
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant, vector
-from graphc.backends.llvm.target import Target, host
+from graphc.backends.llvm.target import Target
 
 ACCUMULATORS = 12
 REPEATS = 5
