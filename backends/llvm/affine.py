@@ -181,6 +181,8 @@ class Ranges:
         """
         if divisor == 1:
             return form
+        if divisor == 0:
+            return ZERO  # of an array without elements: no loop gets here
         whole, rest = ZERO, ZERO
         for atom, coefficient in form.terms:
             exact = exact_divide(coefficient, divisor)

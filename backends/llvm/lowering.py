@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from graphc.backends.llvm.emitter import Module
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
+from graphc.backends.llvm.contraction import emit_contraction
 from graphc.backends.llvm.loop_kernel import emit_loop_kernel
 from graphc.backends.llvm.target import Target
 from graphc.errors import UnsupportedError
@@ -13,6 +14,8 @@ from graphc.ir.partition import Kernel
 
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
+    "contraction": emit_contraction,
+    "convolution": emit_contraction,
 }
 
 

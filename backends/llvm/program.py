@@ -134,9 +134,10 @@ class Space:
         self.extents: dict[int, Dim] = {}
         self._axes: list[list[int]] = []
         for size in shape:
-            self._axes.append([] if size == 1 else [self._variable(size)])
+            self._axes.append([] if size == 1 else [self.variable(size)])
 
-    def _variable(self, extent: Dim) -> int:
+    def variable(self, extent: Dim) -> int:
+        """A new loop of this extent."""
         number = len(self.extents)
         self.extents[number] = extent
         return number
@@ -163,7 +164,7 @@ class Space:
                 outer = exact_divide(self.extents[request.variable], request.inner_extent)
                 assert outer is not None
                 where = axis.index(request.variable)
-                axis[where : where + 1] = [self._variable(outer), self._variable(request.inner_extent)]
+                axis[where : where + 1] = [self.variable(outer), self.variable(request.inner_extent)]
 
 
 Root = tuple[Value, Index]

@@ -33,6 +33,10 @@ class Guarded:
         self.array = np.frombuffer(self._map, array.dtype, array.size, PAGE + offset).reshape(array.shape)
         self.array[...] = array
 
+    def dirty(self) -> None:
+        """Fill the array with garbage."""
+        self._room[self._own] = 0x5A
+
     def intact(self) -> bool:
         """Whether everything around the array is as it was."""
         around = np.delete(self._room, self._own) if self.array.nbytes else self._room

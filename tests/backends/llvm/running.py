@@ -68,8 +68,7 @@ def run_kernel(
     for value in kernel.outputs:
         shape = tuple(substitute(d, sizes) for d in value.shape)
         outputs.append(Guarded(np.zeros(shape, value.dtype.numpy), at_start))
-        if value.dtype.numpy != bool:
-            outputs[-1].array.view(np.uint8)[...] = 0x5A if outputs[-1].array.ndim else 0
+        outputs[-1].dirty()
     working = Guarded(np.zeros(scratch, np.uint8), at_start)
     status = function(
         *(b.address for b in inputs), *(b.address for b in outputs), working.address,
