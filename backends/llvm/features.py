@@ -2,8 +2,8 @@
 
 The list is explicit: never a processor's name, which may promise what a hypervisor hides, and no tuning
 preference. `emit_missing` writes the check as code for the artefact (CPUID, and XGETBV for the registers the
-operating system saves); it runs before any other function and uses baseline instructions only. `missing` asks LLVM the
-same of this machine. Bits: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E.
+operating system saves); it runs before any other function and uses baseline instructions only. `missing` asks
+LLVM the same of this machine. Bits: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E.
 """
 
 from collections.abc import Callable, Iterable
@@ -106,7 +106,8 @@ def required(features: Iterable[str]) -> tuple[str, ...]:
 
 
 def checkable(features: Iterable[str]) -> tuple[str, ...]:
-    """The signed list with every feature off that has no check, so that code made for it can always be checked.
+    """The signed list with every feature off that has no check, so that code made for it can always be
+    checked.
 
     >>> checkable(["+avx2", "+avx10.2", "-rtm"])
     ('+avx2', '-avx10.2', '-rtm')
@@ -116,7 +117,8 @@ def checkable(features: Iterable[str]) -> tuple[str, ...]:
 
 
 def missing(names: Iterable[str]) -> tuple[str, ...]:
-    """Which of these features this machine lacks, as LLVM sees it (what the operating system does not save counts out)."""
+    """Which of these features this machine lacks, as LLVM sees it (what the operating system does not save
+    counts out)."""
     from llvmlite import binding
 
     have = {name for name, on in binding.get_host_cpu_features().items() if on} | AARCH64_BASE
@@ -153,11 +155,9 @@ PROCESSOR = Probe(_cpuid, _xgetbv)
 
 
 def emit_missing(module: Module, name: str, names: tuple[str, ...], probe: Probe = PROCESSOR) -> Function:
-    """Write `i32 name()`: 0 when the processor has all features, else 1 + the place of the first it lacks.
-
-    The caller gives the function baseline instructions (`Function.baseline`), for it runs on any processor.
-    """
+    """Write `i32 name()`: 0 when the processor has all features, else 1 + the place of the first it lacks."""
     f = module.function(name, {}, returns="i32", internal=True, inline=False)
+    f.attributes = baseline(module)
     if names:
         leaves = sorted({X86[n][:2] for n in names} | {(1, 0)})
         registers = {leaf: _leaf(f, *leaf, probe) for leaf in leaves}
@@ -170,6 +170,13 @@ def emit_missing(module: Module, name: str, names: tuple[str, ...], probe: Probe
                 f.ret(constant(i + 1, "i32"))
     f.ret(constant(0, "i32"))
     return f
+
+
+def baseline(module: Module) -> str:
+    """Attributes of a function that must run on any processor of the module's architecture."""
+    if module.triple.startswith("aarch64"):
+        return '"target-cpu"="generic" "target-features"="+fp-armv8,+neon"'
+    return '"target-cpu"="x86-64" "target-features"="+cx8,+mmx,+fxsr,+sse,+sse2,+x87"'
 
 
 def _signed(word: int) -> int:
