@@ -135,7 +135,7 @@ def test_every_tile_and_every_remainder(target: Target, element: str) -> None:
 
 @targets
 def test_bits_depend_on_nothing_but_the_row(target: Target) -> None:
-    """M, the tile, the cut of the contraction, copies, and the ranges given to threads leave every bit alone."""
+    """M, the tile, the cut of the contraction, copies, and the ranges of threads leave every bit alone."""
     m, n, k = 53, 150, 517
     a, b = operands(m, n, k, "float")
     spec = Gemm(n, k)
