@@ -55,9 +55,7 @@ class Form:
         return self + (other * -1)
 
     def __repr__(self) -> str:
-        parts = [
-            (f"{c}*" if isinstance(c, int) else f"({c})*") * (c != 1) + _shown(a) for a, c in self.terms
-        ]
+        parts = [(f"{c}*" if isinstance(c, int) else f"({c})*") * (c != 1) + _shown(a) for a, c in self.terms]
         if self.constant != 0 or not parts:
             parts.append(str(self.constant))
         return " + ".join(parts)

@@ -83,7 +83,9 @@ class SumOfProducts(Anchor):
         taps = [self.loop(size) for size in w.shape[2:]]
         index, guard = [], ()
         attributes = self.node.attributes
-        rows = zip(s, taps, ct.shape[2:], attributes["strides"], attributes["dilation"], attributes["padding"])
+        rows = zip(
+            s, taps, ct.shape[2:], attributes["strides"], attributes["dilation"], attributes["padding"]
+        )
         for position, tap, size, stride, dilation, (before, _) in rows:
             shifted = position - tap * dilation + before
             if stride > 1:

@@ -348,5 +348,3 @@ class Evaluator:
 
     def _to_memory(self, x: Element) -> Reg:
         return self.f.zext(x.reg, "i8") if x.dtype == bool_ else x.reg
-
-

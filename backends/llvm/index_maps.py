@@ -128,9 +128,7 @@ def _pad(node: Node, index: Index, ranges: Ranges) -> Iterator[Source]:
 
 def _reverse(node: Node, index: Index, ranges: Ranges) -> Iterator[Source]:
     axes, shape = node.attributes["axes"], node.output.shape
-    yield Source(
-        0, tuple(number(shape[a] - 1) - form if a in axes else form for a, form in enumerate(index))
-    )
+    yield Source(0, tuple(number(shape[a] - 1) - form if a in axes else form for a, form in enumerate(index)))
 
 
 def _concat(node: Node, index: Index, ranges: Ranges) -> Iterator[Source]:

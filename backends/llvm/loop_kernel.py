@@ -89,9 +89,7 @@ def _outer(
         _outer(evaluator, rest, results, body)
 
 
-def in_vectors(
-    evaluator: Evaluator, inner: int, lanes: int, masked: bool, body: Callable[[], None]
-) -> None:
+def in_vectors(evaluator: Evaluator, inner: int, lanes: int, masked: bool, body: Callable[[], None]) -> None:
     """Run `body` over one loop, `lanes` elements at a time."""
     f, extent = evaluator.f, evaluator.program.ranges.extents[inner]
     total = evaluator.sizes(extent)
@@ -184,5 +182,3 @@ def _renamed(expression: Expression, replaced: dict[int, Form]) -> Expression:
 
 def _guard(guard: tuple[Condition, ...], replaced: dict[int, Form]) -> tuple[Condition, ...]:
     return tuple(Condition(_in(c.form, replaced), c.divisor) for c in guard)
-
-
