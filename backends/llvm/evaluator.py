@@ -89,13 +89,19 @@ class Evaluator:
     # Scopes ---------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def scope(self, bindings: Mapping[int, Reg]) -> Iterator[None]:
-        """Loop variables have these values inside; what is computed inside is forgotten after it."""
-        before = dict(self._done), dict(self.bound), dict(self.holes)
-        self.bound.update(bindings)
+    def scope(self, bindings: Mapping[int, Reg], kept: dict[int, Element] | None = None) -> Iterator[None]:
+        """Loop variables have these values inside; what is computed inside is forgotten after it.
+
+        kept: where it is remembered instead, for the next scope at the same point in code that this one dominates.
+        """
+        before = self._done, self.bound, self.holes
+        self._done = {**self._done, **(kept or {})}
+        self.bound, self.holes = {**self.bound, **bindings}, dict(self.holes)
         try:
             yield
         finally:
+            if kept is not None:
+                kept.update((p, x) for p, x in self._done.items() if p not in before[0])
             self._done, self.bound, self.holes = before
 
     @contextmanager

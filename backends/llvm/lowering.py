@@ -8,6 +8,7 @@ from graphc.backends.llvm.contraction import emit_contraction
 from graphc.backends.llvm.emitter import Module
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
 from graphc.backends.llvm.loop_kernel import emit_loop_kernel
+from graphc.backends.llvm.row_kernel import emit_row_kernel
 from graphc.backends.llvm.target import Target
 from graphc.errors import UnsupportedError
 from graphc.ir.dims import Dim
@@ -17,6 +18,7 @@ from graphc.ir.printer import print_attribute
 
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
+    "row": emit_row_kernel,
     "contraction": emit_contraction,
     "convolution": emit_contraction,
 }

@@ -202,27 +202,20 @@ def trace(
                 elif node.op.kind is not Kind.CREATION:
                     raise UnsupportedError(f"{node.op.name} stands where only elementwise ops can: {node!r}")
     program = Program(ranges)
-    inside = {value for node in nodes for value in node.outputs} - holes.keys()
+    inside = {value for node in nodes for value in node.outputs}
     for value, asked in demands.items():
-        if value in inside:
-            continue
-        for index, guard in asked:
-            expression: Expression
-            if value in holes:
-                only = holes[value]
-                if only is not None and index != only:
-                    raise UnsupportedError(f"%{value.name} is read at another index than it is computed at")
-                expression = Hole(value, index, guard)
-            else:
-                expression = Load(value, ravel(index, value.shape), guard)
-            asked[index, guard] = _put(program, expression)
+        for index, guard in asked if value not in inside else ():
+            asked[index, guard] = _put(program, Load(value, ravel(index, value.shape), guard))
     for node in nodes:
         for position, output in enumerate(node.outputs):
-            if output in holes:
-                continue
             asked = demands.get(output, {})
             for index, guard in asked:
-                if moves(node.op.name):
+                if output in holes:
+                    only = holes[output]
+                    if only is not None and index != only:
+                        raise UnsupportedError(f"%{output.name} is read at another index than it is computed at")
+                    asked[index, guard] = _put(program, Hole(output, index, guard))
+                elif moves(node.op.name):
                     here = found[node, position, index, guard]
                     asked[index, guard] = _moved(program, node, here, guard, demands)
                 elif node.op.kind is Kind.CREATION:
