@@ -115,6 +115,11 @@ def _pick(b: Elements, x: Element, lanes: Sequence[int]) -> Element:
     return Element(b.f.shuffle(x.reg, x.reg, lanes), x.dtype)
 
 
+def reducer_start(name: str, dtype: DType) -> Any:
+    """The number a maximum or minimum begins with: no element is worse."""
+    return _ends(dtype)[name == "min"]
+
+
 def _ends(dtype: DType) -> tuple[Any, Any]:
     if dtype.is_float:
         return -np.inf, np.inf
