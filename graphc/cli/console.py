@@ -74,7 +74,9 @@ def table(rows: Iterable[Sequence[Any]], *, indent: str = "  ") -> str:
       logits  float32[N]    output
     """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells if i < len(row)) for i in range(max(map(len, cells), default=0))]
+    widths = [
+        max(len(row[i]) for row in cells if i < len(row)) for i in range(max(map(len, cells), default=0))
+    ]
     return "\n".join(
         (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip() for row in cells
     )

@@ -20,8 +20,8 @@ import click
 from graphc import __version__
 from graphc.cli.console import Console, in_bytes, table
 from graphc.cli.main import Command, console_of
-from graphc.source import display_path
 from graphc.machine import cores, linker, memory_limit
+from graphc.source import display_path
 
 OK, NOTE, MISSING = "ok", "note", "missing"
 
@@ -38,7 +38,9 @@ class Finding:
 
 
 @click.command(cls=Command)
-@click.option("--probe", is_flag=True, help="Measure this machine's peak: half a second of multiply-adds and reads.")
+@click.option(
+    "--probe", is_flag=True, help="Measure this machine's peak: half a second of multiply-adds and reads."
+)
 @click.pass_context
 def command(context: click.Context, probe: bool) -> None:
     """Show what graphc finds on this machine, and what would add what is missing."""
@@ -114,8 +116,12 @@ def _llvm() -> Iterator[Finding]:
         "llvmlite", OK, f"{package.text}, LLVM {llvm}", data={"version": package.text, "llvm": llvm}
     )
     features = [name[1:] for name in target.features if name.startswith("+")]
-    units = f"{target.vector_bits}-bit vectors, {'fused multiply-add' if target.fma else 'no fused multiply-add'}"
-    caches = ", ".join(f"L{i} {in_bytes(size)}" for i, size in enumerate((target.l1, target.l2, target.l3), 1))
+    units = (
+        f"{target.vector_bits}-bit vectors, {'fused multiply-add' if target.fma else 'no fused multiply-add'}"
+    )
+    caches = ", ".join(
+        f"L{i} {in_bytes(size)}" for i, size in enumerate((target.l1, target.l2, target.l3), 1)
+    )
     yield Finding("cpu", OK, f"{target.cpu}: {units}; {caches}", data={"name": target.cpu})
     yield Finding("features", OK, _wrapped(features), data={"features": features})
 
@@ -207,7 +213,9 @@ def _cache() -> Finding:
         reason = "belongs to another user" if about.st_uid != os.geteuid() else "can be written by others"
         return Finding("cache", NOTE, f"{place} {reason}: nothing is cached", f"chmod 700 {place}")
     if not os.access(root, os.W_OK | os.X_OK):
-        return Finding("cache", NOTE, f"{place} cannot be written: nothing new is cached", f"chmod 700 {place}")
+        return Finding(
+            "cache", NOTE, f"{place} cannot be written: nothing new is cached", f"chmod 700 {place}"
+        )
     sizes = [entry.stat().st_size for entry in os.scandir(root) if entry.is_file(follow_symlinks=False)]
     text = f"{place}, {len(sizes)} entries, {in_bytes(sum(sizes))}"
     return Finding("cache", OK, text, data={"path": str(root), "entries": len(sizes), "bytes": sum(sizes)})
