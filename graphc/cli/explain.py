@@ -12,11 +12,8 @@ from graphc.cli.main import Command, console_of
 from graphc.cli.options import Request, load_model, model_options
 from graphc.errors import UsageError, kinds, nearest
 
-# Parts of graphc that declare error kinds of their own.
-DECLARE_KINDS = (
-    "graphc.manifest", "graphc.view.draw", "graphc.view.dot", "graphc.passes", "graphc.plan",
-    "graphc.frontends.python", "graphc.backends.llvm", "graphc.backends.numpy_source", "graphc.api",
-)  # fmt: skip
+# The modules besides graphc.errors that declare error kinds.
+DECLARE_KINDS = ("graphc.manifest", "graphc.ops.indexing", "graphc.view.draw")
 
 
 @click.command(cls=Command)

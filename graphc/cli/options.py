@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,6 +39,7 @@ class Request:
 def model_options(command: F) -> F:
     """MODEL, -i, --dim, --weights and --entry; the command gets them as one `request`."""
 
+    @functools.wraps(command)  # with the options that were declared before
     def with_request(**keywords: Any) -> Any:
         inputs = _parse_inputs(keywords.pop("inputs"))
         ranges, sizes = _parse_dims(keywords.pop("dims"))
@@ -46,8 +48,6 @@ def model_options(command: F) -> F:
         )
         return command(request=request, **keywords)
 
-    with_request.__doc__ = command.__doc__
-    with_request.__name__ = command.__name__
     decorated: Any = with_request
     for decorate in reversed(
         [
