@@ -8,6 +8,10 @@ import numpy as np
 
 from graphc.errors import GraphcError
 from graphc.ir.op import Kind, NoGradient, TypeRuleError, op
+from graphc.ir.types import bool_, float32, float64, int64
+from graphc.ops.creation import iota
+from graphc.ops.elementwise import cast, equal
+from graphc.ops.movement import broadcast_to, reshape
 from graphc.ops.rules import same_number
 
 INDEXING = Kind.INDEXING
@@ -183,3 +187,32 @@ class scatter_elements:
 
     def vjp(ct, x, indices, y, *, axis, size):
         return gather_elements(ct, indices, axis=axis), WHOLE
+
+
+def label_mask(labels, shape, axis):
+    """Booleans of a shape: whether the place along `axis` is the label.  `labels` has the shape without that axis."""
+    kept = (*labels.shape[:axis], 1, *labels.shape[axis:])
+    spread = broadcast_to(reshape(cast(labels, dtype=int64), shape=kept), shape=shape)
+    return equal(iota(shape=shape, axis=axis, dtype=int64), spread)
+
+
+@op(Kind.COMPOSITE, formula="y = [i = label]", symbol="1 of C", no_gradient="labels are whole numbers", onnx="OneHot")
+class one_hot:
+    """1 at the label and 0 elsewhere, along a new last axis: labels[A...] -> y[A..., classes].
+
+    A label outside 0 ... classes - 1 gives zeros only.
+    """
+
+    def infer(labels, *, classes, dtype):
+        check_positions(labels, 0)
+        check_size(classes)
+        return labels.with_shape((*labels.shape, classes)).with_dtype(dtype)
+
+    def samples():
+        yield (np.array([2, 0, -1, 3, 1]),), {"classes": 3, "dtype": float32}
+        yield (np.array([[2, 0], [1, 1]], np.uint8),), {"classes": 7, "dtype": float64}
+        yield (np.array(1, np.int32),), {"classes": 2, "dtype": bool_}
+        yield (np.zeros((0,), np.int64),), {"classes": 2, "dtype": int64}
+
+    def body(labels, *, classes, dtype):
+        return cast(label_mask(labels, (*labels.shape, classes), labels.type.rank), dtype=dtype)
