@@ -60,8 +60,8 @@ def debug_level() -> int:
 def wants_color(stream: IO[str], choice: str = "auto", environ: Mapping[str, str] = os.environ) -> bool:
     """Whether to colour what is written to the stream.
 
-    `--color always|never` wins; then `NO_COLOR` (https://no-color.org: set and not empty) and `TERM=dumb` say no;
-    else a terminal says yes.
+    `--color always|never` wins; then `NO_COLOR` (https://no-color.org: set and not empty) and
+    `TERM=dumb` say no; else a terminal says yes.
     """
     if choice != "auto":
         return choice == "always"
@@ -71,7 +71,7 @@ def wants_color(stream: IO[str], choice: str = "auto", environ: Mapping[str, str
 
 
 def user_traceback(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without graphc's own frames; unchanged when `GRAPHC_DEBUG` is set or nothing else is left."""
+    """The traceback without graphc's own frames, unless `GRAPHC_DEBUG` is set or nothing else is left."""
     if debug_level():
         return trace
     kept = []
@@ -87,7 +87,7 @@ def user_traceback(trace: TracebackType | None) -> TracebackType | None:
 
 
 def printable(text: str, *, newlines: bool = False) -> str:
-    """The text with control and bidirectional characters shown as escapes, so that it cannot forge what is drawn."""
+    """The text with control and bidirectional characters as escapes, so that it cannot forge a message."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_visible(character, newlines) for character in text)
@@ -146,7 +146,7 @@ def _excerpt(span: Span, source: str) -> tuple[str, int, int]:
 
 
 def _cells(text: str) -> list[str]:
-    """One entry a terminal cell: a wide character is followed by an empty entry, a combining one joins its base."""
+    """One entry a terminal cell: an empty one follows a wide character, a combining one joins its base."""
     cells: list[str] = []
     for character in text:
         if character == "\t":

@@ -67,7 +67,7 @@ class GraphcError(Exception):
         message: one line: what is wrong, with the names and numbers in it.
         span: the user's source text at fault.
         where: the place in words, for what has no source line (`model.onnx, node 17 'conv1'`).
-        facts: rows `(name, type)` or `(name, type, note)`, as `("x", "float32[N,400]", "from reshape at lenet.py:17")`.
+        facts: rows `(name, type)` or `(name, type, note)`, as `("x", "float32[N,400]", "from lenet.py:17")`.
         labels: further places, as `(span, text)`.
         cause: why it is wrong, where the message does not say it.
         fix: what to do.
@@ -157,6 +157,18 @@ class SeveralErrors(GraphcError):
         return super().as_dict() | {"errors": [error.as_dict() for error in self.errors]}
 
 
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """What to put behind a name that is not known: the most similar one, if any is similar.
+
+    >>> "no parameter fc1.wieght" + nearest("fc1.wieght", ["fc1.weight", "fc2.weight", "bias"])
+    'no parameter fc1.wieght; did you mean fc1.weight?'
+    """
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
 def raise_all(errors: Sequence[GraphcError]) -> None:
     """Raise what was collected: nothing, the one error itself, or all of them together."""
     if len(errors) == 1:
@@ -168,8 +180,8 @@ def raise_all(errors: Sequence[GraphcError]) -> None:
 class UsageError(GraphcError):
     """The command line or a call asks for something that does not exist.
 
-    An unknown option, a value out of its range, two options that exclude each other, a file that is
-    not there.  `graphc COMMAND -h` lists what there is.  The command line exits with 2.
+    An unknown option, a value out of its range, two options that exclude each other, a file that is not
+    there.  `graphc COMMAND -h` lists what there is.  The command line exits with 2.
     """
 
     code = "GC0002"
@@ -179,9 +191,10 @@ class UsageError(GraphcError):
 class ShapeError(GraphcError):
     """The shapes of an operation do not fit together.
 
-    The table below the message gives every operand with its type, `float32[N,400]`: a dtype and a size per
-    axis.  A letter is a symbolic dimension, fixed only when the compiled model is called; the same letter
-    is the same size everywhere.  Follow the operand whose size surprises you back to the line where it was made.
+    The table below the message gives every operand with its type, `float32[N,400]`: a dtype and a size
+    per axis.  A letter is a symbolic dimension, fixed only when the compiled model is called; the same
+    letter is the same size everywhere.  Follow the operand whose size surprises you back to the line
+    where it was made.
     """
 
     code = "GC0100"
@@ -190,9 +203,10 @@ class ShapeError(GraphcError):
 class InnerSizesDiffer(ShapeError):
     """A matrix product sums over an axis whose two sizes differ.
 
-    `x @ w` needs the last axis of `x` and the second to last axis of `w` to be of one size; `nn.Linear(i, o)`
-    keeps its weight as `(o, i)` and needs inputs whose last axis is `i`.  The usual cause is a layer
-    built for another image size: the number of features after a convolution and a flatten is channels x height x width.
+    `x @ w` needs the last axis of `x` and the second to last axis of `w` to be of one size;
+    `nn.Linear(i, o)` keeps its weight as `(o, i)` and needs inputs whose last axis is `i`.  The usual
+    cause is a layer built for another image size: the number of features after a convolution and a
+    flatten is channels x height x width.
     """
 
     code = "GC0107"
@@ -201,8 +215,8 @@ class InnerSizesDiffer(ShapeError):
 class BroadcastError(ShapeError):
     """Two shapes cannot be broadcast together.
 
-    Shapes are aligned at their last axis; two sizes fit when they are equal or one of them is 1.
-    A symbolic dimension fits only itself and 1, because it must hold for every size it may take.
+    Shapes are aligned at their last axis; two sizes fit when they are equal or one of them is 1.  A
+    symbolic dimension fits only itself and 1, because it must hold for every size it may take.
     """
 
     code = "GC0108"
@@ -211,15 +225,15 @@ class BroadcastError(ShapeError):
 class ArgumentShapeError(ShapeError):
     """An array given to a compiled model does not have the shape the model was compiled for.
 
-    Nothing is reshaped, broadcast or cut to fit.  Transpose or reshape the array before the call, or compile the
-    model with other inputs.
+    Nothing is reshaped, broadcast or cut to fit.  Transpose or reshape the array before the call, or
+    compile the model with other inputs.
     """
 
     code = "GC0110"
 
 
 class DTypeError(GraphcError):
-    """The dtypes of an operation do not fit, or an array has another dtype than the model was compiled for.
+    """The dtypes of an operation do not fit, or an array has a dtype the model was not compiled for.
 
     Nothing is cast in silence.  Write the cast where you want it: `x.astype("float32")`.
     """
@@ -230,8 +244,9 @@ class DTypeError(GraphcError):
 class TraceError(GraphcError):
     """The program asks for a number while it is being traced.
 
-    graphc runs your function once with stand-ins for the arrays and writes down what is done with them.  A stand-in has
-    a shape and a dtype but no numbers yet, so Python cannot branch on it, convert it or store it elsewhere.
+    graphc runs your function once with stand-ins for the arrays and writes down what is done with
+    them.  A stand-in has a shape and a dtype but no numbers yet, so Python cannot branch on it, convert
+    it or store it elsewhere.
     """
 
     code = "GC0200"
@@ -240,9 +255,9 @@ class TraceError(GraphcError):
 class BranchError(TraceError):
     """`if`, `while`, `and`, `or`, `not` or `assert` on a traced tensor.
 
-    Which branch to take depends on numbers that exist only when the compiled model runs.  Compute both sides and choose
-    elementwise with `graphc.where(condition, a, b)`; combine conditions with `&`, `|`, `~`.  A branch on a shape or on a
-    plain Python value is fine: it is decided while tracing.
+    Which branch to take depends on numbers that exist only when the compiled model runs.  Compute both
+    sides and choose elementwise with `graphc.where(condition, a, b)`; combine conditions with `&`, `|`,
+    `~`.  A branch on a shape or on a plain Python value is fine: it is decided while tracing.
     """
 
     code = "GC0201"
@@ -251,8 +266,9 @@ class BranchError(TraceError):
 class ConversionError(TraceError):
     """A traced tensor was to become a Python number, a list, a string or a NumPy array.
 
-    `float(t)`, `int(t)`, `t.tolist()`, `t.item()`, `np.asarray(t)` and formatted numbers need values, and there are none
-    while tracing.  Keep computing with the tensor, return it, and convert the result of the compiled model.
+    `float(t)`, `int(t)`, `t.tolist()`, `t.item()`, `np.asarray(t)` and formatted numbers need values,
+    and there are none while tracing.  Keep computing with the tensor, return it, and convert the result
+    of the compiled model.
     """
 
     code = "GC0202"
@@ -261,8 +277,8 @@ class ConversionError(TraceError):
 class ForeignTraceError(TraceError):
     """A tensor of one trace is used in another.
 
-    A stand-in was kept in a global, an attribute or a default argument and met again while tracing another function.
-    Pass it as an argument, or return it.
+    A stand-in was kept in a global, an attribute or a default argument and met again while tracing
+    another function.  Pass it as an argument, or return it.
     """
 
     code = "GC0203"
@@ -287,8 +303,8 @@ class NoModelError(ModelError):
     """No object in the file could be the model, or several could.
 
     graphc looks, in this order, for: the name given as `file.py:name` or `--entry`; the object marked
-    `@graphc.model`; a variable `model`; a function `model`, `forward` or `predict`; the only public Module or
-    function.  Name the one you mean: `graphc compile file.py:name`.
+    `@graphc.model`; a variable `model`; a function `model`, `forward` or `predict`; the only public
+    Module or function.  Name the one you mean: `graphc compile file.py:name`.
     """
 
     code = "GC0301"
@@ -306,8 +322,9 @@ class ModelFileFailed(ModelError):
 class NoInputsError(ModelError):
     """The shapes of the inputs are not known.
 
-    Sizes are never guessed.  Write `inputs = {"x": "float32[N,784]"}` in the model file, annotate the argument,
-    `def forward(x: "float32[N,784]")`, or give `-i x:float32[N,784]`.  A letter is a size left open.
+    Sizes are never guessed.  Write `inputs = {"x": "float32[N,784]"}` in the model file, annotate the
+    argument, `def forward(x: "float32[N,784]")`, or give `-i x:float32[N,784]`.  A letter is a size
+    left open.
     """
 
     code = "GC0303"
@@ -316,8 +333,9 @@ class NoInputsError(ModelError):
 class WeightsError(ModelError):
     """The weights file does not fit the model: names or shapes differ, or the file is damaged.
 
-    Names must match exactly; the message shows the nearest ones.  Only `.safetensors` and `.npz` are read, and nothing is
-    ever unpickled: save a PyTorch model with `safetensors.torch.save_file(model.state_dict(), "w.safetensors")`.
+    Names must match exactly; the message shows the nearest ones.  Only `.safetensors` and `.npz` are
+    read, and nothing is ever unpickled: save a PyTorch model with
+    `safetensors.torch.save_file(model.state_dict(), "w.safetensors")`.
     """
 
     code = "GC0304"
@@ -326,7 +344,8 @@ class WeightsError(ModelError):
 class ArtefactError(GraphcError):
     """An artefact (`NAME.graphc/`) is incomplete, damaged or of a version this graphc cannot read.
 
-    Every file is checked against its sha256 in `manifest.json` before anything in it is used.  Compile the model again.
+    Every file is checked against its sha256 in `manifest.json` before anything in it is used.  Compile
+    the model again.
     """
 
     code = "GC0400"
@@ -344,7 +363,8 @@ class OutputError(ArtefactError):
 class CheckFailed(GraphcError):
     """A check that was asked for did not hold: gradients, agreement of the backends, a comparison.
 
-    The message gives the largest difference, where it is, and the bound it should have kept.  The command line exits with 3.
+    The message gives the largest difference, where it is, and the bound it should have kept.  The
+    command line exits with 3.
     """
 
     code = "GC0600"
@@ -364,8 +384,8 @@ class MissingToolError(GraphcError):
 class HostMismatchError(GraphcError):
     """The artefact was built for another kind of machine.
 
-    It needs processor features which this one does not have.  Compile it again here, or with `--cpu x86-64-v2`, which runs
-    on every x86-64 processor since 2009.  The command line exits with 5.
+    It needs processor features which this one does not have.  Compile it again here, or with `--cpu
+    x86-64-v2`, which runs on every x86-64 processor since 2009.  The command line exits with 5.
     """
 
     code = "GC0750"

@@ -20,8 +20,8 @@ COMPOSITE = Kind.COMPOSITE
 class log1p:
     """ln(1 + x), accurate for small x as well.  dy/dx = 1/(1 + x).
 
-    With u = 1 + x rounded, ln(u)·x/(u - 1) cancels the rounding of u (Goldberg, What every computer scientist should know
-    about floating-point arithmetic, 1991, theorem 4).
+    With u = 1 + x rounded, ln(u)·x/(u - 1) cancels the rounding of u (Goldberg, What every computer
+    scientist should know about floating-point arithmetic, 1991, theorem 4).
     """
 
     infer = same_float
@@ -39,8 +39,8 @@ class log1p:
 class expm1:
     """e^x - 1, accurate for small x as well.  dy/dx = e^x.
 
-    With u = e^x rounded, (u - 1)·x/ln(u) cancels the rounding of u (Higham, Accuracy and Stability of Numerical Algorithms,
-    2nd edition, 2002, section 1.14).
+    With u = e^x rounded, (u - 1)·x/ln(u) cancels the rounding of u (Higham, Accuracy and Stability of
+    Numerical Algorithms, 2nd edition, 2002, section 1.14).
     """
 
     infer = same_float
@@ -58,7 +58,9 @@ class expm1:
 
 @op(COMPOSITE, formula="y = x·Φ(x)", symbol="gelu", derivative={0: "Φ({x}) + {x}·φ({x})"}, onnx="Gelu")
 class gelu:
-    """Gaussian error linear unit: y = x·Φ(x) with the normal distribution Φ(x) = (1 + erf(x/√2))/2, dy/dx = Φ(x) + x·φ(x).
+    """Gaussian error linear unit: y = x·Φ(x) with the normal distribution Φ(x) = (1 + erf(x/√2))/2.
+
+    dy/dx = Φ(x) + x·φ(x).
 
     approximate="tanh" takes Φ(x) = (1 + tanh(√(2/π)·(x + 0.044715·x³)))/2.
     Hendrycks and Gimpel, Gaussian error linear units, 2016.
@@ -119,7 +121,13 @@ class softplus:
         return ct * sigmoid(x)
 
 
-@op(COMPOSITE, formula="y = x where x > 0, else α(e^x − 1)", symbol="elu", derivative={0: "1 or α·e^{x}"}, onnx="Elu")
+@op(
+    COMPOSITE,
+    formula="y = x where x > 0, else α(e^x − 1)",
+    symbol="elu",
+    derivative={0: "1 or α·e^{x}"},
+    onnx="Elu",
+)
 class elu:
     """Exponential linear unit: y = x where x > 0, else alpha·(e^x - 1).  dy/dx = 1 where x > 0, else alpha·e^x.
 
@@ -144,7 +152,13 @@ class elu:
         return where(greater(x, 0.0), ct, ct * (exp(minimum(x, 0.0)) * alpha))
 
 
-@op(COMPOSITE, formula="y = x where x > 0, else s·x", symbol="leaky", derivative={0: "1 or s"}, onnx="LeakyRelu")
+@op(
+    COMPOSITE,
+    formula="y = x where x > 0, else s·x",
+    symbol="leaky",
+    derivative={0: "1 or s"},
+    onnx="LeakyRelu",
+)
 class leaky_relu:
     """Leaky rectifier: y = x where x > 0, else slope·x.  dy/dx = 1 where x > 0, else slope."""
 
@@ -165,7 +179,9 @@ class leaky_relu:
         return where(greater(x, 0.0), ct, ct * slope)
 
 
-@op(COMPOSITE, formula="y = max of pieces of x", symbol="maxout", derivative={0: "[{x} is the first maximum]"})
+@op(
+    COMPOSITE, formula="y = max of pieces of x", symbol="maxout", derivative={0: "[{x} is the first maximum]"}
+)
 class maxout:
     """Maximum over groups of `pieces` neighbours along an axis: size pieces·C becomes C.
 
@@ -184,8 +200,17 @@ class maxout:
 
     def samples():
         rng = np.random.default_rng(53)
-        for shape, pieces, axis in (((6,), 2, 0), ((3, 10), 5, 1), ((2, 6, 5), 3, 1), ((4, 3), 1, 1), ((0, 4), 2, 1)):
-            yield (np.asarray(rng.permutation(np.arange(float(np.prod(shape)))) * 0.37 - 1.1).reshape(shape),), {"pieces": pieces, "axis": axis}
+        for shape, pieces, axis in (
+            ((6,), 2, 0),
+            ((3, 10), 5, 1),
+            ((2, 6, 5), 3, 1),
+            ((4, 3), 1, 1),
+            ((0, 4), 2, 1),
+        ):
+            yield (
+                (np.asarray(rng.permutation(np.arange(float(np.prod(shape)))) * 0.37 - 1.1).reshape(shape),),
+                {"pieces": pieces, "axis": axis},
+            )
 
     def body(x, *, pieces, axis):
         grouped = (*x.shape[:axis], x.shape[axis] // pieces, pieces, *x.shape[axis + 1 :])

@@ -27,7 +27,9 @@ def rows(x):
     return reshape(x, shape=(dims_product(x.shape[:-1]), x.shape[-1]))
 
 
-@op(Kind.CONTRACTION, formula="y = x·w", symbol="@", derivative={0: "wᵀ", 1: "xᵀ"}, onnx="MatMul", flops=flops)
+@op(
+    Kind.CONTRACTION, formula="y = x·w", symbol="@", derivative={0: "wᵀ", 1: "xᵀ"}, onnx="MatMul", flops=flops
+)
 class matmul:
     """Matrix product over the last two axes: x[..., m, k] · w[..., k, n] -> y[..., m, n].
 
@@ -45,7 +47,9 @@ class matmul:
         (m, k) = x.shape[-2:][::-1] if transpose_x else x.shape[-2:]
         (k2, n) = w.shape[-2:][::-1] if transpose_w else w.shape[-2:]
         if k != k2:
-            raise TypeRuleError(f"matmul inner sizes differ: {k} ({{0}}) and {k2} ({{1}})", kind=InnerSizesDiffer)
+            raise TypeRuleError(
+                f"matmul inner sizes differ: {k} ({{0}}) and {k2} ({{1}})", kind=InnerSizesDiffer
+            )
         if w.rank > 2 and x.shape[:-2] != w.shape[:-2]:
             raise TypeRuleError(
                 f"matmul batch sizes differ: {list(x.shape[:-2])} ({{0}}) and {list(w.shape[:-2])} ({{1}})"
@@ -71,7 +75,9 @@ class matmul:
             yield (normal(size=(m, k)), normal(size=(k, n))), plain
 
     def reference(x, w, *, transpose_x, transpose_w):
-        return np.matmul(np.swapaxes(x, -1, -2) if transpose_x else x, np.swapaxes(w, -1, -2) if transpose_w else w)
+        return np.matmul(
+            np.swapaxes(x, -1, -2) if transpose_x else x, np.swapaxes(w, -1, -2) if transpose_w else w
+        )
 
     def vjp(ct, x, w, y, *, transpose_x, transpose_w):
         shared = x.type.rank > w.type.rank
@@ -88,7 +94,13 @@ class matmul:
         return dx, matmul(x, ct, transpose_x=not transpose_x)
 
 
-@op(Kind.COMPOSITE, formula="y = x·wᵀ + b", symbol="linear", derivative={0: "{w}", 1: "{x}ᵀ", 2: "1"}, onnx="Gemm")
+@op(
+    Kind.COMPOSITE,
+    formula="y = x·wᵀ + b",
+    symbol="linear",
+    derivative={0: "{w}", 1: "{x}ᵀ", 2: "1"},
+    onnx="Gemm",
+)
 class linear:
     """Fully connected layer: x[..., in], w[out, in] and, if given, b[out] -> y[..., out], y = x·wᵀ + b."""
 
@@ -97,11 +109,16 @@ class linear:
         if x.rank < 1 or w.rank != 2:
             raise TypeRuleError("linear needs x[..., in] and a matrix w[out, in]: {0} and {1}")
         if x.shape[-1] != w.shape[1]:
-            raise TypeRuleError(f"linear: {{0}} has {x.shape[-1]} features, the weight {{1}} reads {w.shape[1]}", kind=InnerSizesDiffer)
+            raise TypeRuleError(
+                f"linear: {{0}} has {x.shape[-1]} features, the weight {{1}} reads {w.shape[1]}",
+                kind=InnerSizesDiffer,
+            )
         if len(bias) > 1:
             raise TypeRuleError(f"linear takes x, w and a bias, {len(bias) + 2} operands are given")
         if bias and bias[0].shape != w.shape[:1]:
-            raise TypeRuleError(f"the bias {{2}} must have the {w.shape[0]} outputs of {{1}}, it is {bias[0]}")
+            raise TypeRuleError(
+                f"the bias {{2}} must have the {w.shape[0]} outputs of {{1}}, it is {bias[0]}"
+            )
         return x.with_shape((*x.shape[:-1], w.shape[0]))
 
     def samples():
@@ -144,5 +161,3 @@ def product(x, w):
         columns = () if vector_w else (y.shape[-1],)
         y = reshape(y, shape=y.shape[:-2] + rows + columns)
     return y
-
-

@@ -1,6 +1,7 @@
 """Losses and penalties.
 
-`reduction` says what becomes of the losses of the single elements or samples: "mean", "sum", or "none" to keep them.
+`reduction` says what becomes of the losses of the single elements or samples: their "mean" (the default),
+their "sum", or "none" to keep them.
 Labels are whole numbers from 0 to C - 1; any other is an error when the graph runs.
 """
 
@@ -9,6 +10,7 @@ import numpy as np
 from graphc.ir.dims import product
 from graphc.ir.op import Kind, NoGradient, TypeRuleError, op
 from graphc.ir.types import int64
+from graphc.ops.activation import softplus
 from graphc.ops.creation import dim_size
 from graphc.ops.elementwise import (
     cast,
@@ -23,7 +25,6 @@ from graphc.ops.elementwise import (
     where,
     zeros_like,
 )
-from graphc.ops.activation import softplus
 from graphc.ops.indexing import check_positions, gather_elements, label_mask
 from graphc.ops.movement import broadcast_to, reshape
 from graphc.ops.reduction import max_, spread, sum_
@@ -84,7 +85,13 @@ def labelled(x, labels, *, reduction, **_):
 
 def label_samples():
     rng = np.random.default_rng(89)
-    for shape, dtype in (((5, 3), "int64"), ((1, 10), "int32"), ((3, 1), "uint8"), ((2, 4, 3), "int64"), ((2, 3, 2, 2), "int32")):
+    for shape, dtype in (
+        ((5, 3), "int64"),
+        ((1, 10), "int32"),
+        ((3, 1), "uint8"),
+        ((2, 4, 3), "int64"),
+        ((2, 3, 2, 2), "int32"),
+    ):
         for reduction in REDUCTIONS:
             labels = rng.integers(0, shape[1], (shape[0], *shape[2:])).astype(dtype)
             yield (rng.normal(size=shape) * 2, labels), {"reduction": reduction}
@@ -145,7 +152,7 @@ class l2_penalty:
 
 @op(COMPOSITE, formula="y = mean (x − t)²", symbol="MSE", derivative={0: "2({x} − t)/n", 1: "2(t − {x})/n"})
 class mse_loss:
-    """Squared difference: (x - target)², its mean by default."""
+    """Squared difference: (x - target)²."""
 
     defaults = every
     infer = pair
@@ -162,7 +169,7 @@ class mse_loss:
 
 @op(COMPOSITE, formula="y = −t ln p − (1 − t) ln(1 − p)", symbol="BCE", derivative={0: "(p − t)/(p(1 − p))"})
 class binary_cross_entropy:
-    """Binary cross-entropy of probabilities p in [0, 1] and targets t: -t·ln p - (1 - t)·ln(1 - p), its mean by default.
+    """Binary cross-entropy of probabilities p in [0, 1] and targets t: -t·ln p - (1 - t)·ln(1 - p).
 
     Logarithms are taken as at least -100, and p(1 - p) in the gradient as at least 1e-12, as PyTorch does, so that a
     certain but wrong answer has a large, finite loss.  From scores, `binary_cross_entropy_with_logits` is exact.
@@ -184,7 +191,7 @@ class binary_cross_entropy:
 
 @op(COMPOSITE, formula="y = ln(1 + e^x) − t·x", symbol="BCE σ", derivative={0: "σ({x}) − t", 1: "−{x}"})
 class binary_cross_entropy_with_logits:
-    """Binary cross-entropy of scores x and targets t in [0, 1]: ln(1 + e^x) - t·x, its mean by default; dy/dx = σ(x) - t."""
+    """Binary cross-entropy of scores x and targets t in [0, 1]: ln(1 + e^x) - t·x; dy/dx = σ(x) - t."""
 
     defaults = every
     infer = pair
@@ -200,7 +207,7 @@ class binary_cross_entropy_with_logits:
 
 @op(COMPOSITE, formula="y = −ln softmax(x)[label]", symbol="CE", derivative={0: "softmax({x}) − [label]"})
 class cross_entropy:
-    """Cross-entropy of scores and class labels: ln Σ_c e^x_c - x_label, its mean by default; dy/dx = softmax(x) - one_hot(label).
+    """Cross-entropy of scores and class labels: ln Σ_c e^x_c - x_label; dy/dx = softmax(x) - one_hot(label).
 
     x[N, C, ...], int labels[N, ...] -> a number, or [N, ...] with reduction="none".
     """
@@ -222,7 +229,7 @@ class cross_entropy:
 
 @op(COMPOSITE, formula="y = −x[label]", symbol="NLL", derivative={0: "−[label]"})
 class nll_loss:
-    """Negative log-likelihood: minus the log-probability of each label, its mean by default.
+    """Negative log-likelihood: minus the log-probability of each label.
 
     x[N, C, ...] log-probabilities, int labels[N, ...] -> a number, or [N, ...] with reduction="none".
     """
@@ -241,7 +248,7 @@ class nll_loss:
 
 @op(COMPOSITE, formula="y = max(0, 1 − t·x)", symbol="hinge", derivative={0: "−t[t·{x} < 1]"})
 class hinge_loss:
-    """Hinge loss of scores x for targets t of -1 or 1: max(0, 1 - t·x), its mean by default."""
+    """Hinge loss of scores x for targets t of -1 or 1: max(0, 1 - t·x)."""
 
     defaults = every
     kinks = "t·x = 1: the derivative is 0"
@@ -260,9 +267,14 @@ class hinge_loss:
         return inside * target, inside * x
 
 
-@op(COMPOSITE, formula="y = Σ max(0, x_j − x[label] + Δ)", symbol="SVM", derivative={0: "[inside] or −Σ[inside]"})
+@op(
+    COMPOSITE,
+    formula="y = Σ max(0, x_j − x[label] + Δ)",
+    symbol="SVM",
+    derivative={0: "[inside] or −Σ[inside]"},
+)
 class multiclass_hinge_loss:
-    """Support vector machine loss: Σ over j other than the label of max(0, x_j - x_label + margin), its mean by default.
+    """Support vector machine loss: Σ over j other than the label of max(0, x_j - x_label + margin).
 
     x[N, C, ...], int labels[N, ...] -> a number, or [N, ...] with reduction="none".
     Weston and Watkins, Support vector machines for multi-class pattern recognition, 1999.

@@ -34,7 +34,9 @@ def check_channels(x, *others):
         raise TypeRuleError(f"{{0}} needs a batch and a channel dimension, it is {x}")
     for position, other in enumerate(others, 1):
         if other.shape != (x.shape[1],):
-            raise TypeRuleError(f"{{{position}}} must have one element for each of the {x.shape[1]} channels of {{0}}, it is {other}")
+            raise TypeRuleError(
+                f"{{{position}}} must have one element for each of the {x.shape[1]} channels of {{0}}, it is {other}"
+            )
     return x
 
 
@@ -94,7 +96,9 @@ class batch_norm_train:
     def infer(x, scale, shift, running_mean, running_variance, *, epsilon, momentum):
         check_channels(x, scale, shift, running_mean, running_variance)
         if count_of(x, (0, *range(2, x.rank))) == 1:
-            raise TypeRuleError("{0} has one element per channel: the variance of one number is unknown", "use a larger batch")
+            raise TypeRuleError(
+                "{0} has one element per channel: the variance of one number is unknown", "use a larger batch"
+            )
         return x, running_mean, running_variance
 
     def samples():
@@ -113,7 +117,9 @@ class batch_norm_train:
         new_variance = running_variance * (1.0 - momentum) + divide(squares, count - 1) * momentum
         return y, stop_gradient(new_mean), stop_gradient(new_variance)
 
-    def vjp(cts, x, scale, shift, running_mean, running_variance, y, new_mean, new_variance, *, epsilon, momentum):
+    def vjp(
+        cts, x, scale, shift, running_mean, running_variance, y, new_mean, new_variance, *, epsilon, momentum
+    ):
         ct, axes = cts[0], batch_axes(x)
         inverse = 1.0 / sqrt(variance(x, axes=axes) + epsilon)
         normal = (x - per_channel(mean(x, axes=axes), x)) * per_channel(inverse, x)
@@ -147,12 +153,22 @@ class layer_norm:
             raise TypeRuleError(f"layer_norm takes x, scale and shift, {len(affine) + 1} operands are given")
         for position, other in enumerate(affine, 1):
             if other.shape != x.shape[axis:]:
-                raise TypeRuleError(f"{{{position}}} must have the sizes {list(x.shape[axis:])} of {{0}} from axis {axis}, it is {other}")
+                raise TypeRuleError(
+                    f"{{{position}}} must have the sizes {list(x.shape[axis:])} of {{0}} from axis "
+                    f"{axis}, it is {other}"
+                )
         return x
 
     def samples():
         rng = np.random.default_rng(73)
-        for shape, axis, operands in (((3, 7), 1, 3), ((2, 3, 5), 2, 3), ((2, 3, 5), 1, 2), ((4, 6), 1, 1), ((5,), 0, 3), ((0, 3), 1, 3)):
+        for shape, axis, operands in (
+            ((3, 7), 1, 3),
+            ((2, 3, 5), 2, 3),
+            ((2, 3, 5), 1, 2),
+            ((4, 6), 1, 1),
+            ((5,), 0, 3),
+            ((0, 3), 1, 3),
+        ):
             affine = tuple(rng.normal(size=shape[axis:]) for _ in range(operands - 1))
             yield (rng.normal(size=shape) * 2 + 1, *affine), {"axis": axis, "epsilon": 1e-5}
 
@@ -173,7 +189,9 @@ class layer_norm:
         normal = (x - spread(mean(x, axes=axes), x, axes)) * inverse
         d_affine = [sum_(ct * normal, axes=lead), sum_(ct, axes=lead)][: len(affine)]
         inner = ct * broadcast_to(affine[0], shape=x.shape) if affine else ct
-        rest = spread(mean(inner, axes=axes), x, axes) + normal * spread(mean(inner * normal, axes=axes), x, axes)
+        rest = spread(mean(inner, axes=axes), x, axes) + normal * spread(
+            mean(inner * normal, axes=axes), x, axes
+        )
         return (inner - rest) * inverse, *d_affine
 
 
@@ -181,8 +199,9 @@ class layer_norm:
 class dropout:
     """Each element is 0 with probability p, else x/(1 - p).  The gradient passes the same mask.
 
-    seed uint64[].  The mask is `uniform(seed, stream=stream) >= p` with float32 numbers: the same for every dtype and backend,
-    another for each seed and each `stream`.  Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout, 2014.
+    seed uint64[].  The mask is `uniform(seed, stream=stream) >= p` with float32 numbers: the same for every
+    dtype and backend, another for each seed and each `stream`.  Srivastava, Hinton, Krizhevsky, Sutskever
+    and Salakhutdinov, Dropout, 2014.
     """
 
     defaults = {"stream": 0}
@@ -199,7 +218,14 @@ class dropout:
 
     def samples():
         rng = np.random.default_rng(79)
-        for shape, p, seed in (((7,), 0.5, 0), ((3, 17), 0.1, 2**63 + 5), ((), 0.5, 1), ((4, 3), 0.0, 2), ((2, 3), 1.0, 3), ((0, 2), 0.5, 4)):
+        for shape, p, seed in (
+            ((7,), 0.5, 0),
+            ((3, 17), 0.1, 2**63 + 5),
+            ((), 0.5, 1),
+            ((4, 3), 0.0, 2),
+            ((2, 3), 1.0, 3),
+            ((0, 2), 0.5, 4),
+        ):
             yield (np.asarray(rng.normal(size=shape)), np.asarray(seed, np.uint64)), {"p": p, "stream": 7}
 
     def body(x, seed, *, p, stream):

@@ -28,7 +28,15 @@ def count_of(x, axes):
 
 def axes_samples():
     rng = np.random.default_rng(59)
-    for shape, axes in (((7,), (0,)), ((3, 17), (1,)), ((3, 17), (0,)), ((2, 5, 4), (0, 2)), ((2, 3), (0, 1)), ((4, 3), ()), ((0, 3), (1,))):
+    for shape, axes in (
+        ((7,), (0,)),
+        ((3, 17), (1,)),
+        ((3, 17), (0,)),
+        ((2, 5, 4), (0, 2)),
+        ((2, 3), (0, 1)),
+        ((4, 3), ()),
+        ((0, 3), (1,)),
+    ):
         yield (rng.normal(size=shape),), {"axes": axes}
 
 
@@ -56,8 +64,8 @@ class mean:
 class variance:
     """Variance over axes: the squared deviations from the mean, divided by n - correction.
 
-    The mean is subtracted first, so that a large offset costs no accuracy.  `correction` 0 is the variance of the numbers
-    themselves, 1 the unbiased estimate for what they were drawn from.
+    The mean is subtracted first, so that a large offset costs no accuracy.  `correction` 0 is the variance
+    of the numbers themselves, 1 the unbiased estimate for what they were drawn from.
     """
 
     defaults = {"correction": 0}
@@ -84,7 +92,10 @@ class variance:
 
 @op(COMPOSITE, formula="y = ln Σ e^x", symbol="lse", derivative={0: "e^({x} − {y})"}, onnx="ReduceLogSumExp")
 class logsumexp:
-    """Logarithm of the sum of exponentials over axes; the largest is taken out first, so nothing overflows.  dy/dx = e^(x - y)."""
+    """Logarithm of the sum of exponentials over axes.  dy/dx = e^(x - y).
+
+    The largest is taken out first, so nothing overflows.
+    """
 
     def infer(x, *, axes):
         same_float(x)
@@ -114,7 +125,13 @@ def along_axis(x, *, axis):
     return x
 
 
-@op(COMPOSITE, formula="y = e^x / Σ e^x", symbol="softmax", derivative={0: "{y}(1 − {y}), −{y}{y}′"}, onnx="Softmax")
+@op(
+    COMPOSITE,
+    formula="y = e^x / Σ e^x",
+    symbol="softmax",
+    derivative={0: "{y}(1 − {y}), −{y}{y}′"},
+    onnx="Softmax",
+)
 class softmax:
     """Exponentials divided by their sum along an axis: y_i = e^x_i / Σ_j e^x_j, ∂y_i/∂x_j = y_i·([i = j] - y_j).
 
@@ -132,7 +149,13 @@ class softmax:
         return (ct - spread(sum_(ct * y, axes=(axis,)), x, (axis,))) * y
 
 
-@op(COMPOSITE, formula="y = x − ln Σ e^x", symbol="log softmax", derivative={0: "[i = j] − e^{y}"}, onnx="LogSoftmax")
+@op(
+    COMPOSITE,
+    formula="y = x − ln Σ e^x",
+    symbol="log softmax",
+    derivative={0: "[i = j] − e^{y}"},
+    onnx="LogSoftmax",
+)
 class log_softmax:
     """Logarithm of softmax along an axis, without ever taking the logarithm of 0: ∂y_i/∂x_j = [i = j] - e^y_j."""
 
