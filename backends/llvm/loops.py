@@ -1,8 +1,8 @@
 """Structured control flow for the emitter: counted loops, loop-carried values, conditionals.
 
-A loop is written in the form LLVM's own loop rotation would give: a test before, then a body that tests at its end,
-with one i64 induction variable. Its latch carries metadata that keeps every automatic loop transformation away: the
-kernels are vectorised and unrolled by whoever writes them.
+A loop is written in the form LLVM's own loop rotation would give: a test before, then a body that tests at
+its end, with one i64 induction variable. Its latch carries metadata that keeps every automatic loop
+transformation away: the kernels are vectorised and unrolled by whoever writes them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +40,8 @@ class ControlFlow:
         initial: "Sequence[Reg]",
         body: Body,
     ) -> "list[Reg]":
-        """A loop that carries values in registers: `values = body(i, values)` for each i; gives the last values.
+        """A loop that carries values in registers: `values = body(i, values)` for each i; gives the last
+        values.
 
         >>> from graphc.backends.llvm.emitter import Module
         >>> f = Module().function("count", {"n": "i64"}, returns="i64")
@@ -85,7 +86,7 @@ class ControlFlow:
 
 
 class _Loop:
-    """The open loop: blocks, induction variable and the phis, whose second halves are known only at the end."""
+    """The open loop: blocks, index and phis, whose second halves are known only at the end."""
 
     def __init__(
         self, b: "Function", start: "Operand", stop: "Operand", step: "Operand", initial: "Sequence[Reg]"
