@@ -64,6 +64,11 @@ class Blocking:
         return -(-m // self.block)
 
 
+def row_cost(tile: Tile) -> float:
+    """Cycles of one step for one row, with a share for bringing the panel into the first level."""
+    return (tile.cycles + tile.width * tile.bytes / LINE * LINE_COST) / tile.rows
+
+
 def panel_tile(target: Target, n: int, element: str) -> Tile:
     """The tile whose panels cover `n` columns in the fewest cycles; among equals the tallest.
 
@@ -71,10 +76,6 @@ def panel_tile(target: Target, n: int, element: str) -> Tile:
     >>> [panel_tile(level("x86-64-v4"), n, "float").vectors for n in (10, 32, 48, 1000)]
     [1, 2, 3, 2]
     """
-
-    def row_cost(tile: Tile) -> float:
-        """Cycles of one step for one row, with a share for bringing the panel into the first level."""
-        return (tile.cycles + tile.width * tile.bytes / LINE * LINE_COST) / tile.rows
 
     def cost(tile: Tile) -> tuple[float, int]:
         whole, rest = divmod(n, tile.width)
