@@ -14,3 +14,7 @@ __version__ = "0.1.0"
 _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "setup.cfg").is_file():
     __path__.append(str(_checkout))
+
+from graphc import ops  # noqa: E402  (registers every op, so that graphs can be read and built)
+
+__all__ = ["ops", "__version__"]

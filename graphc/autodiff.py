@@ -149,7 +149,9 @@ def _target(graph: Graph, of: str | None) -> Value:
             )
         return graph.outputs[0]
     if of not in graph.output_names:
-        raise UsageError(f"{graph.name} has no output {of!r}", fix=f"the outputs are {', '.join(graph.output_names)}")
+        raise UsageError(
+            f"{graph.name} has no output {of!r}", fix=f"the outputs are {', '.join(graph.output_names)}"
+        )
     return graph.outputs[graph.output_names.index(of)]
 
 

@@ -157,6 +157,18 @@ class SeveralErrors(GraphcError):
         return super().as_dict() | {"errors": [error.as_dict() for error in self.errors]}
 
 
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """What to put behind a name that is not known: the most similar one, if any is similar.
+
+    >>> "no parameter fc1.wieght" + nearest("fc1.wieght", ["fc1.weight", "fc2.weight", "bias"])
+    'no parameter fc1.wieght; did you mean fc1.weight?'
+    """
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
 def raise_all(errors: Sequence[GraphcError]) -> None:
     """Raise what was collected: nothing, the one error itself, or all of them together."""
     if len(errors) == 1:

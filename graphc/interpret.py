@@ -18,7 +18,9 @@ from graphc.ir.graph import Graph, Node, Value, bind_attributes
 Arrays = Mapping[str, Any] | Sequence[Any]
 
 
-def interpret(graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | None = None) -> tuple[np.ndarray, ...]:
+def interpret(
+    graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | None = None
+) -> tuple[np.ndarray, ...]:
     """The outputs of a graph for input arrays given in order or by name.
 
     `data` overrides the arrays of parameters and constants in `graph.data`.
@@ -26,10 +28,12 @@ def interpret(graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | Non
     Raises DTypeError or ArgumentShapeError when an array does not have the type of its input.
     """
     values = evaluate(graph, inputs, data)
-    return tuple(values[value] for value in graph.outputs)
+    return tuple(np.ascontiguousarray(values[value]).reshape(values[value].shape) for value in graph.outputs)
 
 
-def evaluate(graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | None = None) -> dict[Value, np.ndarray]:
+def evaluate(
+    graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | None = None
+) -> dict[Value, np.ndarray]:
     """Every value of the graph."""
     arrays = bind_inputs(graph, inputs)
     store = {**graph.data, **(data or {})}
@@ -37,7 +41,9 @@ def evaluate(graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | None
     values: dict[Value, np.ndarray] = {value: arrays[value.name] for value in graph.inputs}
     for leaf in graph.parameters + graph.constants:
         if leaf.name not in store:
-            raise ArgumentShapeError(f"no array for {leaf.leaf} {leaf.name}", fix="pass data={...} with its array")
+            raise ArgumentShapeError(
+                f"no array for {leaf.leaf} {leaf.name}", fix="pass data={...} with its array"
+            )
         values[leaf] = np.asarray(store[leaf.name])
     for node in graph.nodes:
         results = run_node(node, [values[v] for v in node.inputs], bindings)
@@ -49,7 +55,9 @@ def evaluate(graph: Graph, inputs: Arrays, data: Mapping[str, np.ndarray] | None
     return values
 
 
-def run_node(node: Node, operands: Sequence[np.ndarray], bindings: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+def run_node(
+    node: Node, operands: Sequence[np.ndarray], bindings: Mapping[str, int]
+) -> tuple[np.ndarray, ...]:
     """One node by its op's reference, or by its body when it has none."""
     if node.op.reference is None:
         graph = body_graph(node.op, [v.type for v in node.inputs], node.attributes)
@@ -82,10 +90,13 @@ def bind_inputs(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:
         array = np.asarray(array)
         if array.dtype != value.dtype.numpy:
             raise DTypeError(
-                f"input {value.name!r}: expected {value.type}, got {array.dtype}", fix=f'.astype("{value.dtype}")'
+                f"input {value.name!r}: expected {value.type}, got {array.dtype}",
+                fix=f'.astype("{value.dtype}")',
             )
         if array.ndim != value.type.rank:
-            raise ArgumentShapeError(f"input {value.name!r}: expected {value.type}, got shape {list(array.shape)}")
+            raise ArgumentShapeError(
+                f"input {value.name!r}: expected {value.type}, got shape {list(array.shape)}"
+            )
         for dim, size in zip(value.type.shape, array.shape):
             if isinstance(dim, SymbolicDim) and str(dim).isidentifier():
                 bindings.setdefault(str(dim), size)
@@ -95,9 +106,14 @@ def bind_inputs(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:
         if arrays[value.name].shape != expected:
             bound = ", ".join(f"{k} = {n}" for k, n in sorted(bindings.items()) if k in value.type.symbols)
             got = list(arrays[value.name].shape)
-            raise ArgumentShapeError(f"input {value.name!r}: expected {value.type}, got shape {got}" + (f" with {bound}" if bound else ""))
+            raise ArgumentShapeError(
+                f"input {value.name!r}: expected {value.type}, got shape {got}"
+                + (f" with {bound}" if bound else "")
+            )
     for name, size in bindings.items():
         low, high = graph.dims.get(name, (0, None))
         if size < low or (high is not None and size > high):
-            raise ArgumentShapeError(f"{name} = {size} is outside its range {low}..{'' if high is None else high}")
+            raise ArgumentShapeError(
+                f"{name} = {size} is outside its range {low}..{'' if high is None else high}"
+            )
     return arrays

@@ -115,6 +115,11 @@ def is_internal(file: str) -> bool:
     return _file_kind(file) == _OURS
 
 
+def is_user(file: str) -> bool:
+    """Whether the file is the user's: neither graphc's, nor NumPy's, nor the standard library's."""
+    return _file_kind(file) == _USER
+
+
 def user_frames(start: int = 1) -> Iterator[FrameType]:
     """The frames of the user's program, innermost first."""
     frame: FrameType | None = sys._getframe(start)
@@ -133,7 +138,11 @@ _CACHED_CODES = 4096  # programs that make functions without end must not fill t
 
 def frame_span(frame: FrameType) -> Span:
     """The expression which the frame is evaluating."""
-    code, instruction = frame.f_code, frame.f_lasti
+    return instruction_span(frame.f_code, frame.f_lasti, frame.f_lineno)
+
+
+def instruction_span(code: CodeType, instruction: int, line: int) -> Span:
+    """The expression of an instruction, given as in a frame or a traceback; `line` is used where no more is known."""
     span = _spans.get((id(code), instruction))
     if span is not None:
         return span
@@ -146,7 +155,7 @@ def frame_span(frame: FrameType) -> Span:
     table = held[1]
     index = instruction // 2
     position = table[index] if 0 <= index < len(table) else (None, None, None, None)
-    span = _spans[id(code), instruction] = _make_span(code.co_filename, frame.f_lineno, position)
+    span = _spans[id(code), instruction] = _make_span(code.co_filename, line, position)
     return span
 
 

@@ -13,6 +13,7 @@ import pytest
 import graphc
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
+BESIDE = {"graphc", "tests", "examples", "benchmarks"}  # of a checkout's root, which is on graphc.__path__
 OPTIONAL = {"onnx", "torch"}  # a module of a frontend may import these
 
 
@@ -22,8 +23,8 @@ def modules() -> list[str]:
     while pending:
         prefix, path = pending.pop()
         for info in pkgutil.iter_modules(path, f"{prefix}."):
-            if info.name.count(".") == 1 and info.name.split(".")[1] in ("tests", "examples", "benchmarks"):
-                continue  # beside the package in a checkout, not in it
+            if info.name.count(".") == 1 and info.name.split(".")[1] in BESIDE:
+                continue
             if info.name.endswith(".__main__"):
                 continue
             found.append(info.name)

@@ -11,7 +11,9 @@ from graphc.diagnostics import draw, printable, user_traceback, wants_color
 from graphc.errors import Fact, GraphcError, SeveralErrors, ShapeError, kinds, raise_all
 from graphc.source import Span, user_span
 
-DECLARED = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GraphcError)]
+DECLARED = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GraphcError)
+]
 
 
 @pytest.mark.parametrize("kind", DECLARED, ids=lambda kind: kind.__name__)
@@ -81,7 +83,9 @@ def test_as_dict_counts_columns_from_one():
 
 
 def test_color_only_adds_escapes():
-    error = ShapeError("m", span=user_span(), labels=[(user_span(), "here")], facts=[("x", "f")], cause="c", fix="f")
+    error = ShapeError(
+        "m", span=user_span(), labels=[(user_span(), "here")], facts=[("x", "f")], cause="c", fix="f"
+    )
     colored = draw(error, color=True)
     assert "\x1b[" in colored
     assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == draw(error)

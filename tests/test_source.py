@@ -43,8 +43,8 @@ def test_the_exact_expression():
 
 
 def test_columns_count_characters():
-    größe = [None]; größe[0] = user_span()  # fmt: skip
-    assert span_text(größe[0]) == "user_span()"
+    span = "größe" and user_span()
+    assert span_text(span) == "user_span()"
 
 
 def test_numpy_and_the_standard_library_are_passed_over():
@@ -59,7 +59,8 @@ def test_numpy_and_the_standard_library_are_passed_over():
 
 def test_frames_from_the_inside_out():
     def inner():
-        return [frame.f_code.co_name for frame in user_frames()][:2]
+        frames = user_frames()
+        return [next(frames).f_code.co_name, next(frames).f_code.co_name]
 
     assert inner() == ["inner", "test_frames_from_the_inside_out"]
 

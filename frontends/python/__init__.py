@@ -1,0 +1,1 @@
+"""Python models: finding them in a file, and tracing them."""

@@ -22,7 +22,9 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
     for leaf in graph.leaves:
         view.add_node(leaf.name, kind=leaf.leaf, type=str(leaf.type))
     for node in graph.nodes:
-        view.add_node(node.name, kind="op", op=node.op.name, type=str(node.outputs[0].type), role=node.provenance.role)
+        view.add_node(
+            node.name, kind="op", op=node.op.name, type=str(node.outputs[0].type), role=node.provenance.role
+        )
         for position, operand in enumerate(node.inputs):
             source = operand.node.name if operand.node is not None else operand.name
             view.add_edge(source, node.name, value=operand.name, position=position)

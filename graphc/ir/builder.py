@@ -206,13 +206,18 @@ class Builder:
 
     def _lift(self, operand: Any, tensors: Sequence[Value], position: int) -> Value:
         if not isinstance(operand, (bool, int, float, np.generic)):
-            raise TypeRuleError(f"operand {position + 1} is a {type(operand).__name__}, not a tensor or a number", kind=TraceError)
+            raise TypeRuleError(
+                f"operand {position + 1} is a {type(operand).__name__}, not a tensor or a number",
+                kind=TraceError,
+            )
         numeric = [v for v in tensors if v.type.dtype.kind != "bool"] or tensors
         dtype = numeric[-1].type.dtype
         is_whole = isinstance(operand, (bool, int, np.integer, np.bool_))
         if not is_whole and not dtype.is_float:
             raise TypeRuleError(
-                f"the number {operand} does not fit a tensor of {dtype.name}", "cast the tensor to a float first", DTypeError
+                f"the number {operand} does not fit a tensor of {dtype.name}",
+                "cast the tensor to a float first",
+                DTypeError,
             )
         return self.constant(operand, dtype)
 
@@ -248,7 +253,9 @@ def broadcast_shapes(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
     return tuple(result)
 
 
-def infer_types(op: Op, types: tuple[TensorType, ...], attributes: Mapping[str, Any]) -> tuple[TensorType, ...]:
+def infer_types(
+    op: Op, types: tuple[TensorType, ...], attributes: Mapping[str, Any]
+) -> tuple[TensorType, ...]:
     """The output types of an op by its own rule, always as a tuple."""
     inferred = op.infer(*types, **attributes)
     return (inferred,) if isinstance(inferred, TensorType) else tuple(inferred)

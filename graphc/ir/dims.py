@@ -279,7 +279,9 @@ def bounds(dim: Dim, ranges: Mapping[str, tuple[int, int | None]]) -> tuple[floa
                 a, b = ranges.get(atom, (1, None))
                 below, above = float(a), math.inf if b is None else float(b)
             else:
-                below, above = (v // atom.divisor if math.isfinite(v) else v for v in bounds(atom.numerator, ranges))
+                below, above = (
+                    v // atom.divisor if math.isfinite(v) else v for v in bounds(atom.numerator, ranges)
+                )
             least, most = least * below**power, most * above**power
         ends = (coefficient * least, coefficient * most)
         low, high = low + min(ends), high + max(ends)

@@ -56,7 +56,9 @@ class Value(Arithmetic):
 
     __slots__ = ("name", "type", "node", "index", "leaf")
 
-    def __init__(self, name: str, type: TensorType, node: Node | None = None, index: int = 0, leaf: Leaf | None = None):
+    def __init__(
+        self, name: str, type: TensorType, node: Node | None = None, index: int = 0, leaf: Leaf | None = None
+    ):
         self.name, self.type, self.node, self.index, self.leaf = name, type, node, index, leaf
 
     @property

@@ -95,7 +95,9 @@ def _node(line: str, values: dict[str, Value]) -> Node:
     derived = infer_types(op, tuple(v.type for v in inputs), attributes)
     if derived != types:
         raise ValueError(f"{name} gives {_shown(derived)}, but the text says {_shown(types)}")
-    node = Node(op, inputs, dict(sorted(attributes.items())), types, names, _provenance(match["provenance"] or ""))
+    node = Node(
+        op, inputs, dict(sorted(attributes.items())), types, names, _provenance(match["provenance"] or "")
+    )
     for value in node.outputs:
         _define(values, value)
     return node

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.op import Kind
 
 KernelKind = Literal[
     "view",  # reshape of a buffer: no code
@@ -69,3 +70,28 @@ class Partition:
     graph: Graph
     kernels: tuple[Kernel, ...]
     refusals: tuple[Refusal, ...] = ()
+
+
+def singly(graph: Graph) -> Partition:
+    """Every node a kernel of its own: no fusion.  What a fused partition is measured against."""
+    returned = set(graph.outputs)
+    kernels = []
+    for index, node in enumerate(graph.nodes):
+        kind = _KINDS.get(node.op.kind, "loop")
+        outputs = tuple(v for v in node.outputs if graph.users[v] or v in returned)
+        inputs = tuple(dict.fromkeys(node.inputs))
+        anchor = node if kind not in ("loop", "row") else None
+        if node.op.name == "reshape":
+            kind, anchor = "view", None
+        kernels.append(Kernel(f"k{index}", kind, anchor, (node,), inputs, outputs or node.outputs[:1]))
+    return Partition(graph, tuple(kernels))
+
+
+_KINDS: dict[Kind, KernelKind] = {
+    Kind.REDUCTION: "row",
+    Kind.CONTRACTION: "contraction",
+    Kind.CONVOLUTION: "convolution",
+    Kind.POOLING: "pooling",
+    Kind.INDEXING: "indexing",
+    Kind.RANDOM: "random",
+}

@@ -25,11 +25,15 @@ _LEAF = {"input": "input", "parameter": "param", "constant": "const"}
 
 def print_graph(graph: Graph, *, provenance: bool = False) -> str:
     """The graph as `.gir` text; with `provenance` every node also says where it comes from."""
-    ranges = ", ".join(f"{name}: {low}..{'' if high is None else high}" for name, (low, high) in sorted(graph.dims.items()))
+    ranges = ", ".join(
+        f"{name}: {low}..{'' if high is None else high}" for name, (low, high) in sorted(graph.dims.items())
+    )
     lines = [f"graph {graph.name}" + (f"({ranges})" if ranges else "") + " {"]
     lines += [f"  {_LEAF[v.leaf or 'input']} %{v.name}: {v.type.gir}" for v in graph.leaves]
     lines += ["  " + print_node(node, provenance=provenance) for node in graph.nodes]
-    results = (f"%{v.name} as {json.dumps(n)}" for v, n in zip(graph.outputs, graph.output_names, strict=True))
+    results = (
+        f"%{v.name} as {json.dumps(n)}" for v, n in zip(graph.outputs, graph.output_names, strict=True)
+    )
     lines += ["  return " + ", ".join(results), "}"]
     return "\n".join(lines)
 
@@ -40,7 +44,9 @@ def print_node(node: Node, *, provenance: bool = False) -> str:
     inputs = ", ".join(f"%{v.name}" for v in node.inputs)
     text = f"{outputs} = {node.op.name}" + (f" {inputs}" if inputs else "")
     if node.attributes:
-        text += " {" + ", ".join(f"{k}={print_attribute(v)}" for k, v in sorted(node.attributes.items())) + "}"
+        text += (
+            " {" + ", ".join(f"{k}={print_attribute(v)}" for k, v in sorted(node.attributes.items())) + "}"
+        )
     if provenance and node.provenance != NOWHERE:
         text += f" @({print_provenance(node.provenance)})"
     return text

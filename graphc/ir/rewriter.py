@@ -18,7 +18,9 @@ ValueMap = Mapping[Value, Value]
 Rule = Callable[[Node, tuple[Value, ...]], "Value | Sequence[Value] | None"]
 
 
-def rewrite(graph: Graph, rule: Rule, made_by: str, *, data: Mapping[str, np.ndarray] | None = None) -> tuple[Graph, ValueMap]:
+def rewrite(
+    graph: Graph, rule: Rule, made_by: str, *, data: Mapping[str, np.ndarray] | None = None
+) -> tuple[Graph, ValueMap]:
     """Apply `rule(node, new operands)` to every node in order.
 
     The rule returns the new value(s) that stand for the node's outputs, built with ops in the
@@ -40,7 +42,9 @@ def rewrite(graph: Graph, rule: Rule, made_by: str, *, data: Mapping[str, np.nda
     outputs = tuple(mapping[v] for v in graph.outputs)
     arrays = {**graph.data, **(data or {})}
     rewritten = builder.finish(outputs, graph.output_names, dims=graph.dims, data=arrays)
-    pairs = ((mapping.get(graph.by_name[v]), mapping.get(graph.by_name[d])) for v, d in graph.gradients.items())
+    pairs = (
+        (mapping.get(graph.by_name[v]), mapping.get(graph.by_name[d])) for v, d in graph.gradients.items()
+    )
     gradients = {v.name: d.name for v, d in pairs if v is not None and d is not None}
     return prune(rewritten.with_(gradients=gradients)), mapping
 
@@ -58,7 +62,9 @@ def prune(graph: Graph) -> Graph:
     if len(kept) == len(graph.nodes) and not dropped:
         return graph
     data = {name: array for name, array in graph.data.items() if name not in dropped}
-    names = {v.name for v in (*graph.inputs, *graph.parameters, *constants)} | {v.name for n in kept for v in n.outputs}
+    names = {v.name for v in (*graph.inputs, *graph.parameters, *constants)} | {
+        v.name for n in kept for v in n.outputs
+    }
     gradients = {v: d for v, d in graph.gradients.items() if v in names and d in names}
     return graph.with_(nodes=tuple(reversed(kept)), constants=constants, data=data, gradients=gradients)
 
@@ -68,7 +74,9 @@ def compose(first: ValueMap, second: ValueMap) -> ValueMap:
     return {old: second[new] for old, new in first.items() if new in second}
 
 
-def _outputs(builder: Builder, node: Node, operands: tuple[Value, ...], replacement: Any) -> tuple[Value, ...]:
+def _outputs(
+    builder: Builder, node: Node, operands: tuple[Value, ...], replacement: Any
+) -> tuple[Value, ...]:
     if replacement is not None:
         return (replacement,) if isinstance(replacement, Value) else tuple(replacement)
     if operands == node.inputs:

@@ -34,17 +34,28 @@ class VerificationError(InternalError):
 def verify(graph: Graph) -> Graph:
     """Return the graph when it is well formed; raise VerificationError naming the rule otherwise."""
     known: dict[str, Value] = {}
-    for kind, leaves in (("input", graph.inputs), ("parameter", graph.parameters), ("constant", graph.constants)):
+    for kind, leaves in (
+        ("input", graph.inputs),
+        ("parameter", graph.parameters),
+        ("constant", graph.constants),
+    ):
         for value in leaves:
             _require(value.leaf == kind, 2, f"%{value.name} is listed as {kind} but is {value.leaf}", graph)
             _define(known, value, graph)
     for node in graph.nodes:
         for operand in node.inputs:
-            _require(known.get(operand.name) is operand, 3, f"%{operand.name} is not defined before {node!r}", graph)
+            _require(
+                known.get(operand.name) is operand,
+                3,
+                f"%{operand.name} is not defined before {node!r}",
+                graph,
+            )
         _require(REGISTRY.get(node.op.name) is node.op, 4, f"{node.op.name} is not registered", graph)
         try:
             plain = {key: canonical_attribute(value) for key, value in node.attributes.items()}
-            _require(plain == node.attributes or plain != plain, 4, f"attributes of {node!r} are not plain", graph)
+            _require(
+                plain == node.attributes or plain != plain, 4, f"attributes of {node!r} are not plain", graph
+            )
             derived = infer_types(node.op, tuple(v.type for v in node.inputs), node.attributes)
         except (TypeRuleError, TypeError) as error:
             raise VerificationError(f"{graph.name}: rule 5: {node!r}: {error}") from error
@@ -56,13 +67,20 @@ def verify(graph: Graph) -> Graph:
     for value in known.values():
         for dim in value.type.shape:
             for symbol in symbols_of(dim):
-                _require(symbol in bindable, 6, f"{symbol} of %{value.name} is no dimension of an input", graph)
+                _require(
+                    symbol in bindable, 6, f"{symbol} of %{value.name} is no dimension of an input", graph
+                )
     for value in graph.outputs:
         _require(known.get(value.name) is value, 7, f"output %{value.name} is not in the graph", graph)
     _require(len(set(graph.output_names)) == len(graph.outputs), 7, "output names are not unique", graph)
     for name, array in graph.data.items():
         leaf = known.get(name)
-        _require(leaf is not None and leaf.leaf in ("parameter", "constant"), 8, f"data for {name}, no such leaf", graph)
+        _require(
+            leaf is not None and leaf.leaf in ("parameter", "constant"),
+            8,
+            f"data for {name}, no such leaf",
+            graph,
+        )
         fits = leaf is not None and dtype_of(array) == leaf.type.dtype and array.shape == leaf.type.shape
         _require(fits, 8, f"data of {name} is {array.dtype}{list(array.shape)}, the leaf is {leaf}", graph)
     return graph

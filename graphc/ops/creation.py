@@ -35,7 +35,9 @@ class iota:
 
     def reference(*, shape, axis, dtype):
         ramp = np.arange(shape[axis], dtype=dtype.numpy)
-        return np.broadcast_to(ramp.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape).copy()
+        return np.broadcast_to(
+            ramp.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape
+        ).copy()
 
 
 @op(Kind.CREATION, formula="the size of a dimension", symbol="#", no_gradient="a whole number")

@@ -14,7 +14,9 @@ def flops(x, w, *, transpose_x=False, transpose_w=False):
     return rows.size * x.shape[-2 if transpose_x else -1] * 2
 
 
-@op(Kind.CONTRACTION, formula="y = x·w", symbol="@", derivative={0: "wᵀ", 1: "xᵀ"}, onnx="MatMul", flops=flops)
+@op(
+    Kind.CONTRACTION, formula="y = x·w", symbol="@", derivative={0: "wᵀ", 1: "xᵀ"}, onnx="MatMul", flops=flops
+)
 class matmul:
     """Matrix product over the last two axes: x[..., m, k] · w[..., k, n] -> y[..., m, n].
 
@@ -32,7 +34,9 @@ class matmul:
         (m, k) = x.shape[-2:][::-1] if transpose_x else x.shape[-2:]
         (k2, n) = w.shape[-2:][::-1] if transpose_w else w.shape[-2:]
         if k != k2:
-            raise TypeRuleError(f"matmul inner sizes differ: {k} ({{0}}) and {k2} ({{1}})", kind=InnerSizesDiffer)
+            raise TypeRuleError(
+                f"matmul inner sizes differ: {k} ({{0}}) and {k2} ({{1}})", kind=InnerSizesDiffer
+            )
         if w.rank > 2 and x.shape[:-2] != w.shape[:-2]:
             raise TypeRuleError(
                 f"matmul batch sizes differ: {list(x.shape[:-2])} ({{0}}) and {list(w.shape[:-2])} ({{1}})"
@@ -52,7 +56,9 @@ class matmul:
         yield (normal(size=(2, 3, 5)), normal(size=(5, 4))), plain
 
     def reference(x, w, *, transpose_x, transpose_w):
-        return np.matmul(np.swapaxes(x, -1, -2) if transpose_x else x, np.swapaxes(w, -1, -2) if transpose_w else w)
+        return np.matmul(
+            np.swapaxes(x, -1, -2) if transpose_x else x, np.swapaxes(w, -1, -2) if transpose_w else w
+        )
 
     def vjp(ct, x, w, y, *, transpose_x, transpose_w):
         if transpose_x:
@@ -89,5 +95,3 @@ def product(x, w):
         columns = () if vector_w else (y.shape[-1],)
         y = reshape(y, shape=y.shape[:-2] + rows + columns)
     return y
-
-

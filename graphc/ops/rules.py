@@ -30,7 +30,9 @@ def same_float(*types: TensorType, **_: Any) -> TensorType:
     """The one floating-point type all operands share."""
     if not types[0].dtype.is_float:
         raise TypeRuleError(
-            f"needs floating-point numbers, {{0}} is {types[0].dtype}", 'convert it: .astype("float32")', DTypeError
+            f"needs floating-point numbers, {{0}} is {types[0].dtype}",
+            'convert it: .astype("float32")',
+            DTypeError,
         )
     return same_type(*types)
 
@@ -67,7 +69,9 @@ def samples(
     return draw
 
 
-def _draw(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float, away: tuple[float, ...]) -> np.ndarray:
+def _draw(
+    rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float, away: tuple[float, ...]
+) -> np.ndarray:
     x = rng.uniform(low, high, shape)
     for point in away:
         near = np.abs(x - point) < 0.05

@@ -48,7 +48,9 @@ def source_files(pattern: str) -> set[str]:
 
 def test_the_list_of_packages_is_complete() -> None:
     listed = setup_cfg()["options"]["packages"].split()
-    found = sorted(name.removesuffix("/__init__.py").replace("/", ".") for name in source_files("__init__.py"))
+    found = sorted(
+        name.removesuffix("/__init__.py").replace("/", ".") for name in source_files("__init__.py")
+    )
     assert listed == found, "setup.cfg [options] packages should be:\n    " + "\n    ".join(found)
 
 
@@ -76,7 +78,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     for name in ("graphc", "frontends", "backends"):
         shutil.copytree(ROOT / name, copy / name, ignore=unwanted)
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "MANIFEST.in", "Makefile", "ruff.toml"):
+    for name in (
+        "setup.cfg",
+        "pyproject.toml",
+        "README.md",
+        "CHANGELOG.md",
+        "MANIFEST.in",
+        "Makefile",
+        "ruff.toml",
+    ):
         shutil.copy(ROOT / name, copy / name)
     return copy
 
@@ -147,7 +157,7 @@ def test_an_installed_wheel(wheel: Path, checkout: Path, environment: Path, tmp_
     install(environment, wheel)
     version = run(environment, "-c", "import graphc; print(graphc.__version__)", cwd=tmp_path)
     assert run(environment.parent / "graphc", "--version", cwd=tmp_path) == f"graphc {version}"
-    site = {path for path in where(environment, tmp_path)}
+    site = where(environment, tmp_path)
     assert all(environment.parents[1] in path.parents for path in site)
     # In a checkout `python -m` and `python -c` put the current folder first: all of graphc comes from there.
     assert where(environment, checkout) == {checkout / name for name in FOLDERS}

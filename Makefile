@@ -1,0 +1,45 @@
+# Everything a newcomer or a contributor runs.  `make` alone lists it.
+# Needs Python 3.11 or later and the network for the first `install`; no compiler, no Graphviz.
+
+PYTHON ?= $$(command -v python3.11 || command -v python3)
+JOBS ?= 2
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/ready
+
+.POSIX:
+.PHONY: help install test check demo examples bench clean
+
+help: ## List these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
+		printf '%-16s %s\n' "$$name" "$$what"; done
+
+install: $(READY) ## Make a virtual environment in .venv and install graphc into it, editable, with all test tools
+
+$(READY): setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; sys.exit(sys.version_info < (3, 11) and "graphc needs Python 3.11 or later; this is " + v)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $(READY)
+
+test: $(READY) ## Run all tests
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check: $(READY) ## Lint, formatting, types, and the order of the layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	BIN=$(BIN) sh .ci/types
+	$(BIN)/python -m pytest -q tests/test_layering.py
+
+demo: $(READY) ## Train LeNet on scanned digits, compile it, draw it, run it
+	$(BIN)/python examples/demo.py
+
+examples: $(READY) ## Run every example
+	$(BIN)/python -m pytest -q tests/examples
+
+bench: $(READY) ## Measure graphc side by side with its peers
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove everything that was made here, the virtual environment included
+	rm -rf $(VENV) build dist graphc.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The LLVM backend: textual LLVM IR, compiled by llvmlite into native kernels."""

@@ -1,0 +1,65 @@
+"""exp, log, tanh, sigmoid, erf, sin, cos, pow and their kin, emitted as LLVM IR for float and double.
+
+Every function takes the builder and a `Reg`, a scalar or a vector of any width, and gives the result's `Reg`.
+Only correctly rounded operations are used (+ - * / sqrt fma and bits), so a lane has the same bits at
+every width and on every processor. NaN stays NaN, infinities, signed zeros and denormals come out right, and
+there is no branch (`sin` and `cos` have one, for very large arguments). Derivations and error
+bounds: docs/design/vector_math.md; polynomials: benchmarks/fit_coefficients.py.
+"""
+
+from collections.abc import Callable
+
+from . import coefficients as c
+from .emitter import Function, Reg
+from .exponential import exp, expm1, expm1_reduced, log, log1p, sigmoid, tanh
+from .polynomial import format_of, horner, scale_normal
+from .power import pow
+from .trigonometry import cos, sin
+
+__all__ = [
+    "BINARY",
+    "UNARY",
+    "cos",
+    "erf",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "pow",
+    "rsqrt",
+    "sigmoid",
+    "sin",
+    "tanh",
+]
+
+
+def erf(b: Function, x: Reg) -> Reg:
+    """Error function: x (1 + p(x^2)) up to 1, beyond it 1 - exp(-g(|x|)) with g fitted to -log(erfc)."""
+    bits = format_of(x).bits
+    magnitude = b.fabs(x)
+    near = b.fma(x, horner(b, b.fmul(x, x), c.ERF_NEAR[bits]), x)
+    g = horner(b, b.minimum(magnitude, 4.0 if bits == 32 else 6.0), c.ERF_FAR[bits])
+    p, shifted = expm1_reduced(b, b.fneg(g))
+    power = scale_normal(b, shifted, x.type)
+    far = b.fma(b.fneg(power), p, b.fsub(1.0, power))
+    return b.select(b.fcmp("olt", magnitude, 1.0), near, b.copysign(far, x))
+
+
+def rsqrt(b: Function, x: Reg) -> Reg:
+    """1 / sqrt(x), two correctly rounded steps."""
+    return b.fdiv(1.0, b.sqrt(x))
+
+
+UNARY: dict[str, Callable[[Function, Reg], Reg]] = {
+    "exp": exp,
+    "expm1": expm1,
+    "log": log,
+    "log1p": log1p,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "erf": erf,
+    "sin": sin,
+    "cos": cos,
+    "rsqrt": rsqrt,
+}
+BINARY: dict[str, Callable[[Function, Reg, Reg], Reg]] = {"pow": pow}

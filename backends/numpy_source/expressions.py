@@ -1,0 +1,193 @@
+"""From an op's reference to the NumPy text of one use of it.
+
+The reference in the op's declaration is the only NumPy formula there is; nothing is written twice.
+A reference of one `return` is put in place, with operands and attributes substituted in its syntax
+tree, so precedence takes care of itself.  A longer one becomes a helper function of the generated
+file, together with the functions it calls.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.dims import SymbolicDim
+from graphc.ir.types import DType
+
+_OPERATORS: dict[str, type[ast.operator]] = {
+    "add": ast.Add, "subtract": ast.Sub, "multiply": ast.Mult, "divide": ast.Div, "power": ast.Pow, "matmul": ast.MatMult,
+}  # fmt: skip
+_COMPARISONS: dict[str, type[ast.cmpop]] = {
+    "equal": ast.Eq, "not_equal": ast.NotEq, "less": ast.Lt, "less_equal": ast.LtE, "greater": ast.Gt, "greater_equal": ast.GtE,
+}  # fmt: skip
+_UNARY: dict[str, type[ast.unaryop]] = {"negative": ast.USub}
+
+
+@lru_cache(maxsize=None)
+def definition(function: Callable[..., Any]) -> ast.FunctionDef:
+    """The syntax tree of a function."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    if not isinstance(tree, ast.FunctionDef):
+        raise TypeError(f"{function!r} is not written as a def")
+    return tree
+
+
+def single_expression(function: Callable[..., Any]) -> ast.expr | None:
+    """The expression of a function that only returns one (inside `with np.errstate` or not), else None."""
+    body = [s for s in definition(function).body if not _is_docstring(s)]
+    if len(body) == 1 and isinstance(body[0], ast.With) and "errstate" in ast.unparse(body[0].items[0]):
+        body = body[0].body
+    if len(body) == 1 and isinstance(body[0], ast.Return):
+        return body[0].value
+    return None
+
+
+def expression(function: Callable[..., Any], operands: Sequence[ast.expr], attributes: Mapping[str, Any]) -> ast.expr | None:
+    """The reference applied to operands, as one expression; None when it needs a helper function."""
+    if isinstance(function, np.ufunc):
+        return _plainer(ast.Call(_np(function.__name__), list(operands), []))
+    template = single_expression(function)
+    arguments = definition(function).args
+    if template is None or arguments.vararg is not None:
+        return None
+    names = [a.arg for a in arguments.posonlyargs + arguments.args]
+    values: dict[str, Any] = dict(zip(names, operands, strict=True)) | dict(attributes)
+    copy = ast.parse(ast.unparse(template), mode="eval").body
+    return _Substitute(values).visit(copy)
+
+
+def literal(value: Any) -> ast.expr:
+    """An attribute as syntax: `(N, 400)`, `np.float32`, `1.5`."""
+    match value:
+        case DType():
+            return _np("bool_" if value.name == "bool" else value.name)
+        case SymbolicDim():
+            return ast.parse(str(value), mode="eval").body
+        case tuple():
+            return ast.Tuple([literal(item) for item in value], ast.Load())
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            name = _np("nan" if value != value else "inf")
+            return ast.UnaryOp(ast.USub(), name) if value < 0 else name
+        case bool() | int() | float() | str() | None:
+            return ast.parse(repr(value), mode="eval").body
+    raise TypeError(f"no source for {value!r}")
+
+
+def helpers(function: Callable[..., Any]) -> dict[str, str]:
+    """Source of the module-level functions a reference calls, callees first, by name."""
+    if isinstance(function, np.ufunc):
+        return {}
+    found: dict[str, str] = {}
+    pending: list[tuple[FunctionType, bool]] = [(_plain(function), False)]
+    while pending:
+        current, ready = pending.pop()
+        if ready:
+            found.setdefault(current.__name__, _helper_source(current))
+            continue
+        if current is not function:
+            pending.append((current, True))
+        for name in sorted(_names(definition(current))):
+            target = current.__globals__.get(name)
+            if isinstance(target, FunctionType) and name not in found and target is not function:
+                pending.append((target, False))
+    return found
+
+
+def constants(function: Callable[..., Any]) -> dict[str, str]:
+    """Module-level numbers a reference reads, by name."""
+    if isinstance(function, np.ufunc):
+        return {}
+    plain = _plain(function)
+    values = {name: plain.__globals__.get(name) for name in sorted(_names(definition(plain)))}
+    return {name: repr(value) for name, value in values.items() if isinstance(value, (int, float, tuple))}
+
+
+def helper_definition(function: Callable[..., Any], name: str) -> str:
+    """A reference too long for one expression, as a function called `name`."""
+    tree = ast.parse(ast.unparse(definition(function))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    tree.name = name
+    return ast.unparse(ast.fix_missing_locations(_PlainDtypes().visit(tree)))
+
+
+def _helper_source(function: FunctionType) -> str:
+    tree = ast.parse(ast.unparse(definition(function))).body[0]
+    assert isinstance(tree, ast.FunctionDef)
+    tree.returns = None
+    for argument in (*tree.args.args, *tree.args.kwonlyargs, *tree.args.posonlyargs):
+        argument.annotation = None
+    if tree.args.vararg is not None:
+        tree.args.vararg.annotation = None
+    return ast.unparse(ast.fix_missing_locations(_PlainDtypes().visit(tree)))
+
+
+def _plain(function: Callable[..., Any]) -> FunctionType:
+    assert isinstance(function, FunctionType)
+    return function
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _np(name: str) -> ast.expr:
+    return ast.Attribute(ast.Name("np", ast.Load()), name, ast.Load())
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+class _PlainDtypes(ast.NodeTransformer):
+    """In helpers `dtype.numpy` is `dtype`: the generated file knows NumPy's dtypes only."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        return node.value if node.attr == "numpy" else node
+
+
+class _Substitute(ast.NodeTransformer):
+    """Operands and attributes for the parameters' names; then the plainer spelling where there is one."""
+
+    def __init__(self, values: Mapping[str, Any]):
+        self.values = values
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and isinstance(self.values.get(node.value.id), DType):
+            return literal(self.values[node.value.id])
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id not in self.values:
+            return node
+        value = self.values[node.id]
+        return value if isinstance(value, ast.expr) else literal(value)
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.test, ast.Constant):
+            return node.body if node.test.value else node.orelse
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        return _plainer(node)
+
+
+def _plainer(call: ast.Call) -> ast.expr:
+    """`np.add(x, y)` is `x + y`."""
+    match call:
+        case ast.Call(ast.Attribute(ast.Name("np"), name), [left, right], []) if name in _OPERATORS:
+            return ast.BinOp(left, _OPERATORS[name](), right)
+        case ast.Call(ast.Attribute(ast.Name("np"), name), [left, right], []) if name in _COMPARISONS:
+            return ast.Compare(left, [_COMPARISONS[name]()], [right])
+        case ast.Call(ast.Attribute(ast.Name("np"), name), [operand], []) if name in _UNARY:
+            return ast.UnaryOp(_UNARY[name](), operand)
+    return call

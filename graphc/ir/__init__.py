@@ -1,0 +1,1 @@
+"""The graph: types, ops, nodes, text form, verifier, rewriter."""

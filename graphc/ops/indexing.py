@@ -1,0 +1,185 @@
+"""Indexing by data: elements are taken from, or added to, positions that are themselves a tensor.
+
+A position counts from 0; a negative one counts from the end.  One that is out of range is an error on every backend.
+Taking and adding are each other's gradients.
+"""
+
+import numpy as np
+
+from graphc.errors import GraphcError
+from graphc.ir.op import Kind, NoGradient, TypeRuleError, op
+from graphc.ops.rules import same_number
+
+INDEXING = Kind.INDEXING
+WHOLE = NoGradient("positions are whole numbers")
+
+
+class IndexOutOfRange(GraphcError):
+    """A position in the data of a gather or scatter does not exist.
+
+    Positions of an axis of size n go from -n to n - 1.  An embedding of 1000 words has no word 1000; a model of 10 classes
+    no label 10.
+    """
+
+    code = "GC0120"
+
+
+def checked(indices: np.ndarray, size: int) -> np.ndarray:
+    """Positions as int64 in [0, size).  Raises IndexOutOfRange."""
+    outside = (indices < -size) | (indices >= size)
+    if outside.any():
+        raise IndexOutOfRange(f"index {indices[outside].flat[0]} is out of range for a size of {size}")
+    positions = indices.astype(np.int64)
+    return np.where(positions < 0, positions + size, positions)
+
+
+def check_positions(indices, position=1):
+    if indices.dtype.kind not in ("int", "uint"):
+        raise TypeRuleError(f"positions must be whole numbers, {{{position}}} is {indices.dtype}")
+
+
+def check_axis(rank, axis):
+    if not (isinstance(axis, int) and 0 <= axis < rank):
+        raise TypeRuleError(f"axis {axis} does not fit {{0}} of {rank} dimensions")
+
+
+def check_size(size):
+    if isinstance(size, int) and size < 0:
+        raise TypeRuleError(f"size {size} must be >= 0")
+
+
+def free(*types, **attributes):
+    return 0
+
+
+def additions(updates, indices, **attributes):
+    return updates.size
+
+
+@op(INDEXING, formula="y = x[i] along an axis", symbol="[i]", derivative={0: "[taken]"}, onnx="Gather", flops=free)
+class gather:
+    """Slices of x at the given positions of one axis, as in an embedding: y[a..., i..., b...] = x[a..., indices[i...], b...].
+
+    x[A..., n, B...], indices[I...] -> y[A..., I..., B...].  The gradient is added up where a position was taken twice.
+    """
+
+    def infer(x, indices, *, axis):
+        check_positions(indices)
+        check_axis(x.rank, axis)
+        return x.with_shape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+
+    def samples():
+        rng = np.random.default_rng(37)
+        yield (rng.normal(size=(5, 3)), np.array([4, 0, 0, -1])), {"axis": 0}
+        yield (rng.normal(size=(2, 7, 3)), np.array([[6, -7], [2, 2], [0, 1]], np.int32)), {"axis": 1}
+        yield (rng.normal(size=(4,)), np.array(2, np.uint8)), {"axis": 0}
+        yield (rng.normal(size=(3, 5)), np.zeros((0,), np.int64)), {"axis": 1}
+        yield (rng.normal(size=(0, 5)), np.array([1, 3])), {"axis": 1}
+
+    def reference(x, indices, *, axis):
+        return np.take(x, checked(indices, x.shape[axis]), axis=axis)
+
+    def vjp(ct, x, indices, y, *, axis):
+        return scatter_add(ct, indices, axis=axis, size=x.shape[axis]), WHOLE
+
+
+@op(INDEXING, formula="y[i] += x along an axis", symbol="[i]+=", derivative={0: "1"}, flops=additions)
+class scatter_add:
+    """Slices of x added into zeros at the given positions of one axis; the gradient of `gather`.
+
+    x[A..., I..., B...], indices[I...] -> y[A..., size, B...].  Added in row-major order.
+    """
+
+    def infer(x, indices, *, axis, size):
+        same_number(x)
+        check_positions(indices)
+        check_axis(x.rank - indices.rank + 1, axis)
+        check_size(size)
+        end = axis + indices.rank
+        if x.shape[axis:end] != indices.shape:
+            raise TypeRuleError(f"{{0}} has sizes {list(x.shape[axis:end])} from axis {axis}, positions {{1}} {list(indices.shape)}")
+        return x.with_shape((*x.shape[:axis], size, *x.shape[end:]))
+
+    def samples():
+        rng = np.random.default_rng(41)
+        for (x, indices), attributes in gather.samples():
+            y = gather.reference(x, indices, **attributes)
+            yield (rng.normal(size=y.shape), indices), {"size": x.shape[attributes["axis"]], **attributes}
+
+    def reference(x, indices, *, axis, size):
+        positions = checked(indices, size)
+        y = np.zeros((*x.shape[:axis], size, *x.shape[axis + indices.ndim :]), x.dtype)
+        np.add.at(y, (slice(None),) * axis + (positions,), x)
+        return y
+
+    def vjp(ct, x, indices, y, *, axis, size):
+        return gather(ct, indices, axis=axis), WHOLE
+
+
+def check_elements(x, indices, axis):
+    check_positions(indices)
+    check_axis(x.rank, axis)
+    if indices.rank != x.rank or any(a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape)) if i != axis):
+        raise TypeRuleError(f"positions {{1}} must have the sizes of {{0}} except along axis {axis}")
+
+
+def everywhere(positions, axis):
+    """An index of one element for each position: itself along `axis`, its own place along the others."""
+    grid = list(np.ogrid[tuple(slice(n) for n in positions.shape)])
+    grid[axis] = positions
+    return tuple(grid)
+
+
+@op(INDEXING, formula="y = x[..., i, ...]", symbol="[i]", derivative={0: "[taken]"}, onnx="GatherElements", flops=free)
+class gather_elements:
+    """One element of x for each position: y[a, i, b] = x[a, indices[a, i, b], b] along one axis.
+
+    x[A..., n, B...], indices[A..., m, B...] -> y[A..., m, B...].  Picks the label's score out of each row.
+    """
+
+    def infer(x, indices, *, axis):
+        check_elements(x, indices, axis)
+        return x.with_shape(indices.shape)
+
+    def samples():
+        rng = np.random.default_rng(43)
+        yield (rng.normal(size=(5, 3)), np.array([[2], [0], [-1], [1], [1]])), {"axis": 1}
+        yield (rng.normal(size=(2, 3, 4)), rng.integers(-3, 3, (2, 7, 4)).astype(np.int32)), {"axis": 1}
+        yield (rng.normal(size=(7,)), np.array([3, 3, 0])), {"axis": 0}
+        yield (rng.normal(size=(0, 5)), np.zeros((0, 2), np.int64)), {"axis": 1}
+
+    def reference(x, indices, *, axis):
+        return x[everywhere(checked(indices, x.shape[axis]), axis)]
+
+    def vjp(ct, x, indices, y, *, axis):
+        return scatter_elements(ct, indices, axis=axis, size=x.shape[axis]), WHOLE
+
+
+@op(INDEXING, formula="y[..., i, ...] += x", symbol="[i]+=", derivative={0: "1"}, flops=additions)
+class scatter_elements:
+    """Each element of x added into zeros at its position along one axis; the gradient of `gather_elements`.
+
+    x[A..., m, B...], indices of the same shape -> y[A..., size, B...].  Added in row-major order.
+    """
+
+    def infer(x, indices, *, axis, size):
+        same_number(x)
+        check_positions(indices)
+        check_axis(x.rank, axis)
+        check_size(size)
+        if indices.shape != x.shape:
+            raise TypeRuleError("positions {1} must have the shape of {0}")
+        return x.with_shape((*x.shape[:axis], size, *x.shape[axis + 1 :]))
+
+    def samples():
+        rng = np.random.default_rng(47)
+        for (x, indices), attributes in gather_elements.samples():
+            yield (rng.normal(size=indices.shape), indices), {"size": x.shape[attributes["axis"]], **attributes}
+
+    def reference(x, indices, *, axis, size):
+        y = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
+        np.add.at(y, everywhere(checked(indices, size), axis), x)
+        return y
+
+    def vjp(ct, x, indices, y, *, axis, size):
+        return gather_elements(ct, indices, axis=axis), WHOLE

@@ -1,0 +1,92 @@
+"""Windows that slide over the spatial axes of x[N,C,*S]: sizes, checks and NumPy views.
+
+Convolution and pooling share them.  A window of `kernel` taps, `dilation` apart, covers
+dilation·(kernel - 1) + 1 elements; windows start `stride` apart on the input with `padding` around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.dims import Dim
+from graphc.ir.op import TypeRuleError
+
+Ints = Sequence[int]
+Pairs = Sequence[tuple[int, int]]
+
+
+def span(kernel: int, dilation: int) -> int:
+    """Elements from the first tap of a window to the last, both included."""
+    return dilation * (kernel - 1) + 1
+
+
+def check_windows(rank: int, kernel: Ints, strides: Ints, padding: Pairs, dilation: Ints) -> None:
+    """Raise TypeRuleError unless there is one plain number (pair) per spatial axis, each in its range."""
+    if not 1 <= rank <= 3:
+        raise TypeRuleError(f"{{0}} has {rank} spatial dimensions; 1, 2 or 3 are supported, after batch and channels")
+    for name, numbers in (("kernel", kernel), ("strides", strides), ("dilation", dilation)):
+        if len(numbers) != rank:
+            raise TypeRuleError(f"{name} {tuple(numbers)} has {len(numbers)} sizes, {{0}} has {rank} spatial dimensions")
+        if not all(isinstance(n, int) and n >= 1 for n in numbers):
+            raise TypeRuleError(f"{name} {tuple(numbers)} must be whole numbers >= 1")
+    if len(padding) != rank or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in padding):
+        raise TypeRuleError(f"padding {padding} must be one pair (before, after) for each of {rank} spatial dimensions")
+    if not all(isinstance(n, int) and n >= 0 for pair in padding for n in pair):
+        raise TypeRuleError(f"padding {padding} must be whole numbers >= 0")
+
+
+def window_counts(
+    sizes: Sequence[Dim], kernel: Ints, strides: Ints, padding: Pairs, dilation: Ints, ceil: bool = False
+) -> tuple[Dim, ...]:
+    """How many windows fit along each axis: (size + before + after - span) // stride + 1.
+
+    With `ceil`, a last window that hangs over the end counts as well, if it starts inside the input or the
+    padding before it.
+
+    >>> window_counts((7,), (3,), (2,), ((0, 0),), (1,)), window_counts((6,), (3,), (2,), ((0, 0),), (1,), ceil=True)
+    ((3,), (3,))
+    """
+    counts: list[Dim] = []
+    for axis, (size, k, stride, (low, high), d) in enumerate(zip(sizes, kernel, strides, padding, dilation, strict=True)):
+        room = size + (low + high - span(k, d))
+        if isinstance(room, int) and room < 0:
+            raise TypeRuleError(
+                f"a window of {span(k, d)} does not fit the size {size} of {{0}} along spatial axis {axis}"
+                + (f" with padding {low} + {high}" if low or high else "")
+            )
+        if not ceil:
+            counts.append(room // stride + 1)
+            continue
+        count = (room + (stride - 1)) // stride + 1
+        if high + stride > span(k, d):  # otherwise the last window cannot start beyond the end
+            if not (isinstance(count, int) and isinstance(size, int)):
+                raise TypeRuleError(f"ceil with padding {low} + {high} needs a fixed size along spatial axis {axis} of {{0}}")
+            count -= (count - 1) * stride >= size + low
+        counts.append(count)
+    return tuple(counts)
+
+
+def windows(x: np.ndarray, kernel: Ints, strides: Ints, padding: Pairs, dilation: Ints) -> np.ndarray:
+    """All windows of x, padded with zeros, as a view [N, C, *counts, *kernel]."""
+    padded = np.pad(x, ((0, 0), (0, 0), *padding)) if any(map(any, padding)) else x
+    spans = tuple(span(k, d) for k, d in zip(kernel, dilation, strict=True))
+    view = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=tuple(range(2, x.ndim)))
+    every = (slice(None),) * 2
+    return view[every + tuple(slice(None, None, s) for s in strides) + tuple(slice(None, None, d) for d in dilation)]
+
+
+def taps(kernel: Ints, strides: Ints, dilation: Ints, counts: Ints) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
+    """Each tap of the window in row-major order, with the index of the elements it meets in the padded input."""
+    for tap in np.ndindex(*kernel):
+        starts = [t * d for t, d in zip(tap, dilation, strict=True)]
+        along = (slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, counts, strides, strict=True))
+        yield tap, (slice(None), slice(None), *along)
+
+
+def crop(padded: np.ndarray, sizes: Ints, padding: Pairs) -> np.ndarray:
+    """The input without its padding."""
+    inner = (slice(low, low + size) for size, (low, _) in zip(sizes, padding, strict=True))
+    return np.ascontiguousarray(padded[(slice(None), slice(None), *inner)])

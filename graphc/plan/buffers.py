@@ -1,0 +1,178 @@
+"""Buffers: values that share memory, and how long each buffer lives.
+
+Views (reshape) share their operand's memory.  A loop kernel may write over an operand that dies
+there when it reads that operand only at the index it writes.  What is left has a size and a
+lifetime; `graphc.plan.memory` gives it an offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from graphc.errors import UnsupportedError
+from graphc.ir.dims import Dim, linear_in
+from graphc.ir.graph import Graph, Value
+from graphc.ir.op import Kind
+from graphc.ir.partition import Kernel
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+Region = Literal["sample", "fixed"]
+
+
+@dataclass(slots=True)
+class Buffer:
+    """A stretch of the arena.
+
+    size    bytes; in the "sample" region bytes per sample, in the "fixed" region bytes
+    first   step that writes it first; last: the last step that reads or writes it
+    values  those that live in it, one after the other or as views of one another
+    scratch name of the kernel whose working memory it is; it holds no value
+    """
+
+    region: Region
+    size: int
+    first: int
+    last: int
+    values: list[Value] = field(default_factory=list)
+    offset: int = -1
+    scratch: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.scratch or self.values[0].name
+
+
+def footprint(nbytes: Dim, symbol: str | None) -> tuple[Region, int]:
+    """The region a size belongs to and its aligned bytes there.
+
+    A size a·N + b is counted as (a + b) bytes per sample, which is enough for every N >= 1.
+    """
+    if isinstance(nbytes, int):
+        return "fixed", align(nbytes)
+    parts = linear_in(nbytes, symbol) if symbol else None
+    if parts is None:
+        raise UnsupportedError(
+            f"a tensor of {nbytes} bytes grows faster than the batch",
+            fix="give the other dimensions a size: --dim NAME=SIZE",
+        )
+    slope, rest = parts
+    return "sample", align(slope + max(rest, 0))
+
+
+def align(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def batch_symbol(graph: Graph) -> str | None:
+    """The one symbolic dimension of a graph, or None.  Raises UnsupportedError when there are several."""
+    symbols = sorted({name for value in graph.inputs for name in value.type.symbols})
+    if len(symbols) > 1:
+        raise UnsupportedError(
+            f"{graph.name} has {len(symbols)} symbolic dimensions: {', '.join(symbols)}",
+            cause="memory is planned in bytes per sample, for one symbol",
+            fix=f"give the others a size: --dim {symbols[0]}=SIZE",
+        )
+    return symbols[0] if symbols else None
+
+
+def root_of(value: Value, views: Mapping[Value, Value]) -> Value:
+    while value in views:
+        value = views[value]
+    return value
+
+
+def views_of(order: Sequence[Kernel]) -> dict[Value, Value]:
+    """For each output of a view kernel, the value it is a view of."""
+    return {k.outputs[0]: k.inputs[0] for k in order if k.kind == "view"}
+
+
+def read_in_place(kernel: Kernel) -> list[tuple[Value, Value]]:
+    """(operand, output) pairs where the output may be written over the operand.
+
+    Every path inside the kernel from the operand to any output is elementwise at one index, and
+    sizes and dtypes are equal, so each element is read before it is written.
+    """
+    if kernel.kind != "loop":
+        return []
+    moved: set[Value] = set()  # values read at another index than they are written
+    for node in reversed(kernel.nodes):
+        if node.op.kind is not Kind.ELEMENTWISE or any(v in moved for v in node.outputs):
+            moved.update(node.inputs)
+    pairs = []
+    for output in kernel.outputs:
+        for operand in kernel.inputs:
+            if operand not in moved and operand.type == output.type:
+                pairs.append((operand, output))
+    return pairs
+
+
+def make_buffers(
+    graph: Graph,
+    order: Sequence[Kernel],
+    symbol: str | None,
+    outside: Mapping[Value, object],
+    scratch: Callable[[Kernel], Dim],
+) -> tuple[list[Buffer], dict[Value, Buffer]]:
+    """Buffers for all values kernels write that do not live `outside` the arena (outputs, donated leaves)."""
+    views = views_of(order)
+    last: dict[Value, int] = {}
+    for step, kernel in enumerate(order):
+        for value in (*kernel.inputs, *kernel.outputs):
+            last[root_of(value, views)] = step
+    for value in graph.outputs:
+        last[root_of(value, views)] = len(order)  # copied out at the end
+    buffers: list[Buffer] = []
+    home: dict[Value, Buffer] = {}
+    for step, kernel in enumerate(order):
+        taken: set[int] = set()
+        in_place = read_in_place(kernel)
+        for value in kernel.outputs:
+            root = root_of(value, views)
+            if root in outside or root.leaf is not None:
+                continue
+            if root in home:  # a view, or written before
+                home[root].values.append(value)
+                continue
+            buffer = _takeover(value, step, in_place, home, last, views, taken)
+            if buffer is None:
+                region, size = footprint(value.type.nbytes, symbol)
+                buffer = Buffer(region, size, step, last[root])
+                buffers.append(buffer)
+            buffer.last = max(buffer.last, last[root])
+            buffer.values.append(value)
+            home[root] = buffer
+        needed = scratch(kernel)
+        if needed != 0:
+            region, size = footprint(needed, symbol)
+            buffers.append(Buffer(region, size, step, step, scratch=kernel.name))
+    for value, operand in views.items():
+        root = root_of(operand, views)
+        if root in home:
+            home[value] = home[root]
+    return buffers, home
+
+
+def _takeover(
+    value: Value,
+    step: int,
+    pairs: Sequence[tuple[Value, Value]],
+    home: Mapping[Value, Buffer],
+    last: Mapping[Value, int],
+    views: Mapping[Value, Value],
+    taken: set[int],
+) -> Buffer | None:
+    for operand, output in pairs:
+        root = root_of(operand, views)
+        buffer = home.get(root)
+        if (
+            output is value
+            and buffer is not None
+            and last[root] == step == buffer.last
+            and id(buffer) not in taken
+        ):
+            taken.add(id(buffer))
+            return buffer
+    return None

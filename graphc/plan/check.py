@@ -1,0 +1,131 @@
+"""The independent checker: proves a plan by running it on paper.
+
+It knows nothing of lifetimes or placement.  It walks through the kernels in order and keeps, for
+every region of memory, which value each byte holds.  A kernel may read a value only where all of
+its bytes are still its own; what it writes overwrites whatever was there.  At the end every output
+must stand where the caller looks for it.  It runs on every compile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graphc.errors import InternalError
+from graphc.ir.graph import Value
+from graphc.ir.partition import Kernel
+from graphc.plan.buffers import footprint, read_in_place
+
+if TYPE_CHECKING:
+    from graphc.plan.plan import Location, Plan
+
+
+class PlanError(InternalError):
+    """A memory plan would overwrite a value that is still needed."""
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise PlanError when any kernel would read a value that is not (or no longer) where the plan says."""
+    memory = _Memory(plan)
+    for value in plan.graph.leaves:
+        memory.write(value)
+    written: set[Value] = set(plan.graph.leaves)
+    for kernel in plan.order:
+        for value in kernel.inputs:
+            if value not in written:
+                raise PlanError(f"{kernel.name} reads %{value.name} before anything wrote it")
+            memory.require(value, kernel)
+        if kernel.kind == "view":
+            source, result = kernel.inputs[0], kernel.outputs[0]
+            if plan.locations[source] != plan.locations[result]:
+                raise PlanError(f"{kernel.name}: a view lives elsewhere than what it views")
+            memory.add_view(source, result)
+        else:
+            _check_writes(plan, kernel, memory)
+            for value in kernel.outputs:
+                memory.write(value)
+        written.update(kernel.outputs)
+    copied = {index for _, index in plan.copies}
+    for index, value in enumerate(plan.graph.outputs):
+        where = plan.locations[value]
+        here = where.place == "output" and where.index == index
+        donated = index in plan.donated and plan.locations[plan.donated[index]] == where
+        if index not in copied:
+            memory.require(value, None)
+            if not here and not donated:
+                raise PlanError(f"output %{value.name} is left in the {where.place} memory")
+    for source, index in plan.copies:
+        memory.require(source, None)
+        leaf = plan.donated.get(index)
+        memory.clobber(memory.area(leaf) if leaf is not None else (("output", index), 0, 1))
+
+
+def _check_writes(plan: Plan, kernel: Kernel, memory: _Memory) -> None:
+    """While a kernel runs, what it writes must not meet what it reads, nor its other outputs or scratch."""
+    allowed = set(read_in_place(kernel))
+    areas = [(value, memory.area(value)) for value in kernel.outputs]
+    if kernel.name in plan.scratch:
+        areas.append((None, memory.scratch_area(kernel.name)))
+    for position, (value, area) in enumerate(areas):
+        for operand in kernel.inputs:
+            exact = value is not None and (operand, value) in allowed and memory.area(operand) == area
+            if not exact and _meet(area, memory.area(operand)):
+                raise PlanError(f"{kernel.name} writes over its own operand %{operand.name}")
+        for _, other in areas[:position]:
+            if _meet(area, other):
+                raise PlanError(f"{kernel.name} writes two results into the same memory")
+    if kernel.name in plan.scratch:
+        memory.clobber(memory.scratch_area(kernel.name))
+
+
+Area = tuple[tuple[str, int], int, int]  # (which memory), start, end
+
+
+def _meet(a: Area, b: Area) -> bool:
+    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
+
+
+class _Memory:
+    """Which value each stretch of memory holds."""
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.holds: dict[Area, set[Value]] = {}
+
+    def area(self, value: Value) -> Area:
+        where = self.plan.locations[value]
+        if where.place in ("sample", "fixed"):
+            region, size = footprint(value.type.nbytes, self.plan.symbol)
+            if region != where.place:
+                raise PlanError(f"%{value.name} grows with the batch but lives in the fixed region")
+            return self._inside(where, size)
+        return (where.place, where.index), 0, 1
+
+    def scratch_area(self, kernel: str) -> Area:
+        where = self.plan.scratch[kernel]
+        buffer = next(b for b in self.plan.buffers if b.scratch == kernel)
+        return self._inside(where, buffer.size)
+
+    def _inside(self, where: Location, size: int) -> Area:
+        limit = self.plan.sample_bytes if where.place == "sample" else self.plan.fixed_bytes
+        if where.offset < 0 or where.offset + size > limit:
+            raise PlanError(
+                f"offset {where.offset} + {size} lies outside the {where.place} region of {limit} bytes"
+            )
+        return (where.place, 0), where.offset, where.offset + size
+
+    def clobber(self, area: Area) -> None:
+        for other in [a for a in self.holds if _meet(a, area)]:
+            del self.holds[other]
+
+    def write(self, value: Value) -> None:
+        area = self.area(value)
+        self.clobber(area)
+        self.holds[area] = {value}
+
+    def add_view(self, source: Value, view: Value) -> None:
+        self.holds.setdefault(self.area(source), set()).add(view)
+
+    def require(self, value: Value, kernel: Kernel | None) -> None:
+        if value not in self.holds.get(self.area(value), ()):
+            reader = kernel.name if kernel else "the caller"
+            raise PlanError(f"{reader} reads %{value.name}, but its memory has been overwritten")

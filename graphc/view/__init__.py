@@ -1,0 +1,1 @@
+"""Pictures of graphs and plans: DOT, SVG, PNG, PDF and text tables."""
