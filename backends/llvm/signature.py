@@ -71,10 +71,6 @@ class Array:
             pairs.append(pair)
         return tuple(pairs)
 
-    def shape(self, symbol: str, n: int) -> tuple[int, ...]:
-        """The sizes for one value of the symbolic dimension."""
-        return tuple(a * n + b for a, b in self.linear(symbol))
-
 
 @dataclass(frozen=True, slots=True)
 class Signature:

@@ -12,8 +12,9 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -80,33 +81,47 @@ def literal(value: Any) -> ast.expr:
     raise TypeError(f"no source for {value!r}")
 
 
-def helpers(function: Callable[..., Any]) -> dict[str, str]:
-    """Source of the module-level functions a reference calls, callees first, by name."""
-    if isinstance(function, np.ufunc):
-        return {}
-    found: dict[str, str] = {}
-    pending: list[tuple[FunctionType, bool]] = [(_plain(function), False)]
+def argument(value: Any) -> ast.expr:
+    """An attribute passed to a helper function, which may ask a dtype for its item size."""
+    if isinstance(value, DType):
+        return ast.Call(_np("dtype"), [ast.Constant(value.name)], [])
+    return literal(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a reference uses from its own file: functions (callees first), constants and modules, as source by name."""
+
+    functions: dict[str, str]
+    constants: dict[str, str]
+    modules: frozenset[str]
+
+
+@lru_cache(maxsize=None)
+def needs(function: Callable[..., Any]) -> Needs:
+    """Everything a reference needs in the generated file."""
+    functions: dict[str, str] = {}
+    values: dict[str, str] = {}
+    modules: set[str] = set()
+    pending: list[tuple[FunctionType, bool]] = [(function, False)] if isinstance(function, FunctionType) else []
     while pending:
         current, ready = pending.pop()
         if ready:
-            found.setdefault(current.__name__, _helper_source(current))
+            functions.setdefault(current.__name__, _helper_source(current))
             continue
         if current is not function:
             pending.append((current, True))
         for name in sorted(_names(definition(current))):
-            target = current.__globals__.get(name)
-            if isinstance(target, FunctionType) and name not in found and target is not function:
-                pending.append((target, False))
-    return found
-
-
-def constants(function: Callable[..., Any]) -> dict[str, str]:
-    """Module-level numbers a reference reads, by name."""
-    if isinstance(function, np.ufunc):
-        return {}
-    plain = _plain(function)
-    values = {name: plain.__globals__.get(name) for name in sorted(_names(definition(plain)))}
-    return {name: repr(value) for name, value in values.items() if isinstance(value, (int, float, tuple))}
+            match current.__globals__.get(name):
+                case FunctionType() as target if target is not function and name not in functions:
+                    pending.append((target, False))
+                case bool() | int() | float() | tuple() as value:
+                    values[name] = ast.unparse(literal(value))
+                case np.generic() as value:
+                    values[name] = f"np.{value.dtype.name}({value.item()!r})"
+                case ModuleType() as module if module is not np:
+                    modules.add(module.__name__)
+    return Needs(functions, values, frozenset(modules))
 
 
 def helper_definition(function: Callable[..., Any], name: str) -> str:
@@ -126,11 +141,6 @@ def _helper_source(function: FunctionType) -> str:
     if tree.args.vararg is not None:
         tree.args.vararg.annotation = None
     return ast.unparse(ast.fix_missing_locations(_PlainDtypes().visit(tree)))
-
-
-def _plain(function: Callable[..., Any]) -> FunctionType:
-    assert isinstance(function, FunctionType)
-    return function
 
 
 def _names(tree: ast.AST) -> set[str]:

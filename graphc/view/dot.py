@@ -87,7 +87,7 @@ def _caption(picture: Picture, t: Theme) -> str:
     """Title, notices and legend as the graph's label."""
     rows = [f"<TD>{_font(picture.title, t.ink, 15, 'B')}</TD>"] if picture.title else []
     rows += [f"<TD>{_font(notice, t.muted, 10)}</TD>" for notice in picture.notices]
-    per_row = 3 if picture.layout is Layout.ROWS else 6
+    per_row = 4 if picture.layout is Layout.ROWS else 6
     entries = [_legend(entry.sample, entry.text, t) for entry in picture.legend]
     for start in range(0, len(entries), per_row):
         cells = "&#160;&#160;&#160;&#160; ".join(entries[start : start + per_row])
@@ -288,7 +288,7 @@ def _row_edge(
             del style["constraint"]  # keeps the two columns in order
     if edge.kind is not Kind.SAVED and place[source][0] != place[target][0]:
         if spine.get(source) and spine.get(source) == spine.get(target):
-            style |= {"weight": 8 if place[target][0] - place[source][0] == 1 else 1}
+            style |= {"weight": 100 if place[target][0] - place[source][0] == 1 else 1}
     if edge.label:
         style |= {"label": f"<{_font(edge.label, t.muted, 10)}>"}
     return f"{_quoted(source)} -> {_quoted(target)}" + _attributes(**style)

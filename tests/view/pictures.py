@@ -29,7 +29,14 @@ def circuit() -> Picture:
         wire("f", "−12", "1", Role.LOSS),
     )
     wires = [Edge(f"v-{n}", f"c-{n}", Kind.WIRE) for n in "xyqz"]
-    data = [("c-x", "o-add"), ("c-y", "o-add"), ("o-add", "v-q"), ("c-q", "o-mul"), ("c-z", "o-mul"), ("o-mul", "v-f")]
+    data = [
+        ("c-x", "o-add"),
+        ("c-y", "o-add"),
+        ("o-add", "v-q"),
+        ("c-q", "o-mul"),
+        ("c-z", "o-mul"),
+        ("o-mul", "v-f"),
+    ]
     edges = (*wires, *(Edge(a, b) for a, b in data))
     return Picture("f = (x + y) · z", Layout.CIRCUIT, nodes, edges, legend=legend_for(nodes, edges))
 
@@ -51,7 +58,9 @@ LENET = (
 )
 
 
-def ladder(layers: tuple[tuple[str, str, str, str], ...] = LENET, skips: tuple[tuple[int, int], ...] = ()) -> Picture:
+def ladder(
+    layers: tuple[tuple[str, str, str, str], ...] = LENET, skips: tuple[tuple[int, int], ...] = ()
+) -> Picture:
     """A mirrored picture of a chain of layers, with additional forward edges `skips` (from, to)."""
     nodes = [Node("v-x", Role.INPUT, "x", (Line(Text.TYPE, "float32[N,1,28,28]"),))]
     nodes += [Node("g-v-x", Role.GRADIENT, "∇x", (Line(Text.TYPE, "float32[N,1,28,28]"),), backward=True)]
@@ -72,7 +81,14 @@ def ladder(layers: tuple[tuple[str, str, str, str], ...] = LENET, skips: tuple[t
         nodes.append(Node(forward, Role.OP, op, (Line(Text.TYPE, shape),), inside))
         backward = f"g-{forward}"
         nodes.append(
-            Node(backward, Role.GRADIENT, f"∇{op}", (Line(Text.TYPE, shape),), f"g-{inside}" if inside else "", True)
+            Node(
+                backward,
+                Role.GRADIENT,
+                f"∇{op}",
+                (Line(Text.TYPE, shape),),
+                f"g-{inside}" if inside else "",
+                True,
+            )
         )
         row += [forward, backward]
         edges += [Edge(before, forward), Edge(backward, f"g-{before}", Kind.GRADIENT)]
