@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphc.backends.llvm.contraction import emit_contraction
-from graphc.backends.llvm.emitter import Module
+from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
 from graphc.backends.llvm.loop_kernel import emit_loop_kernel
@@ -45,7 +45,10 @@ def lower(
     if kernel.kind not in _BODIES:
         raise UnsupportedError(f"no native code for {kernel.kind} kernels: {kernel!r}")
     function = begin(module, target, name, kernel, symbols, fixed)
-    _BODIES[kernel.kind](function)
+    if all(value.type.size == 0 for value in kernel.outputs):
+        function.f.ret(constant(0, "i32"))
+    else:
+        _BODIES[kernel.kind](function)
     return function
 
 
