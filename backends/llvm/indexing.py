@@ -24,8 +24,8 @@ from graphc.ops.indexing import IndexOutOfRange
 
 def emit_indexing(k: KernelFunction) -> None:
     """One gather or scatter."""
-    node = k.kernel.anchor
-    if node is None or node.op.name not in ("gather", "gather_elements", "scatter_add", "scatter_elements"):
+    (node,) = k.kernel.nodes
+    if node.op.name not in ("gather", "gather_elements", "scatter_add", "scatter_elements"):
         raise UnsupportedError(f"no native code for {k.kernel!r}")
     if node.output.type.size != 0:
         _Indexing(k, node).emit()
