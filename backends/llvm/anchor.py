@@ -8,7 +8,7 @@ computes into the epilogue's program and stores the results.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.backends.llvm.affine import Form, Ranges, ravel, variable
@@ -103,6 +103,14 @@ def inside(index: Form, size: Dim) -> Guard:
 
 def emit_anchor_kernel(k: KernelFunction, make: Callable[[Node, Space], Anchor]) -> None:
     """The body of a kernel with an anchor, element by element of its result."""
+    emit_elements(k, make, {})
+    k.f.ret(constant(0, "i32"))
+
+
+def emit_elements(
+    k: KernelFunction, make: Callable[[Node, Space], Anchor], more: Mapping[Value, Reg]
+) -> None:
+    """The loops of a kernel with an anchor. more: where values lie that are no inputs of the kernel."""
     kernel, f, node = k.kernel, k.f, k.kernel.anchor
     assert node is not None
     result = node.outputs[0]
@@ -129,7 +137,7 @@ def emit_anchor_kernel(k: KernelFunction, make: Callable[[Node, Space], Anchor])
     program = Program(Ranges(space.extents), program.expressions, program.results)
     program, fused, loops = fuse_loops(program, [*forms, *numerators], order)
     _take_back(anchor, stores, fused)
-    e = Evaluator(f, program, k.sizes, k.inputs)
+    e = Evaluator(f, program, k.sizes, {**k.inputs, **more})
 
     def body() -> None:
         found = anchor.compute(e)
@@ -141,7 +149,6 @@ def emit_anchor_kernel(k: KernelFunction, make: Callable[[Node, Space], Anchor])
     if 0 not in [program.ranges.extents[v] for v in loops]:
         lanes = k.lanes([v for v in (*node.inputs, *kernel.outputs)])
         nest(e, loops, program.results, lanes, k.target.masked_memory, _each(e, body))
-    f.ret(constant(0, "i32"))
 
 
 def _each(e: Evaluator, body: Callable[[], None]) -> Callable[[], None]:

@@ -99,7 +99,7 @@ def compile_plan(
     """
     target = target or host()
     data = plan.graph.data if data is None else data
-    module = build_module(plan, target, data, name)
+    module = build_module(plan, target, name)
     key = _cache.key(module.text, repr(target), _llvm_version())
     image = cache.get(key) if cache else None
     if image is None:

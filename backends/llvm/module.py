@@ -7,12 +7,9 @@ The signature of `NAME_run` is that of `signature.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from graphc.backends.llvm.emitter import Function, Module, Reg, constant
+from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.evaluator import Sizes
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
 from graphc.backends.llvm.lowering import lower, structure
@@ -65,19 +62,16 @@ def fixed_values(plan: Plan) -> frozenset[Value]:
     return frozenset(v for v in (*plan.graph.parameters, *plan.graph.constants) if v not in written)
 
 
-def build_module(plan: Plan, target: Target, data: Mapping[str, np.ndarray], name: str = "") -> NativeModule:
-    """The module of a plan.
-
-    data: arrays of parameters and constants, asked only for the size they have when packed.
-    """
-    return _Driver(plan, target, data, name or plan.graph.name).build()
+def build_module(plan: Plan, target: Target, name: str = "") -> NativeModule:
+    """The module of a plan; `name` is the prefix of the exported symbol, the graph's name by default."""
+    return _Driver(plan, target, name or plan.graph.name).build()
 
 
 class _Driver:
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, data: Mapping[str, np.ndarray], name: str) -> None:
-        self.plan, self.target, self.data, self.name = plan, target, data, name
+    def __init__(self, plan: Plan, target: Target, name: str) -> None:
+        self.plan, self.target, self.name = plan, target, name
         self.module = target.module()
         self.fixed = fixed_values(plan)
         self.symbols = (plan.symbol,) if plan.symbol else ()
@@ -155,10 +149,7 @@ class _Driver:
     def _piece(self, leaf: Value, packing: Packing | None) -> Piece:
         key = leaf.name, packing.key if packing else ""
         if key not in self.pieces:
-            if packing:
-                size = packing.apply(self.data[leaf.name]).nbytes
-            else:
-                size = _static(leaf.type.nbytes)
+            size = packing.nbytes if packing else _static(leaf.type.nbytes)
             self.pieces[key] = Piece(leaf.name, packing, self.weights_bytes, size)
             self.weights_bytes += -(-size // ALIGNMENT) * ALIGNMENT
         return self.pieces[key]

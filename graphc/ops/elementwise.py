@@ -244,7 +244,7 @@ class sign:
 
     def scalar(b, x):
         zero, one = b.constant(0, x), b.constant(1, x)
-        step = b.select(b.less(x, zero), b.neg(one), x)
+        step = b.select(b.less(x, zero), b.neg(one), b.add(x, zero))  # -0 becomes 0, as in NumPy
         return b.select(b.less(zero, x), one, step)
 
 
