@@ -19,9 +19,11 @@ from graphc.backends.llvm import cache as _cache
 from graphc.backends.llvm.call import Checked, bind
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
+from graphc.backends.llvm.lowering import scratch_bytes
 from graphc.backends.llvm.module import NativeModule, build_module
 from graphc.backends.llvm.target import Target, host
-from graphc.plan import Plan
+from graphc.ir.partition import Partition
+from graphc.plan import Plan, make_plan
 
 HUGE = 4 << 20  # bytes from which the weights ask for huge pages
 
@@ -82,6 +84,16 @@ class _Kept:
     handle: Any
 
 
+def native_plan(
+    partition: Partition, *, target: Target | None = None, donate: Mapping[str, str] | None = None
+) -> Plan:
+    """`make_plan` with the working memory native kernels need on this machine."""
+    leaves = {v.name: v for v in (*partition.graph.parameters, *partition.graph.constants)}
+    fixed = frozenset(v for name, v in leaves.items() if name not in (donate or {}).values())
+    machine = target or host()
+    return make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, machine, fixed), donate=donate)
+
+
 def compile_plan(
     plan: Plan,
     data: Mapping[str, np.ndarray] | None = None,
@@ -90,7 +102,7 @@ def compile_plan(
     name: str = "",
     cache: _cache.Cache | None = None,
 ) -> Executable:
-    """Compile a plan for a machine.
+    """Compile a plan, made by `native_plan`, for a machine.
 
     data    arrays of parameters and constants; `plan.graph.data` by default
     target  the machine, this one by default

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.evaluator import Sizes
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
-from graphc.backends.llvm.lowering import lower, structure
+from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
+from graphc.errors import InternalError
 from graphc.ir.dims import Dim, linear_in
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
@@ -114,6 +115,8 @@ class _Driver:
             operands.append(self._address(f, value, code.packed.get(own)))
         operands += [self._address(f, value) for value in kernel.outputs]
         scratch = self.plan.scratch.get(kernel.name)
+        if scratch is None and scratch_bytes(kernel, self.target, self.fixed) != 0:
+            raise InternalError(f"the plan has no working memory for {kernel!r}")
         operands.append(
             constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)
         )
