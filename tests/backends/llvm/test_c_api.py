@@ -315,6 +315,13 @@ def test_each_linker_gives_the_same_bytes_twice(
     assert first.tool == tool
 
 
+def test_the_zig_package_links(image: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ziglang")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    made = aot.link_shared([image], "axpy", exported_names(AXPY), host().triple)
+    assert made.tool == "ziglang", made.note
+
+
 def test_without_a_linker_there_is_a_note(image: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(aot.importlib.util, "find_spec", lambda name: None)
