@@ -10,6 +10,7 @@ there is.
 
 import ctypes
 import functools
+import importlib
 import platform
 import struct
 import threading
@@ -38,6 +39,15 @@ from graphc.errors import ArgumentShapeError, DTypeError, InternalError, UsageEr
 
 LET_GO = 20_000.0  # nanoseconds of work from which other Python threads are let run meanwhile
 METH_FASTCALL = 0x80
+PYTHON_NAMES = (
+    "PyErr_NoMemory",
+    "PyEval_RestoreThread",
+    "PyEval_SaveThread",
+    "PyLong_FromLong",
+    "PyObject_Vectorcall",
+    "PyTuple_New",
+    "Py_DecRef",
+)
 NEVER = 2**62
 
 
@@ -256,9 +266,9 @@ def _wrapper(inputs: int, outputs: int, cache: Cache | None) -> Code:
     with _lock:
         if (inputs, outputs) not in _wrappers:
             image = emit_object(str(emit_wrapper(host(), inputs, outputs)), host(), cache)
-            names = ("PyEval_RestoreThread", "PyEval_SaveThread", "PyErr_NoMemory", "PyLong_FromLong")
-            names += ("PyObject_Vectorcall", "PyTuple_New", "Py_DecRef")
-            addresses = {n: ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in names}
+            addresses = {
+                n: ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in PYTHON_NAMES
+            }
             imports = {name: address for name, address in addresses.items() if address}
             _wrappers[inputs, outputs] = load(image, ["graphc_call"], imports=imports)
         return _wrappers[inputs, outputs]
@@ -299,11 +309,9 @@ def numpy_allocator() -> int | None:
 
 
 def _try_allocator() -> int | None:
-    from numpy._core import _multiarray_umath
-
     try:
-        capsule = _multiarray_umath._ARRAY_API
-    except AttributeError:
+        capsule = importlib.import_module("numpy._core._multiarray_umath")._ARRAY_API
+    except (ImportError, AttributeError):
         return None
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype = ctypes.c_void_p

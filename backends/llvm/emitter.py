@@ -229,6 +229,7 @@ class Function:
         self.current = "entry"
         self.lines: list[str] = ["entry:"]
         self.terminated = False
+        self.attributes = ""  # of this function alone, as text
         self._counter = 0
 
     def __getattr__(self, name: str) -> Reg:
@@ -241,11 +242,13 @@ class Function:
         if not self.terminated:
             raise ValueError(f"@{self.name}: block {self.current} has no terminator")
         arguments = ", ".join(f"{text} %{key}" for key, text in self.signature.items())
-        linkage, inline = "internal " if self.internal else "", ""
+        linkage, attributes = "internal " if self.internal else "", "#0"
         if self.internal:
-            inline = " alwaysinline" if self.inline else " noinline"
+            attributes += " alwaysinline" if self.inline else " noinline"
+        if self.attributes:
+            attributes += f" {self.attributes}"
         body = "\n".join(self.lines)
-        return f"define {linkage}{self.returns} @{self.name}({arguments}) #0{inline} {{\n{body}\n}}"
+        return f"define {linkage}{self.returns} @{self.name}({arguments}) {attributes} {{\n{body}\n}}"
 
     loop, fold, if_, if_else = loops.loop, loops.fold, loops.if_, loops.if_else
 

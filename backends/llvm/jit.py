@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import graphc
 from graphc.backends.llvm import target as target_module
 from graphc.backends.llvm.cache import Cache
 from graphc.backends.llvm.cache import key as cache_key
@@ -59,7 +58,7 @@ def object_key(text: str, target: Target) -> str:
     import llvmlite
     from llvmlite import binding
 
-    versions = f"{graphc.__version__} {ABI_VERSION} {llvmlite.__version__} {binding.llvm_version_info}"
+    versions = f"{ABI_VERSION} {llvmlite.__version__} {binding.llvm_version_info}"
     machine = "\n".join([target.triple, target.cpu, *target.features])
     return cache_key(versions, _passes(), machine, text)
 
