@@ -3,7 +3,7 @@
 Nothing is timed here, so the same product on the same machine description gives the same kernel every time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from graphc.backends.llvm.emitter import BITS
@@ -12,6 +12,7 @@ from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import MAX_ROWS, Tile, tiles
 
 LINE = 64
+LINE_COST = 0.25  # cycles that bringing one line of a panel into the first level adds
 BLOCK_TILES = 16  # a block of rows has at most so many tiles: threads share a product by blocks
 
 
@@ -63,6 +64,11 @@ class Blocking:
         return -(-m // self.block)
 
 
+def row_cost(tile: Tile) -> float:
+    """Cycles of one step for one row, with a share for bringing the panel into the first level."""
+    return (tile.cycles + tile.width * tile.bytes / LINE * LINE_COST) / tile.rows
+
+
 def panel_tile(target: Target, n: int, element: str) -> Tile:
     """The tile whose panels cover `n` columns in the fewest cycles; among equals the tallest.
 
@@ -73,8 +79,8 @@ def panel_tile(target: Target, n: int, element: str) -> Tile:
 
     def cost(tile: Tile) -> tuple[float, int]:
         whole, rest = divmod(n, tile.width)
-        edge = Tile(tile.rows, ceil(rest / tile.lanes), tile.lanes, tile.element)
-        return (whole * tile.cycles + (edge.cycles if rest else 0)) / tile.rows, -tile.rows
+        edge = row_cost(replace(tile, vectors=ceil(rest / tile.lanes))) if rest else 0.0
+        return whole * row_cost(tile) + edge, -tile.rows
 
     candidates = tiles(target, element)
     while not sound(best := min(candidates, key=cost), target):

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from graphc.backends.llvm.loops import ControlFlow
+from graphc.backends.llvm import loops
 
 BITS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "half": 16, "float": 32, "double": 64, "ptr": 64}
 FLOATS = ("half", "float", "double")
@@ -201,7 +201,7 @@ class Module:
         return "\n\n".join(parts)
 
 
-class Function(ControlFlow):
+class Function:
     """A function under construction: instructions go to the end of the current block.
 
     A parameter is an attribute of the builder: `f.x` is the `Reg` of parameter `x`, and `f.parameters` maps
@@ -249,6 +249,8 @@ class Function(ControlFlow):
             attributes += f" {self.attributes}"
         body = "\n".join(self.lines)
         return f"define {linkage}{self.returns} @{self.name}({arguments}) {attributes} {{\n{body}\n}}"
+
+    loop, fold, if_, if_else = loops.loop, loops.fold, loops.if_, loops.if_else
 
     # Text and blocks --------------------------------------------------------------------------------------
 

@@ -58,8 +58,11 @@ def loops(assembly: str) -> list[Loop]:
             line for line in lines[start : end + 1] if line.startswith("\t") and not line.startswith("\t.")
         ]
         if any(_FMA.match(line) for line in body):
-            counts = [sum(bool(p.search(line)) for line in body) for p in (_FMA, _STACK, _COPY, _BROADCAST)]
-            found.append(Loop(owners[start], *counts, instructions=len(body)))
+            fmas, stack, copies, broadcasts = (
+                sum(bool(pattern.search(line)) for line in body)
+                for pattern in (_FMA, _STACK, _COPY, _BROADCAST)
+            )
+            found.append(Loop(owners[start], fmas, stack, copies, broadcasts, len(body)))
     return found
 
 

@@ -102,6 +102,11 @@ def _host() -> Target:
     )
 
 
+def llvm_version() -> str:
+    """The version of LLVM inside llvmlite."""
+    return ".".join(str(part) for part in _binding().llvm_version_info)
+
+
 def level(name: str) -> Target:
     """A named level: `x86-64-v2`, `x86-64-v3`, `x86-64-v4` or `aarch64`, with this machine's core count.
 

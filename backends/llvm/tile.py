@@ -14,7 +14,7 @@ result.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from graphc.backends.llvm.emitter import BITS, Function, Operand, Reg, constant, vector
+from graphc.backends.llvm.emitter import BITS, Function, Reg, constant, vector
 from graphc.backends.llvm.target import Target
 
 FMA_PER_CYCLE = 2
@@ -132,10 +132,10 @@ def contract(
     acc = list(accumulators)
     if isinstance(depth, int):
         unroll = min(tile.unroll, depth)
-        whole: Operand = depth - depth % unroll if unroll else 0
-        if whole:
-            acc = b.fold(0, whole, unroll, acc, steps(unroll))
-        return steps(depth % unroll)(constant(whole, "i64"), acc) if unroll and depth % unroll else acc
+        turns = depth - depth % unroll if unroll else 0
+        if turns:
+            acc = b.fold(0, turns, unroll, acc, steps(unroll))
+        return steps(depth % unroll)(constant(turns, "i64"), acc) if unroll and depth % unroll else acc
     whole = b.and_(depth, -tile.unroll)
     acc = b.fold(0, whole, tile.unroll, acc, steps(tile.unroll))
     return acc if tile.unroll == 1 else b.fold(whole, depth, 1, acc, steps(1))

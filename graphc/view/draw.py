@@ -171,7 +171,11 @@ def _font_config(dot: str, cache: str) -> str:
     if any(not any(low <= ord(c) <= high for low, high in COVERED) for c in set(dot) - {"\n"}):
         folders += ["/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "C:/Windows/Fonts"]
     listed = "".join(f"<dir>{escape(folder)}</dir>" for folder in folders)
-    return f'<?xml version="1.0"?><fontconfig>{listed}<cachedir>{escape(cache)}</cachedir></fontconfig>'
+    return (
+        f'<?xml version="1.0"?><fontconfig>{listed}<cachedir>{escape(cache)}</cachedir>'
+        '<match target="pattern"><edit name="hinting" mode="assign"><bool>false</bool></edit>'
+        '<edit name="hintstyle" mode="assign"><const>hintnone</const></edit></match></fontconfig>'
+    )
 
 
 def _last_line(text: str) -> str:

@@ -52,7 +52,9 @@ def test_uniform_numbers_are_even_and_below_one(dtype, bits):
 
 def test_streams_and_seeds_differ():
     draws = [
-        random_bits.reference(np.uint64(seed), shape=(1000,), stream=stream) for seed in (0, 1, 2**32) for stream in (0, 1)
+        random_bits.reference(np.uint64(seed), shape=(1000,), stream=stream)
+        for seed in (0, 1, 2**32)
+        for stream in (0, 1)
     ]
     for i, a in enumerate(draws):
         for b in draws[:i]:

@@ -21,7 +21,9 @@ CASES = [
 def test_source_equals_interpreter(op, arrays, attributes):
     arrays = [np.asarray(a) for a in arrays]
     with Builder("sample") as builder:
-        leaves = [builder.leaf("input", f"x{i}", TensorType(dtype_of(a), a.shape)) for i, a in enumerate(arrays)]
+        leaves = [
+            builder.leaf("input", f"x{i}", TensorType(dtype_of(a), a.shape)) for i, a in enumerate(arrays)
+        ]
         outputs = builder.emit(op, leaves, {**op.defaults, **attributes})
     graph = builder.finish(outputs, [f"y{i}" for i in range(len(outputs))])
     for ours, oracle in zip(load_source(graph)(arrays), interpret(graph, arrays), strict=True):

@@ -64,10 +64,14 @@ def test_it_runs_with_numpy_alone(tmp_path):
     graph = parse_graph("graph sq {\n input %x: f32[N]\n %y: f32[N] = mul %x, %x\n return %y\n}")
     (tmp_path / "sq.py").write_text(numpy_source(graph))
     code = "import numpy as np, sq, sys; print(sq.forward(np.arange(3, dtype='f4')).tolist(), 'graphc' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert result.stdout == "[0.0, 1.0, 4.0] False\n"
 
 
 def test_hostile_names_stay_names():
-    graph = parse_graph("graph g {\n input %import: f32[N]\n param %np: f32[]\n %class.x: f32[N] = neg %import\n return %class.x\n}")
+    graph = parse_graph(
+        "graph g {\n input %import: f32[N]\n param %np: f32[]\n %class.x: f32[N] = neg %import\n return %class.x\n}"
+    )
     assert "class_x = -import_2" in numpy_source(graph)

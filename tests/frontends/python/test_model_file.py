@@ -75,7 +75,12 @@ ORDER = [
     ("def forward(x): ...\ndef model(x): ...\n", "lenet.py", None, "model"),
     ("def predict(x): ...\ndef forward(x): ...\n", "lenet.py", None, "forward"),
     ("def predict(x): ...\ndef other(x): ...\n", "lenet.py", None, "predict"),
-    ("from os.path import join\ndef _hidden(x): ...\ndef main(): ...\ndef only(x): ...\n", "lenet.py", None, "only"),
+    (
+        "from os.path import join\ndef _hidden(x): ...\ndef main(): ...\ndef only(x): ...\n",
+        "lenet.py",
+        None,
+        "only",
+    ),
     ("def only(x): ...\nalias = only\n", "lenet.py", None, "only"),
     ("if True:\n    def only(x): ...\n", "lenet.py", None, "only"),
 ]
@@ -195,7 +200,12 @@ def test_sizes_of_an_example_are_not_taken_in_silence(write):
     ("source", "options", "kind", "message"),
     [
         ("def f(x): ...", {}, NoInputsError, "the shape of input x of f is not known"),
-        ("def f(x, y): ...", {"inputs": {"x": "f32[1]"}}, NoInputsError, "the shape of input y of f is not known"),
+        (
+            "def f(x, y): ...",
+            {"inputs": {"x": "f32[1]"}},
+            NoInputsError,
+            "the shape of input y of f is not known",
+        ),
         ("def f(x): ...", {"inputs": {"x": "float33[N]"}}, UsageError, "float33"),
         ('inputs = {"x": "float32[N"}\ndef f(x): ...', {}, ModelError, "'float32[N'"),
         ('inputs = {"x": 4}\ndef f(x): ...', {}, ModelError, "should be written as text"),
@@ -207,7 +217,12 @@ def test_sizes_of_an_example_are_not_taken_in_silence(write):
         ("def f(*x): ...", {}, NoModelError, "no object could be"),
         ("def forward(*x): ...", {}, UnsupportedError, "takes *x"),
         ("def f(x, **k): ...", {}, UnsupportedError, "takes **k"),
-        ("def f(x): ...", {"inputs": {"x": "f32[N]"}, "dims": {"M": (1, 2)}}, UsageError, "no input has a dimension M"),
+        (
+            "def f(x): ...",
+            {"inputs": {"x": "f32[N]"}, "dims": {"M": (1, 2)}},
+            UsageError,
+            "no input has a dimension M",
+        ),
         ("dims={'N': (5, 2)}\ndef f(x): ...", {"inputs": {"x": "f32[N]"}}, ModelError, "0 <= low <= high"),
         ("dims={'N': 5}\ndef f(x): ...", {"inputs": {"x": "f32[N]"}}, ModelError, "not 5"),
         ("example_inputs = object()\ndef f(x): ...", {}, ModelError, "the example of input x cannot be used"),
@@ -276,7 +291,9 @@ def test_a_bug_in_graphc_is_not_blamed_on_the_file(write):
 
 def test_helpers_beside_the_file(write):
     write("SIZE = 7\n", "models/sizes_of_the_test.py")
-    write("from sizes_of_the_test import SIZE\ninputs = {'x': f'f32[{SIZE}]'}\ndef f(x): ...\n", "models/net.py")
+    write(
+        "from sizes_of_the_test import SIZE\ninputs = {'x': f'f32[{SIZE}]'}\ndef f(x): ...\n", "models/net.py"
+    )
     found = load_model_file("models/net.py")
     assert str(found.inputs["x"]) == "float32[7]"
 
@@ -293,6 +310,13 @@ def test_nothing_is_written_beside_the_file(write, tmp_path):
 
 
 def test_every_failure_is_one_of_ours(write):
-    for source in ("", "#", "\x00", "é = 1\n", "def f(x): ...\ninputs = {'x': None}\n", "inputs = {1: 2}\ndef f(x): ..."):
+    for source in (
+        "",
+        "#",
+        "\x00",
+        "é = 1\n",
+        "def f(x): ...\ninputs = {'x': None}\n",
+        "inputs = {1: 2}\ndef f(x): ...",
+    ):
         with pytest.raises(GraphcError):
             load(write, source)
