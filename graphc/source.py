@@ -198,3 +198,13 @@ def user_span() -> Span | None:
             return frame_span(frame)
         frame = frame.f_back
     return None
+
+
+def user_frame() -> FrameType | None:
+    """The innermost frame of the user's program."""
+    return next(user_frames(2), None)
+
+
+def is_user_frame(frame: FrameType) -> bool:
+    """Whether the frame belongs to the user's program."""
+    return _file_kind(frame.f_code.co_filename) == _USER
