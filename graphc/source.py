@@ -16,8 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import TYPE_CHECKING
 
 import numpy
+
+if TYPE_CHECKING:
+    import ast
 
 _Positions = list[tuple[int | None, int | None, int | None, int | None]]
 
@@ -167,6 +171,11 @@ def _make_span(file: str, line: int, position: tuple[int | None, int | None, int
     return Span(file, first, _characters(file, first, column), last, _characters(file, last, end_column))
 
 
+def syntax_span(file: str, node: ast.expr) -> Span:
+    """The place of a piece of syntax."""
+    return _make_span(file, node.lineno, (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset))
+
+
 def _characters(file: str, line: int, byte_column: int) -> int:
     text = linecache.getline(file, line)
     if text.isascii():
@@ -189,3 +198,13 @@ def user_span() -> Span | None:
             return frame_span(frame)
         frame = frame.f_back
     return None
+
+
+def user_frame() -> FrameType | None:
+    """The innermost frame of the user's program."""
+    return next(user_frames(2), None)
+
+
+def is_user_frame(frame: FrameType) -> bool:
+    """Whether the frame belongs to the user's program."""
+    return _file_kind(frame.f_code.co_filename) == _USER

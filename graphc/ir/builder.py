@@ -108,6 +108,16 @@ class Builder:
         self._taken.setdefault(name, 1)
         return name
 
+    def rename(self, value: Value, hint: str) -> None:
+        """Give a value just made another name; its old one is free again."""
+        base, _, number = value.name.rpartition("_")
+        if base and number.isdecimal() and self._taken.get(base) == int(number):
+            self._taken[base] -= 1
+            del self._taken[value.name]
+        elif self._taken.get(value.name) == 1:
+            del self._taken[value.name]
+        value.name = self.unique(hint)
+
     def apply(self, op: Op, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
         """A node of `op`; operands may be values or Python numbers.  Returns a value or a tuple."""
         try:

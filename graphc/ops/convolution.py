@@ -23,7 +23,9 @@ def floats(*types):
     same_float(*(t.with_shape(()) for t in types))
     for position, t in enumerate(types):
         if t.rank != types[0].rank:
-            raise TypeRuleError(f"{{0}} has {types[0].rank} dimensions and {{{position}}} has {t.rank}; they must agree")
+            raise TypeRuleError(
+                f"{{0}} has {types[0].rank} dimensions and {{{position}}} has {t.rank}; they must agree"
+            )
 
 
 def channels_per_group(channels, groups, position):
@@ -38,7 +40,9 @@ def channels_per_group(channels, groups, position):
 def check_counts(c, sizes, kernel, strides, padding, dilation):
     counts = window_counts(sizes, kernel, strides, padding, dilation)
     if c.shape[2:] != counts:
-        raise TypeRuleError(f"{{0}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}")
+        raise TypeRuleError(
+            f"{{0}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}"
+        )
 
 
 def split(x, groups):
@@ -56,14 +60,26 @@ def columns(x, kernel, groups, strides, padding, dilation):
     counts = view.shape[2 : 2 + rank]
     grouped = view.reshape(n, groups, c // groups, *counts, *kernel)
     order = (1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank))
-    return grouped.transpose(order).reshape(groups, n * product(counts), c // groups * product(kernel)), counts
+    return grouped.transpose(order).reshape(
+        groups, n * product(counts), c // groups * product(kernel)
+    ), counts
 
 
 def cases():
     """(N, C, S, O, K, strides, padding, dilation, groups), sizes that do not divide and paddings that differ."""
     yield 2, 3, (7,), 4, (3,), (1,), ((1, 1),), (1,), 1
     yield 1, 1, (5, 5), 1, (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1
-    yield 2, 3, (7, 6), 5, (3, 2), (2, 3), ((1, 0), (2, 1)), (1, 1), 1  # stride does not divide, one-sided padding
+    yield (
+        2,
+        3,
+        (7, 6),
+        5,
+        (3, 2),
+        (2, 3),
+        ((1, 0), (2, 1)),
+        (1, 1),
+        1,
+    )  # stride does not divide, one-sided padding
     yield 2, 4, (5, 5), 6, (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1  # 1x1
     yield 1, 4, (9, 8), 6, (3, 3), (1, 2), ((2, 2), (1, 3)), (2, 1), 2  # dilation, groups
     yield 2, 3, (6, 5), 3, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3  # depthwise
@@ -78,7 +94,11 @@ def draw():
     rng = np.random.default_rng(17)
     for n, c, s, o, k, strides, padding, dilation, groups in cases():
         t = window_counts(s, k, strides, padding, dilation)
-        x, w, y = rng.normal(size=(n, c, *s)), rng.normal(size=(o, c // groups, *k)), rng.normal(size=(n, o, *t))
+        x, w, y = (
+            rng.normal(size=(n, c, *s)),
+            rng.normal(size=(o, c // groups, *k)),
+            rng.normal(size=(n, o, *t)),
+        )
         yield x, w, y, {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
 
 
@@ -94,7 +114,14 @@ def conv_dw_flops(x, c, *, kernel, groups, **attributes):
     return c.size * (exact_divide(x.shape[1], groups) * product(kernel)) * 2
 
 
-@op(CONVOLUTION, formula="y = x ∗ w", symbol="∗", derivative={0: "∗ᵀ {w}", 1: "∗ᵀ {x}"}, onnx="Conv", flops=conv_flops)
+@op(
+    CONVOLUTION,
+    formula="y = x ∗ w",
+    symbol="∗",
+    derivative={0: "∗ᵀ {w}", 1: "∗ᵀ {x}"},
+    onnx="Conv",
+    flops=conv_flops,
+)
 class conv:
     """Convolution: y[n,o,t] = Σ_c,k w[o,c,k]·x[n, c, t·stride + k·dilation - before], zeros outside of x.
 
@@ -113,7 +140,9 @@ class conv:
                 + (f" in {groups} groups of {share}" if groups != 1 else "")
                 + f", the kernel {{1}} reads {w.shape[1]}"
             )
-        return x.with_shape((x.shape[0], w.shape[0], *window_counts(x.shape[2:], w.shape[2:], strides, padding, dilation)))
+        return x.with_shape(
+            (x.shape[0], w.shape[0], *window_counts(x.shape[2:], w.shape[2:], strides, padding, dilation))
+        )
 
     def samples():
         for x, w, _, attributes in draw():
@@ -127,7 +156,9 @@ class conv:
         return np.ascontiguousarray(np.moveaxis(y, (1, 0, -1), (0, 1, 2)).reshape(n, o, *counts))
 
     def vjp(ct, x, w, y, **attributes):
-        return conv_dx(ct, w, size=x.shape[2:], **attributes), conv_dw(x, ct, kernel=w.shape[2:], **attributes)
+        return conv_dx(ct, w, size=x.shape[2:], **attributes), conv_dw(
+            x, ct, kernel=w.shape[2:], **attributes
+        )
 
 
 @op(CONVOLUTION, formula="x = c ∗ᵀ w", symbol="∗ᵀ", derivative={0: "∗ {w}", 1: "∗ᵀ {c}"}, flops=conv_dx_flops)
@@ -174,7 +205,8 @@ class conv_dx:
 class conv_dw:
     """Derivative of convolution by its kernel.
 
-    x[N, C, *S], c[N, O, *T] -> w[O, C/groups, *kernel]: w[o,c,k] = Σ_n,t c[n,o,t]·x[n, c, t·stride + k·dilation - before].
+    x[N, C, *S], c[N, O, *T] -> w[O, C/groups, *kernel]: w[o,c,k] = Σ_n,t c[n,o,t]·x[n, c, t·stride +
+    k·dilation - before].
     """
 
     def infer(x, c, *, kernel, strides, padding, dilation, groups):
@@ -186,7 +218,9 @@ class conv_dw:
             raise TypeRuleError(f"batch sizes differ: {x.shape[0]} ({{0}}) and {c.shape[0]} ({{1}})")
         counts = window_counts(x.shape[2:], kernel, strides, padding, dilation)
         if c.shape[2:] != counts:
-            raise TypeRuleError(f"{{1}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}")
+            raise TypeRuleError(
+                f"{{1}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}"
+            )
         return x.with_shape((c.shape[1], share, *kernel))
 
     def samples():

@@ -29,7 +29,9 @@ def check_not_empty(sizes, counts, kernel, strides, padding, dilation):
         if d == 1 and low < k and high < k and size != 0 or low == high == 0:
             continue
         if not isinstance(size, int):
-            raise TypeRuleError(f"padding {low} + {high} around a window of {k} needs a fixed size along axis {axis} of {{0}}")
+            raise TypeRuleError(
+                f"padding {low} + {high} around a window of {k} needs a fixed size along axis {axis} of {{0}}"
+            )
         positions = axis_positions(size, count, k, stride, low, d)
         if not ((positions >= 0) & (positions < size)).any(axis=1).all():
             raise TypeRuleError(
@@ -44,7 +46,14 @@ def over_axis(values, axis, rank):
 
 
 def pool_flops(x, *, kernel, strides, padding, **attributes):
-    counts = window_counts(x.shape[2:], kernel, strides, padding, attributes.get("dilation", (1,) * len(kernel)), attributes["ceil"])
+    counts = window_counts(
+        x.shape[2:],
+        kernel,
+        strides,
+        padding,
+        attributes.get("dilation", (1,) * len(kernel)),
+        attributes["ceil"],
+    )
     return product(x.shape[:2]) * product(counts) * product(kernel)
 
 
@@ -64,8 +73,8 @@ class max_pool:
     """Maximum of each window, and where it stands.
 
     x[N, C, *S] -> y[N, C, *T] and int64 i[N, C, *T], the row-major position of the maximum within its plane *S.
-    NaN wins; among equals the first in row-major order; padding never wins.  With `ceil` a last window may hang over the end.
-    The gradient goes to the element that was taken.
+    NaN wins; among equals the first in row-major order; padding never wins.  With `ceil` a last window may
+    hang over the end. The gradient goes to the element that was taken.
     """
 
     kinks = "ties: the gradient goes to the first largest element of the window"
@@ -81,8 +90,13 @@ class max_pool:
     def samples():
         rng = np.random.default_rng(19)
         for n, c, s, k, strides, padding, dilation, ceil in max_cases():
-            x = np.asarray(rng.permutation(np.arange(float(n * c * product(s)))) * 0.31 - 4.0).reshape(n, c, *s)
-            yield (x,), {"kernel": k, "strides": strides, "padding": padding, "dilation": dilation, "ceil": ceil}
+            x = np.asarray(rng.permutation(np.arange(float(n * c * product(s)))) * 0.31 - 4.0).reshape(
+                n, c, *s
+            )
+            yield (
+                (x,),
+                {"kernel": k, "strides": strides, "padding": padding, "dilation": dilation, "ceil": ceil},
+            )
 
     def reference(x, *, kernel, strides, padding, dilation, ceil):
         sizes, rank = x.shape[2:], x.ndim
@@ -90,7 +104,10 @@ class max_pool:
         ends = [(n - 1) * s + span(k, d) for n, s, k, d in zip(counts, strides, kernel, dilation)]
         after = [max(0, end - size - low) for end, size, (low, _) in zip(ends, sizes, padding)]
         padded = np.pad(x, ((0, 0), (0, 0), *((low, high) for (low, _), high in zip(padding, after))))
-        axes = [axis_positions(*row) for row in zip(sizes, counts, kernel, strides, (low for low, _ in padding), dilation)]
+        axes = [
+            axis_positions(*row)
+            for row in zip(sizes, counts, kernel, strides, (low for low, _ in padding), dilation)
+        ]
         best = np.zeros((*x.shape[:2], *counts), x.dtype)
         where = np.full(best.shape, -1, np.int64)
         for tap, met in taps(kernel, strides, dilation, counts):
@@ -114,7 +131,16 @@ def max_cases():
     yield 2, 3, (7,), (3,), (2,), ((1, 1),), (1,), False
     yield 2, 2, (5, 5), (3, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), False
     yield 1, 2, (5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), False  # windows overlap
-    yield 1, 3, (7, 6), (2, 3), (3, 2), ((1, 0), (0, 2)), (1, 1), False  # stride does not divide, one-sided padding
+    yield (
+        1,
+        3,
+        (7, 6),
+        (2, 3),
+        (3, 2),
+        ((1, 0), (0, 2)),
+        (1, 1),
+        False,
+    )  # stride does not divide, one-sided padding
     yield 2, 1, (6, 7), (3, 2), (2, 2), ((1, 1), (0, 1)), (1, 1), True  # the last window hangs over
     yield 1, 2, (3, 3), (2, 2), (2, 2), ((1, 1), (1, 1)), (1, 1), True  # a window that would start outside
     yield 1, 1, (9, 8), (3, 2), (2, 1), ((2, 1), (1, 1)), (2, 3), False  # dilation
@@ -146,7 +172,9 @@ class max_pool_dx:
 
     def body(c, indices, *, size):
         flat = (*c.shape[:2], product(c.shape[2:]))
-        plane = scatter_elements(reshape(c, shape=flat), reshape(indices, shape=flat), axis=2, size=product(size))
+        plane = scatter_elements(
+            reshape(c, shape=flat), reshape(indices, shape=flat), axis=2, size=product(size)
+        )
         return reshape(plane, shape=(*c.shape[:2], *size))
 
     def vjp(ct, c, indices, x, *, size):
@@ -158,7 +186,9 @@ class max_pool_dx:
 def divisors(sizes, counts, *, kernel, strides, padding, count_include_pad, dtype):
     """[*T]: how many elements each average is over: those in the input, or in the input and its padding."""
     total = np.ones((), dtype)
-    for axis, (size, count, k, stride, (low, high)) in enumerate(zip(sizes, counts, kernel, strides, padding)):
+    for axis, (size, count, k, stride, (low, high)) in enumerate(
+        zip(sizes, counts, kernel, strides, padding)
+    ):
         positions = axis_positions(size, count, k, stride, low, 1)
         first, end = (-low, size + high) if count_include_pad else (0, size)
         number = ((positions >= first) & (positions < end)).sum(axis=1)
@@ -173,7 +203,14 @@ def averages(x, *, kernel, strides, padding, ceil):
     return window_counts(x.shape[2:], kernel, strides, padding, ones, ceil)
 
 
-@op(POOLING, formula="y = mean of windows of x", symbol="avg", derivative={0: "1/n"}, onnx="AveragePool", flops=pool_flops)
+@op(
+    POOLING,
+    formula="y = mean of windows of x",
+    symbol="avg",
+    derivative={0: "1/n"},
+    onnx="AveragePool",
+    flops=pool_flops,
+)
 class avg_pool:
     """Average of each window: x[N, C, *S] -> y[N, C, *T].
 
@@ -199,7 +236,13 @@ class avg_pool:
         for _, met in taps(kernel, strides, ones, counts):
             total += padded[met]
         return total / divisors(
-            sizes, counts, kernel=kernel, strides=strides, padding=padding, count_include_pad=count_include_pad, dtype=x.dtype
+            sizes,
+            counts,
+            kernel=kernel,
+            strides=strides,
+            padding=padding,
+            count_include_pad=count_include_pad,
+            dtype=x.dtype,
         )
 
     def vjp(ct, x, y, **attributes):
@@ -219,7 +262,9 @@ class avg_pool_dx:
         x = c.with_shape((*c.shape[:2], *size))
         counts = averages(x, kernel=kernel, strides=strides, padding=padding, ceil=ceil)
         if c.shape[2:] != counts:
-            raise TypeRuleError(f"{{0}} has spatial sizes {list(c.shape[2:])}, the pooling gives {list(counts)}")
+            raise TypeRuleError(
+                f"{{0}} has spatial sizes {list(c.shape[2:])}, the pooling gives {list(counts)}"
+            )
         return x
 
     def samples():
@@ -231,7 +276,13 @@ class avg_pool_dx:
     def reference(c, *, size, kernel, strides, padding, ceil, count_include_pad):
         ones, counts = (1,) * len(kernel), c.shape[2:]
         shared = c / divisors(
-            size, counts, kernel=kernel, strides=strides, padding=padding, count_include_pad=count_include_pad, dtype=c.dtype
+            size,
+            counts,
+            kernel=kernel,
+            strides=strides,
+            padding=padding,
+            count_include_pad=count_include_pad,
+            dtype=c.dtype,
         )
         padded = np.zeros((*c.shape[:2], *padded_sizes(size, counts, kernel, strides, padding)), c.dtype)
         for _, met in taps(kernel, strides, ones, counts):
@@ -257,5 +308,11 @@ def average_cases(rng):
         if set(dilation) != {1}:
             continue
         for count_include_pad in (True, False):
-            attributes = {"kernel": k, "strides": strides, "padding": padding, "ceil": ceil, "count_include_pad": count_include_pad}
+            attributes = {
+                "kernel": k,
+                "strides": strides,
+                "padding": padding,
+                "ceil": ceil,
+                "count_include_pad": count_include_pad,
+            }
             yield rng.normal(size=(n, c, *s)), attributes
