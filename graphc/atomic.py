@@ -179,8 +179,8 @@ def _told_of(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        number = getattr(error, "errno", None)
-        reason = _REASONS.get(number, getattr(error, "strerror", None) or str(error))
+        said = getattr(error, "strerror", None) or str(error)
+        reason = _REASONS.get(getattr(error, "errno", None) or 0, said)
         raise OutputError(f"cannot write {target}: {reason}", fix="give another place with -o") from error
     except RuntimeError as error:  # Path.resolve before Python 3.13: symbolic links in a circle
         raise OutputError(f"cannot write {target}: {error}", fix="give another place with -o") from error

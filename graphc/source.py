@@ -16,8 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import TYPE_CHECKING
 
 import numpy
+
+if TYPE_CHECKING:
+    import ast
 
 _Positions = list[tuple[int | None, int | None, int | None, int | None]]
 
@@ -165,6 +169,11 @@ def _make_span(file: str, line: int, position: tuple[int | None, int | None, int
         return Span(file, line or 0)
     # Python counts bytes of UTF-8; a reader counts characters.
     return Span(file, first, _characters(file, first, column), last, _characters(file, last, end_column))
+
+
+def syntax_span(file: str, node: ast.expr) -> Span:
+    """The place of a piece of syntax."""
+    return _make_span(file, node.lineno, (node.lineno, node.end_lineno, node.col_offset, node.end_col_offset))
 
 
 def _characters(file: str, line: int, byte_column: int) -> int:

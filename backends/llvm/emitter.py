@@ -1,10 +1,10 @@
 """Textual LLVM IR, one Python method per instruction.
 
-A `Module` holds functions, constant tables and the declarations its functions call; `str(module)` is the IR, the
-same text every time. A `Function` is its own builder: methods bear the names of the LLVM instructions, take and
-return `Reg`, and accept a Python number where the type follows from the other operand. Operand types are checked
-when an instruction is written, so a mistake points at the line that made it and not at a parser's column.
-No fast-math flag exists here: what is written is the arithmetic.
+A `Module` holds functions, constant tables and the declarations its functions call; `str(module)` is the
+IR, the same text every time. A `Function` is its own builder: methods bear the names of the LLVM
+instructions, take and return `Reg`, and accept a Python number where the type follows from the other
+operand. Operand types are checked when an instruction is written, so a mistake points at the line that made
+it and not at a parser's column. No fast-math flag exists here: what is written is the arithmetic.
 """
 
 import math
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from graphc.backends.llvm.loops import ControlFlow
+from graphc.backends.llvm import loops
 
 BITS = {"i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64, "half": 16, "float": 32, "double": 64, "ptr": 64}
 FLOATS = ("half", "float", "double")
@@ -86,7 +86,8 @@ def mangle(type: str) -> str:
 def literal(value: float, type: str) -> str:
     """One scalar constant, floats as exact hexadecimal.
 
-    A float32 is spelled as the double of the same value, as LLVM asks; the number is rounded to the type first.
+    A float32 is spelled as the double of the same value, as LLVM asks; the number is rounded to the type
+    first.
 
     >>> literal(0.1, "float"), literal(-1, "i32"), literal(True, "i1")
     ('0x3FB99999A0000000', '-1', 'true')
@@ -157,7 +158,8 @@ class Module:
         internal: bool = False,
         inline: bool = True,
     ) -> "Function":
-        """Begin a function. `parameters` maps names to types with attributes: `{"a": "ptr noalias readonly"}`.
+        """Begin a function. `parameters` maps names to types with attributes: `{"a": "ptr noalias
+        readonly"}`.
 
         internal: visible in this module only, inlined where called (never inlined when `inline` is false).
         """
@@ -199,10 +201,11 @@ class Module:
         return "\n\n".join(parts)
 
 
-class Function(ControlFlow):
+class Function:
     """A function under construction: instructions go to the end of the current block.
 
-    A parameter is an attribute of the builder: `f.x` is the `Reg` of parameter `x`, and `f.parameters` maps all.
+    A parameter is an attribute of the builder: `f.x` is the `Reg` of parameter `x`, and `f.parameters` maps
+    all.
     """
 
     def __init__(
@@ -214,12 +217,19 @@ class Function(ControlFlow):
         internal: bool,
         inline: bool,
     ) -> None:
-        self.module, self.name, self.returns, self.internal, self.inline = module, name, returns, internal, inline
+        self.module, self.name, self.returns, self.internal, self.inline = (
+            module,
+            name,
+            returns,
+            internal,
+            inline,
+        )
         self.signature = dict(parameters)
         self.parameters = {key: Reg(f"%{key}", _leading_type(text)) for key, text in parameters.items()}
         self.current = "entry"
         self.lines: list[str] = ["entry:"]
         self.terminated = False
+        self.attributes = ""  # of this function alone, as text
         self._counter = 0
 
     def __getattr__(self, name: str) -> Reg:
@@ -232,13 +242,17 @@ class Function(ControlFlow):
         if not self.terminated:
             raise ValueError(f"@{self.name}: block {self.current} has no terminator")
         arguments = ", ".join(f"{text} %{key}" for key, text in self.signature.items())
-        linkage, inline = "internal " if self.internal else "", ""
+        linkage, attributes = "internal " if self.internal else "", "#0"
         if self.internal:
-            inline = " alwaysinline" if self.inline else " noinline"
+            attributes += " alwaysinline" if self.inline else " noinline"
+        if self.attributes:
+            attributes += f" {self.attributes}"
         body = "\n".join(self.lines)
-        return f"define {linkage}{self.returns} @{self.name}({arguments}) #0{inline} {{\n{body}\n}}"
+        return f"define {linkage}{self.returns} @{self.name}({arguments}) {attributes} {{\n{body}\n}}"
 
-    # Text and blocks ------------------------------------------------------------------------------------------
+    loop, fold, if_, if_else = loops.loop, loops.fold, loops.if_, loops.if_else
+
+    # Text and blocks --------------------------------------------------------------------------------------
 
     def fresh(self, stem: str = "v") -> str:
         """A name not used before in this function."""
@@ -278,7 +292,7 @@ class Function(ControlFlow):
     def ret(self, value: Reg | None = None) -> None:
         self.line(f"ret {value}" if value else "ret void", terminator=True)
 
-    # Operands -------------------------------------------------------------------------------------------------
+    # Operands ---------------------------------------------------------------------------------------------
 
     def constant(self, value: float | Sequence[int | float], type: str) -> Reg:
         return constant(value, type)
@@ -305,7 +319,7 @@ class Function(ControlFlow):
         return self.emit(f"{opcode} {a}, {b.name}", a.type)
 
     def intrinsic(self, name: str, types: Sequence[str], returns: str, *arguments: Operand | str) -> Reg:
-        """Call `llvm.<name>` mangled for `types`; an argument given as text (`"i1 false"`) is an immediate."""
+        """Call `llvm.<name>` mangled for `types`; an argument given as text is an immediate."""
         full = ".".join(["llvm", name, *map(mangle, types)])
         texts = [a if isinstance(a, str) else str(a) for a in arguments]
         self.module.declare(full, returns, [_leading_type(t) for t in texts])
@@ -315,7 +329,7 @@ class Function(ControlFlow):
             return Reg("", "void")
         return self.emit(call, returns)
 
-    # Floating point -------------------------------------------------------------------------------------------
+    # Floating point ---------------------------------------------------------------------------------------
 
     def fadd(self, x: Operand, y: Operand) -> Reg:
         return self._binary("fadd", x, y, floating=True)
@@ -368,7 +382,8 @@ class Function(ControlFlow):
     def maximum(self, x: Operand, y: Operand) -> Reg:
         """The larger; NaN when either is NaN, as `numpy.maximum`; of +0 and -0 the second operand.
 
-        Written with compare and select: one `vmaxps` when an operand is a number, two more instructions otherwise.
+        Written with compare and select: one `vmaxps` when an operand is a number, two more instructions
+        otherwise.
         """
         return self._extremum("olt", "ogt", x, y)
 
@@ -390,7 +405,7 @@ class Function(ControlFlow):
         a, b = self._same(x, y)
         return self.emit(f"fcmp {predicate} {a}, {b.name}", like(a.type, "i1"))
 
-    # Integers -------------------------------------------------------------------------------------------------
+    # Integers ---------------------------------------------------------------------------------------------
 
     def add(self, x: Operand, y: Operand) -> Reg:
         return self._binary("add", x, y, floating=False)
@@ -451,7 +466,7 @@ class Function(ControlFlow):
             raise TypeError(f"@{self.name}: select between {a.type} by {condition.type}")
         return self.emit(f"select {condition}, {a}, {b}", a.type)
 
-    # Conversions ----------------------------------------------------------------------------------------------
+    # Conversions ------------------------------------------------------------------------------------------
 
     def _cast(self, opcode: str, x: Reg, to: str) -> Reg:
         """`to` may be the element type: a vector operand then gives a vector."""
@@ -506,7 +521,7 @@ class Function(ControlFlow):
         """Towards zero; poison out of range: only for values known to fit."""
         return self._cast("fptosi", x, to)
 
-    # Vectors --------------------------------------------------------------------------------------------------
+    # Vectors ----------------------------------------------------------------------------------------------
 
     def splat(self, x: Reg, count: int) -> Reg:
         """`x` in each of `count` lanes; `count` 0 leaves the scalar."""
@@ -531,7 +546,7 @@ class Function(ControlFlow):
             vector(element(a.type), len(lanes_of)),
         )
 
-    # Memory ---------------------------------------------------------------------------------------------------
+    # Memory -----------------------------------------------------------------------------------------------
 
     def gep(self, base: Reg, offset: Reg | int) -> Reg:
         """The address `offset` bytes (i64) past `base`."""
@@ -542,7 +557,7 @@ class Function(ControlFlow):
         )
 
     def load(self, pointer: Reg, type: str, align: int | None = None, invariant: bool = False) -> Reg:
-        """Load; `align` defaults to the element's size. invariant: nothing writes there while the function runs."""
+        """Load; `align` defaults to the element's size. invariant: nothing writes there meanwhile."""
         note = f", !invariant.load {self.module.shared_node('!{}')}" if invariant else ""
         where = self.operand(pointer, "ptr")
         return self.emit(f"load {type}, {where}, align {align or byte_size(element(type))}{note}", type)

@@ -1,8 +1,8 @@
 """Structured control flow for the emitter: counted loops, loop-carried values, conditionals.
 
-A loop is written in the form LLVM's own loop rotation would give: a test before, then a body that tests at its end,
-with one i64 induction variable. Its latch carries metadata that keeps every automatic loop transformation away: the
-kernels are vectorised and unrolled by whoever writes them.
+A loop is written in the form LLVM's own loop rotation would give: a test before, then a body that tests at
+its end, with one i64 induction variable. Its latch carries metadata that keeps every automatic loop
+transformation away: the kernels are vectorised and unrolled by whoever writes them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,77 +15,77 @@ if TYPE_CHECKING:
 Body = Callable[["Reg", list["Reg"]], Sequence["Reg"]]
 
 
-class ControlFlow:
-    """The control-flow methods of a `Function`."""
+@contextmanager
+def loop(b: "Function", start: "Operand", stop: "Operand", step: "Operand" = 1) -> "Iterator[Reg]":
+    """`for i in range(start, stop, step)` with i64 values and a positive step.
 
-    @contextmanager
-    def loop(self: "Function", start: "Operand", stop: "Operand", step: "Operand" = 1) -> "Iterator[Reg]":
-        """`for i in range(start, stop, step)` with i64 values and a positive step.
+    >>> from graphc.backends.llvm.emitter import Module
+    >>> f = Module().function("clear", {"p": "ptr", "n": "i64"})
+    >>> with f.loop(0, f.n) as i:
+    ...     f.store(f.constant(0, "float"), f.gep(f.p, f.mul(i, 4)))
+    >>> f.ret()
+    """
+    loop = _Loop(b, start, stop, step, ())
+    yield loop.index
+    loop.close(())
 
-        >>> from graphc.backends.llvm.emitter import Module
-        >>> f = Module().function("clear", {"p": "ptr", "n": "i64"})
-        >>> with f.loop(0, f.n) as i:
-        ...     f.store(f.constant(0, "float"), f.gep(f.p, f.mul(i, 4)))
-        >>> f.ret()
-        """
-        loop = _Loop(self, start, stop, step, ())
-        yield loop.index
-        loop.close(())
 
-    def fold(
-        self: "Function",
-        start: "Operand",
-        stop: "Operand",
-        step: "Operand",
-        initial: "Sequence[Reg]",
-        body: Body,
-    ) -> "list[Reg]":
-        """A loop that carries values in registers: `values = body(i, values)` for each i; gives the last values.
+def fold(
+    b: "Function",
+    start: "Operand",
+    stop: "Operand",
+    step: "Operand",
+    initial: "Sequence[Reg]",
+    body: Body,
+) -> "list[Reg]":
+    """A loop that carries values in registers: `values = body(i, values)` for each i; gives the last
+    values.
 
-        >>> from graphc.backends.llvm.emitter import Module
-        >>> f = Module().function("count", {"n": "i64"}, returns="i64")
-        >>> (total,) = f.fold(0, f.n, 1, [f.constant(0, "i64")], lambda i, v: [f.add(v[0], i)])
-        >>> f.ret(total)
-        """
-        loop = _Loop(self, start, stop, step, initial)
-        return loop.close(body(loop.index, loop.values))
+    >>> from graphc.backends.llvm.emitter import Module
+    >>> f = Module().function("count", {"n": "i64"}, returns="i64")
+    >>> (total,) = f.fold(0, f.n, 1, [f.constant(0, "i64")], lambda i, v: [f.add(v[0], i)])
+    >>> f.ret(total)
+    """
+    loop = _Loop(b, start, stop, step, initial)
+    return loop.close(body(loop.index, loop.values))
 
-    @contextmanager
-    def if_(self: "Function", condition: "Reg") -> "Iterator[None]":
-        """Run the block when the i1 condition holds."""
-        then, after = self.fresh("then"), self.fresh("after")
-        self.cond_br(condition, then, after)
-        self.begin(then)
-        yield
-        if not self.terminated:
-            self.br(after)
-        self.begin(after)
 
-    def if_else(
-        self: "Function",
-        condition: "Reg",
-        then: "Callable[[], Sequence[Reg]]",
-        otherwise: "Callable[[], Sequence[Reg]]",
-    ) -> "list[Reg]":
-        """The values of `then()` when the i1 condition holds, those of `otherwise()` if not."""
-        names = self.fresh("then"), self.fresh("else")
-        after = self.fresh("after")
-        self.cond_br(condition, *names)
-        ends = []
-        for name, branch in zip(names, (then, otherwise), strict=True):
-            self.begin(name)
-            ends.append((list(branch()), self.current))
-            self.br(after)
-        self.begin(after)
-        (yes, yes_block), (no, no_block) = ends
-        return [
-            self.phi(x.type, (x, yes_block), (self.operand(y, x.type), no_block))
-            for x, y in zip(yes, no, strict=True)
-        ]
+@contextmanager
+def if_(b: "Function", condition: "Reg") -> "Iterator[None]":
+    """Run the block when the i1 condition holds."""
+    then, after = b.fresh("then"), b.fresh("after")
+    b.cond_br(condition, then, after)
+    b.begin(then)
+    yield
+    if not b.terminated:
+        b.br(after)
+    b.begin(after)
+
+
+def if_else(
+    b: "Function",
+    condition: "Reg",
+    then: "Callable[[], Sequence[Reg]]",
+    otherwise: "Callable[[], Sequence[Reg]]",
+) -> "list[Reg]":
+    """The values of `then()` when the i1 condition holds, those of `otherwise()` if not."""
+    names = b.fresh("then"), b.fresh("else")
+    after = b.fresh("after")
+    b.cond_br(condition, *names)
+    ends = []
+    for name, branch in zip(names, (then, otherwise), strict=True):
+        b.begin(name)
+        ends.append((list(branch()), b.current))
+        b.br(after)
+    b.begin(after)
+    (yes, yes_block), (no, no_block) = ends
+    return [
+        b.phi(x.type, (x, yes_block), (b.operand(y, x.type), no_block)) for x, y in zip(yes, no, strict=True)
+    ]
 
 
 class _Loop:
-    """The open loop: blocks, induction variable and the phis, whose second halves are known only at the end."""
+    """The open loop: blocks, index and phis, whose second halves are known only at the end."""
 
     def __init__(
         self, b: "Function", start: "Operand", stop: "Operand", step: "Operand", initial: "Sequence[Reg]"

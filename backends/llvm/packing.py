@@ -1,14 +1,29 @@
 """Packed operands: B as panels `[N/NR][K][NR]`, the order in which the tiles read it.
 
-`pack_b` packs weights known at compile time with NumPy; `emit_pack_b` adds a function that packs at run time, from B
-or from its transpose. The last panel is filled up with zeros, so tiles load whole vectors everywhere.
+`pack_b` packs weights known at compile time with NumPy; `emit_pack_b` adds a function that packs at run
+time, from B or from its transpose. The last panel is filled up with zeros, so tiles load whole vectors
+everywhere.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from graphc.backends.llvm.emitter import BITS, Function, Reg, constant, vector
+
+from graphc.backends.llvm.emitter import (
+    BITS,
+    Function,
+    Module,
+    Reg,
+    byte_size,
+    constant,
+    element,
+    lanes,
+    like,
+    vector,
+)
 from graphc.backends.llvm.target import Target
+from graphc.backends.llvm.tile import Tile
 
 
 def pack_b(b: Any, width: int) -> Any:
@@ -65,3 +80,115 @@ def copy_rows(
             with f.loop(whole, length) as i:
                 at = f.mul(i, size)
                 f.store(f.load(f.gep(here, at), element), f.gep(there, at))
+
+
+def emit_pack_b(
+    module: Module,
+    name: str,
+    target: Target,
+    tile: Tile,
+    n: int,
+    k: int | None,
+    stride: int,
+    transposed: bool = False,
+) -> Function:
+    """Add `name(source, packed, k, panel0, panel1)`: pack panels of B at run time.
+
+    source: B of shape (K, N), or (N, K) when `transposed`; `stride` elements between its rows. `k` None:
+    known at run time, else the argument must equal it. packed: `packed_bytes` of memory aligned to a
+    vector.
+    """
+    pointers = {"source": "ptr noalias readonly", "packed": "ptr noalias"}
+    f = module.function(name, pointers | dict.fromkeys(("k", "panel0", "panel1"), "i64"))
+    depth = f.k if k is None else constant(k, "i64")
+    whole, rest = divmod(n, tile.width)
+    one_panel = _pack_columns if transposed else _pack_rows
+    row = stride * tile.bytes
+
+    def pack(panel: Reg, width: int) -> None:
+        across = row if transposed else tile.bytes
+        source = f.gep(f.source, f.mul(panel, tile.width * across))
+        packed = f.gep(f.packed, f.mul(f.mul(panel, depth), tile.width * tile.bytes))
+        one_panel(f, target, tile, source, row, packed, depth, width)
+
+    if whole:
+        with f.loop(f.panel0, f.smin(f.panel1, whole)) as panel:
+            pack(panel, tile.width)
+    if rest:
+        with f.if_(f.icmp("sgt", f.panel1, whole)):
+            pack(constant(whole, "i64"), rest)
+    f.ret()
+    return f
+
+
+def _pack_rows(
+    f: Function, target: Target, tile: Tile, source: Reg, row: int, packed: Reg, depth: Reg, width: int
+) -> None:
+    """One panel from B: each step's `width` columns are neighbours already."""
+    with f.loop(0, depth) as k:
+        here, there = f.gep(source, f.mul(k, row)), f.gep(packed, f.mul(k, tile.width * tile.bytes))
+        for v in range(tile.vectors):
+            at = v * tile.lanes * tile.bytes
+            present = min(max(width - v * tile.lanes, 0), tile.lanes)
+            f.store(load_part(f, target, f.gep(here, at), tile.type, present), f.gep(there, at))
+
+
+def _pack_columns(
+    f: Function, target: Target, tile: Tile, source: Reg, row: int, packed: Reg, depth: Reg, width: int
+) -> None:
+    """One panel from the transpose of B, by squares of lanes x lanes turned in registers."""
+    lanes, size, zero = tile.lanes, tile.bytes, constant(0, tile.type)
+    step = tile.width * size
+    whole = f.and_(depth, -lanes)
+
+    def square(k: Reg, mask: Reg | None, stores: int) -> None:
+        for v in range(tile.vectors):
+            rows = []
+            for lane in range(lanes):
+                column = v * lanes + lane
+                where = f.gep(f.gep(source, f.mul(k, size)), column * row)
+                if column >= width:
+                    rows.append(zero)
+                elif mask is None:
+                    rows.append(f.load(where, tile.type, size))
+                else:
+                    rows.append(f.masked_load(where, tile.type, mask, size))
+            for index, value in enumerate(transpose(f, rows)[:stores]):
+                f.store(value, f.gep(f.gep(packed, f.mul(k, step)), index * step + v * lanes * size))
+
+    with f.loop(0, whole, lanes) as k:
+        square(k, None, lanes)
+    with f.loop(whole, depth) as k:
+        there = f.gep(packed, f.mul(k, step))
+        for column in range(tile.width):
+            value = constant(0, tile.element)
+            if column < width:
+                value = f.load(f.gep(f.gep(source, f.mul(k, size)), column * row), tile.element)
+            f.store(value, f.gep(there, column * size))
+
+
+def load_part(f: Function, target: Target, where: Reg, type: str, present: int) -> Reg:
+    """A vector whose first `present` lanes come from memory, the others zero; touches nothing beyond."""
+    count, scalar = lanes(type), element(type)
+    if present == count:
+        return f.load(where, type)
+    if present and target.masked_memory:
+        return f.masked_load(
+            where, type, constant([lane < present for lane in range(count)], like(type, "i1"))
+        )
+    value = constant(0, type)
+    for lane in range(present):
+        value = f.insert(value, f.load(f.gep(where, lane * byte_size(scalar)), scalar), lane)
+    return value
+
+
+def transpose(f: Function, rows: Sequence[Reg]) -> list[Reg]:
+    """The transpose of a square given as vectors: each round interleaves the first half with the second."""
+    values, count = list(rows), len(rows)
+    half = count // 2
+    low = [i // 2 + (i % 2) * count for i in range(count)]
+    high = [lane + half for lane in low]
+    for _ in range(count.bit_length() - 1):
+        pairs = list(zip(values[:half], values[half:], strict=True))
+        values = [f.shuffle(x, y, order) for x, y in pairs for order in (low, high)]
+    return values

@@ -1,8 +1,8 @@
 """The machine a kernel is made for, and the LLVM target machine that goes with it.
 
-`host()` describes this machine from what LLVM detects, which counts only what the operating system enables; the CPU's
-name steers instruction scheduling and nothing else, since every feature is listed with its sign. `level(name)` gives
-a named feature level for other machines, and for running the narrower variants here.
+`host()` describes this machine from what LLVM detects, which counts only what the operating system enables;
+the CPU's name steers instruction scheduling and nothing else, since every feature is listed with its sign.
+`level(name)` gives a named feature level for other machines, and for running the narrower variants here.
 """
 
 import os
@@ -20,7 +20,7 @@ X86_64_V4 = (*X86_64_V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512v
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A machine: `features` are signed (`+avx2`), sizes in bytes, registers are the architectural vector registers."""
+    """A machine: signed features (`+avx2`), cache sizes in bytes, architectural vector registers."""
 
     triple: str
     cpu: str
@@ -102,11 +102,16 @@ def _host() -> Target:
     )
 
 
+def llvm_version() -> str:
+    """The version of LLVM inside llvmlite."""
+    return ".".join(str(part) for part in _binding().llvm_version_info)
+
+
 def level(name: str) -> Target:
     """A named level: `x86-64-v2`, `x86-64-v3`, `x86-64-v4` or `aarch64`, with this machine's core count.
 
-    Cache sizes are those of a modest machine of the level. The triple is the host's when the architecture agrees, so
-    that a lower level runs here.
+    Cache sizes are those of a modest machine of the level. The triple is the host's when the architecture
+    agrees, so that a lower level runs here.
 
     >>> level("x86-64-v3").lanes("float")
     8
@@ -125,7 +130,8 @@ def level(name: str) -> Target:
     names, bits = levels[name]
     triple = modest.triple if modest.triple.startswith("x86_64") else "x86_64-unknown-linux-gnu"
     return replace(
-        modest, triple=triple, cpu=name, features=(*("+" + n for n in names), "-prefer-256-bit"), vector_bits=bits,
+        modest, triple=triple, cpu=name, vector_bits=bits,
+        features=(*("+" + n for n in names), "-prefer-256-bit"),
         vector_registers=32 if bits == 512 else 16, fma=bits > 128, masked_memory=bits > 128,
     )  # fmt: skip
 

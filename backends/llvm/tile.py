@@ -1,25 +1,26 @@
 """The register tile: the innermost loop that GEMM and convolution share.
 
-A tile is `rows` x `vectors` accumulators kept in registers. One step of the contraction loads its vectors once,
-broadcasts one scalar per row and issues rows * vectors fused multiply-adds. Where the scalars and vectors come from is
-a `Stream` each: a base address, constant offsets within a step and a constant number of bytes from step to step; that
-is enough for matrices with any strides and for the window of a convolution.
+A tile is `rows` x `vectors` accumulators kept in registers. One step of the contraction loads its vectors
+once, broadcasts one scalar per row and issues rows * vectors fused multiply-adds. Where the scalars and
+vectors come from is a `Stream` each: a base address, constant offsets within a step and a constant number
+of bytes from step to step; that is enough for matrices with any strides and for the window of a
+convolution.
 
-Every output element is one chain of fused multiply-adds in the order of the steps, so neither the tile's shape nor its
-place, nor a split of the contraction that passes accumulators on, changes a bit of the result.
+Every output element is one chain of fused multiply-adds in the order of the steps, so neither the tile's
+shape nor its place, nor a split of the contraction that passes accumulators on, changes a bit of the
+result.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from graphc.backends.llvm.emitter import BITS, Function, Operand, Reg, constant, vector
+from graphc.backends.llvm.emitter import BITS, Function, Reg, constant, vector
 from graphc.backends.llvm.target import Target
 
 FMA_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
 FMA_LATENCY = 4
 MAX_ROWS = 14
-UNROLL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,14 @@ class Tile:
         return self.rows * self.vectors + self.vectors + 1
 
     @property
+    def unroll(self) -> int:
+        """Steps of one turn of the loop: few enough that LLVM's scheduler hoists no loads into registers that the
+        tile needs, enough that the loop's own instructions do not count.
+        """
+        products = self.rows * self.vectors
+        return 1 if products > 24 else 2 if products > 14 else 4
+
+    @property
     def cycles(self) -> float:
         """Cycles of one step when its operands are in the first-level cache."""
         products = self.rows * self.vectors / FMA_PER_CYCLE
@@ -83,8 +92,8 @@ def tiles(target: Target, element: str) -> list[Tile]:
 class Stream:
     """Operand addresses: item i of step k lies at `base + k * step + offsets[i]` bytes.
 
-    mask: lanes of the last item that exist, for vectors at the edge of an array. prefetch: bytes to fetch ahead, 0 for
-    none.
+    mask: lanes of the last item that exist, for vectors at the edge of an array. prefetch: bytes to fetch
+    ahead, 0 for none.
     """
 
     base: Reg
@@ -105,7 +114,7 @@ def contract(
 ) -> list[Reg]:
     """`depth` steps of `acc[r][v] += scalar[r] * vector[v]`; gives the accumulators after them, row by row.
 
-    The loop is unrolled by `UNROLL`; the steps left over follow it.
+    The loop is unrolled by `tile.unroll`; the steps left over follow it.
     """
     if len(scalars.offsets) != tile.rows or len(vectors.offsets) != tile.vectors:
         raise ValueError(f"streams of {len(scalars.offsets)} and {len(vectors.offsets)} for {tile}")
@@ -122,14 +131,14 @@ def contract(
 
     acc = list(accumulators)
     if isinstance(depth, int):
-        unroll = min(UNROLL, depth)
-        whole: Operand = depth - depth % unroll if unroll else 0
-        if whole:
-            acc = b.fold(0, whole, unroll, acc, steps(unroll))
-        return steps(depth % unroll)(constant(whole, "i64"), acc) if unroll and depth % unroll else acc
-    whole = b.and_(depth, -UNROLL)
-    acc = b.fold(0, whole, UNROLL, acc, steps(UNROLL))
-    return b.fold(whole, depth, 1, acc, steps(1))
+        unroll = min(tile.unroll, depth)
+        turns = depth - depth % unroll if unroll else 0
+        if turns:
+            acc = b.fold(0, turns, unroll, acc, steps(unroll))
+        return steps(depth % unroll)(constant(turns, "i64"), acc) if unroll and depth % unroll else acc
+    whole = b.and_(depth, -tile.unroll)
+    acc = b.fold(0, whole, tile.unroll, acc, steps(tile.unroll))
+    return acc if tile.unroll == 1 else b.fold(whole, depth, 1, acc, steps(1))
 
 
 def _step(
@@ -163,8 +172,8 @@ def _step(
 class Site:
     """Where one finished accumulator vector goes, as an epilogue sees it.
 
-    An epilogue is `epilogue(b, accumulator, site) -> vector`, applied once, just before the store. Its operands are
-    pointers given to the kernel; `site` reads them at the right place:
+    An epilogue is `epilogue(b, accumulator, site) -> vector`, applied once, just before the store. Its
+    operands are pointers given to the kernel; `site` reads them at the right place:
 
         lambda b, acc, site: b.maximum(b.fadd(acc, site.per_column(b.bias)), 0.0)
     """
@@ -177,7 +186,7 @@ class Site:
     mask: Reg | None
 
     def like_output(self, base: Reg) -> Reg:
-        """The vector of an array laid out like the output. To read the output's own memory pass the output."""
+        """The vector of an array laid out like the output; pass the output to read its own memory."""
         return self._load(self.b.gep(base, self.offset))
 
     def per_column(self, base: Reg) -> Reg:

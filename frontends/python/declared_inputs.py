@@ -24,6 +24,7 @@ from graphc.errors import (
     nearest,
     raise_all,
 )
+from graphc.frontends.python.bindings import Bindings
 from graphc.ir.types import TensorType, dtype_of, parse_type
 from graphc.source import Span
 
@@ -35,6 +36,7 @@ class Declared:
     """What was said about the inputs, as it was said."""
 
     span: Span
+    bindings: Bindings
     inputs: Any = None
     examples: Any = None
     dims: Any = None
@@ -56,7 +58,7 @@ def read_inputs(
         try:
             found[key] = text if isinstance(text, TensorType) else parse_type(_text(text))
         except ValueError as error:
-            span = declared.span if error_kind is ModelError else None
+            span = declared.bindings.value("inputs", key) if error_kind is ModelError else None
             errors.append(error_kind(f"input {key}, {said}: {error}", span=span))
 
     for key, parameter in parameters.items():
@@ -68,13 +70,13 @@ def read_inputs(
         except ValueError as error:
             if "[" in annotation or "32" in annotation or "64" in annotation:  # perhaps meant as a type
                 unread.append((key, annotation, str(error)))
-    for key, value in _by_name(declared.examples, "example_inputs", parameters, declared.span).items():
-        found[key] = _type_of_example(key, value, declared.span)
+    for key, value in _by_name(declared, "example_inputs", parameters).items():
+        found[key] = _type_of_example(key, value, declared.bindings.value("example_inputs", key))
         notes.append(
             f"input {key} takes the sizes of its example, {found[key]}; "
             f'write inputs = {{"{key}": "..."}} to leave one open'
         )
-    for key, value in _by_name(declared.inputs, "inputs", parameters, declared.span).items():
+    for key, value in _by_name(declared, "inputs", parameters).items():
         note_type(key, value, ModelError, "in `inputs`")
     for key, text in (declared.given_inputs or {}).items():
         note_type(key, text, UsageError, "given by -i")
@@ -137,22 +139,22 @@ def _text(value: Any) -> str:
     return value
 
 
-def _by_name(value: Any, what: str, parameters: Mapping[str, Any], span: Span) -> Mapping[str, Any]:
-    """A dictionary by input name; a list goes by position."""
+def _by_name(declared: Declared, what: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A dictionary by input name; a list of examples goes by position."""
+    value = declared.inputs if what == "inputs" else declared.examples
     if value is None:
         return {}
     if isinstance(value, Mapping):
         return value
-    if what == "example_inputs":
-        items = list(value) if isinstance(value, (list, tuple)) else [value]
-        if len(items) <= len(parameters):
-            return dict(zip(parameters, items))
+    span = declared.bindings.value(what)
+    if what == "inputs":
+        kind = type(value).__name__
+        fix = 'inputs = {"x": "float32[N,784]"}'
+        raise ModelError(f"inputs should be a dictionary and is of type {kind}", span=span, fix=fix)
+    items = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(items) > len(parameters):
         raise ModelError(f"{len(items)} example_inputs for {len(parameters)} parameters", span=span)
-    raise ModelError(
-        f"{what} should be a dictionary and is of type {type(value).__name__}",
-        span=span,
-        fix=f'{what} = {{"x": "float32[N,784]"}}',
-    )
+    return dict(zip(parameters, items))
 
 
 def _type_of_example(key: str, value: Any, span: Span) -> TensorType:
@@ -175,7 +177,7 @@ def _unknown_names(
             errors.append(
                 kind(
                     f"the model has no input named {key}{nearest(key, parameters)}",
-                    span=declared.span,
+                    span=declared.span if given else declared.bindings.value("inputs", key),
                     fix=f"its parameters are {', '.join(parameters) or 'none'}",
                 )
             )
@@ -200,7 +202,7 @@ def _ranges(types: Mapping[str, TensorType], declared: Declared) -> dict[str, Ra
     used = sorted({symbol for type_ in types.values() for symbol in type_.symbols})
     ranges: dict[str, Range] = {}
     for symbol, value in (declared.dims or {}).items():
-        ranges[symbol] = _range(symbol, value, declared.span, ModelError)
+        ranges[symbol] = _range(symbol, value, declared.bindings.value("dims", symbol), ModelError)
     for symbol, value in (declared.given_dims or {}).items():
         ranges[symbol] = _range(symbol, value, None, UsageError)
     for symbol in ranges:
@@ -209,7 +211,7 @@ def _ranges(types: Mapping[str, TensorType], declared: Declared) -> dict[str, Ra
             kind: type[GraphcError] = UsageError if given else ModelError
             raise kind(
                 f"no input has a dimension {symbol}{nearest(symbol, used)}",
-                span=None if given else declared.span,
+                span=None if given else declared.bindings.value("dims", symbol),
                 facts=[(key, str(type_)) for key, type_ in types.items()],
             )
     return ranges

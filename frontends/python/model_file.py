@@ -7,7 +7,6 @@ a function without parameters is called.  None, or several: an error with the ca
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from graphc.errors import ModelError, NoModelError, UsageError, nearest
+from graphc.frontends.python.bindings import Bindings
 from graphc.frontends.python.declared_inputs import Declared, read_inputs
 from graphc.frontends.python.importing import import_file, user_code
 from graphc.frontends.python.mark import Mark, mark_of
@@ -67,17 +67,18 @@ def load_model_file(
     """
     path, entry = _split(target, entry)
     module = import_file(path)
-    lines = _binding_lines(path)
-    name, found = _find(module, path, lines, entry)
-    span = Span(str(path), lines.get(name.split(".")[0], 0))
+    bindings = Bindings(path)
+    name, found = _find(module, bindings, entry)
+    span = bindings.line(name)
     mark = mark_of(found) or Mark()
     model = _instantiate(found, name, span)
     file_inputs = mark.inputs if mark.inputs is not None else getattr(module, "inputs", None)
     declared = Declared(
         span=span,
+        bindings=bindings,
         inputs=file_inputs,
         examples=None if file_inputs is not None else getattr(module, "example_inputs", None),
-        dims={**_dictionary(module, "dims", path), **mark.dims},
+        dims={**_dictionary(module, "dims", bindings), **mark.dims},
         given_inputs=inputs or {},
         given_dims=dims or {},
     )
@@ -90,7 +91,7 @@ def load_model_file(
         span=span,
         inputs=types,
         dims=ranges,
-        weights=_weights(path, weights, mark.weights or getattr(module, "weights", None)),
+        weights=_weights(bindings, weights, mark.weights or getattr(module, "weights", None)),
         notes=notes,
     )
 
@@ -105,34 +106,14 @@ def _split(target: str, entry: str | None) -> tuple[Path, str | None]:
     return Path(target), entry
 
 
-def _binding_lines(path: Path) -> dict[str, int]:
-    """The line of the last top-level statement that binds each name, also inside `if`, `try` and `with`."""
-    lines: dict[str, int] = {}
-    pending: list[ast.AST] = [ast.parse(path.read_bytes())]
-    while pending:
-        node = pending.pop(0)
-        bound: list[str] = []
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound = [node.name]
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            bound = [(alias.asname or alias.name).split(".")[0] for alias in node.names]
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            bound = [node.id]
-        elif not isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-            pending += ast.iter_child_nodes(node)
-        for name in bound:
-            line: int = node.lineno  # type: ignore[attr-defined]
-            lines[name] = max(line, lines.get(name, 0))
-    return lines
-
-
-def _find(module: ModuleType, path: Path, lines: dict[str, int], entry: str | None) -> tuple[str, Any]:
+def _find(module: ModuleType, bindings: Bindings, entry: str | None) -> tuple[str, Any]:
+    lines = bindings.lines
     names = {name: value for name, value in vars(module).items() if not name.startswith("__")}
     if entry is not None:
-        return entry, _named(names, entry, path)
+        return entry, _named(names, entry, bindings.path)
     marked = {name: value for name, value in names.items() if mark_of(value) and name in lines}
     if marked:
-        return _only(_without_aliases(marked), path, lines, "objects are marked @graphc.model")
+        return _only(_without_aliases(marked), bindings, "objects are marked @graphc.model")
     if "model" in names and not isinstance(names["model"], ModuleType):
         return "model", names["model"]
     for name in NAMED_FUNCTIONS:
@@ -145,7 +126,7 @@ def _find(module: ModuleType, path: Path, lines: dict[str, int], entry: str | No
     }
     made = {type(value) for value in candidates.values() if is_module(value)}
     candidates = {name: value for name, value in candidates.items() if value not in made}
-    return _only(_without_aliases(candidates), path, lines, "objects could be the model")
+    return _only(_without_aliases(candidates), bindings, "objects could be the model")
 
 
 def _could_be_model(value: Any, module: ModuleType) -> bool:
@@ -165,20 +146,20 @@ def _without_aliases(candidates: dict[str, Any]) -> dict[str, Any]:
     return {name: candidates[name] for name in first.values()}
 
 
-def _only(candidates: dict[str, Any], path: Path, lines: dict[str, int], what: str) -> tuple[str, Any]:
+def _only(candidates: dict[str, Any], bindings: Bindings, what: str) -> tuple[str, Any]:
     if len(candidates) == 1:
         return next(iter(candidates.items()))
     facts = [
-        (name, _kind(value), f"at {Span(str(path), lines.get(name, 0))}")
-        for name, value in sorted(candidates.items(), key=lambda item: lines.get(item[0], 0))
+        (name, _kind(value), f"at {bindings.line(name)}")
+        for name, value in sorted(candidates.items(), key=lambda item: bindings.lines[item[0]])
     ]
     if facts:
         message = f"{len(facts)} {what}"
-        fix = f"name one of them: {path.name}:{facts[0][0]}, or put @graphc.model above it"
+        fix = f"name one of them: {bindings.path.name}:{facts[0][0]}, or put @graphc.model above it"
     else:
         message = "no object could be the model"
         fix = "define a function `forward(x)` or a variable `model`, or put @graphc.model above the one you mean"
-    raise NoModelError(message, where=str(Span(str(path), 0)), facts=facts, fix=fix)
+    raise NoModelError(message, span=Span(str(bindings.path), 0), facts=facts, fix=fix)
 
 
 def _kind(value: Any) -> str:
@@ -191,12 +172,12 @@ def _named(names: dict[str, Any], entry: str, path: Path) -> Any:
     first, *rest = entry.split(".")
     if first not in names:
         public = [name for name, value in names.items() if not name.startswith("_") and callable(value)]
-        raise NoModelError(f"no object named {first}{nearest(first, public)}", where=str(Span(str(path), 0)))
+        raise NoModelError(f"no object named {first}{nearest(first, public)}", span=Span(str(path), 0))
     value = names[first]
     for attribute in rest:
         if not hasattr(value, attribute):
-            where = str(Span(str(path), 0))
-            raise NoModelError(f"{entry}: {_kind(value)} has no attribute {attribute}", where=where)
+            span = Span(str(path), 0)
+            raise NoModelError(f"{entry}: {_kind(value)} has no attribute {attribute}", span=span)
         value = getattr(value, attribute)
     return value
 
@@ -217,25 +198,23 @@ def _instantiate(found: Any, name: str, span: Span) -> Any:
     return found
 
 
-def _dictionary(module: ModuleType, name: str, path: Path) -> Mapping[str, Any]:
+def _dictionary(module: ModuleType, name: str, bindings: Bindings) -> Mapping[str, Any]:
     value = getattr(module, name, {})
     if not isinstance(value, Mapping):
-        raise ModelError(
-            f"{name} should be a dictionary and is of type {type(value).__name__}",
-            where=str(Span(str(path), 0)),
-        )
+        kind = type(value).__name__
+        raise ModelError(f"{name} should be a dictionary and is of type {kind}", span=bindings.value(name))
     return value
 
 
-def _weights(path: Path, given: str | None, declared: Any) -> Path | None:
+def _weights(bindings: Bindings, given: str | None, declared: Any) -> Path | None:
     """A name in the file is relative to the file, one on the command line to the current folder."""
     if given is not None:
         return Path(given)
     if declared is None:
         return None
     if not isinstance(declared, (str, Path)):
+        kind = type(declared).__name__
         raise ModelError(
-            f"weights should be the name of a file and is of type {type(declared).__name__}",
-            where=str(Span(str(path), 0)),
+            f"weights should be the name of a file and is of type {kind}", span=bindings.value("weights")
         )
-    return path.parent / declared
+    return bindings.path.parent / declared

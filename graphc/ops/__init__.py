@@ -5,15 +5,19 @@ See README.md in this folder for how to add one.
 
 from graphc.ir.op import REGISTRY, Op
 from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
+    activation,
     convolution,
     creation,
     elementwise,
     indexing,
     linalg,
+    loss,
     movement,
+    normalization,
     pooling,
     random,
     reduction,
+    statistics,
 )
 
 

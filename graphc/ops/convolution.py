@@ -14,7 +14,7 @@ import numpy as np
 from graphc.ir.dims import exact_divide, product
 from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ops.rules import same_float
-from graphc.ops.windows import check_windows, crop, taps, window_counts, windows
+from graphc.ops.windows import add_windows, check_windows, window_counts, windows
 
 CONVOLUTION = Kind.CONVOLUTION
 
@@ -23,7 +23,9 @@ def floats(*types):
     same_float(*(t.with_shape(()) for t in types))
     for position, t in enumerate(types):
         if t.rank != types[0].rank:
-            raise TypeRuleError(f"{{0}} has {types[0].rank} dimensions and {{{position}}} has {t.rank}; they must agree")
+            raise TypeRuleError(
+                f"{{0}} has {types[0].rank} dimensions and {{{position}}} has {t.rank}; they must agree"
+            )
 
 
 def channels_per_group(channels, groups, position):
@@ -38,32 +40,26 @@ def channels_per_group(channels, groups, position):
 def check_counts(c, sizes, kernel, strides, padding, dilation):
     counts = window_counts(sizes, kernel, strides, padding, dilation)
     if c.shape[2:] != counts:
-        raise TypeRuleError(f"{{0}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}")
-
-
-def split(x, groups):
-    """[N, C, *S] -> [groups, N·S, C/groups]"""
-    n, c, *sizes = x.shape
-    grouped = x.reshape(n, groups, c // groups, *sizes)
-    return np.moveaxis(grouped, (1, 0, 2), (0, 1, -1)).reshape(groups, n * product(sizes), c // groups)
-
-
-def columns(x, kernel, groups, strides, padding, dilation):
-    """Every window as a row: [groups, N·T, C/groups·K]."""
-    view = windows(x, kernel, strides, padding, dilation)
-    n, c = x.shape[:2]
-    rank = len(kernel)
-    counts = view.shape[2 : 2 + rank]
-    grouped = view.reshape(n, groups, c // groups, *counts, *kernel)
-    order = (1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank))
-    return grouped.transpose(order).reshape(groups, n * product(counts), c // groups * product(kernel)), counts
+        raise TypeRuleError(
+            f"{{0}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}"
+        )
 
 
 def cases():
     """(N, C, S, O, K, strides, padding, dilation, groups), sizes that do not divide and paddings that differ."""
     yield 2, 3, (7,), 4, (3,), (1,), ((1, 1),), (1,), 1
     yield 1, 1, (5, 5), 1, (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1
-    yield 2, 3, (7, 6), 5, (3, 2), (2, 3), ((1, 0), (2, 1)), (1, 1), 1  # stride does not divide, one-sided padding
+    yield (
+        2,
+        3,
+        (7, 6),
+        5,
+        (3, 2),
+        (2, 3),
+        ((1, 0), (2, 1)),
+        (1, 1),
+        1,
+    )  # stride does not divide, one-sided padding
     yield 2, 4, (5, 5), 6, (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1  # 1x1
     yield 1, 4, (9, 8), 6, (3, 3), (1, 2), ((2, 2), (1, 3)), (2, 1), 2  # dilation, groups
     yield 2, 3, (6, 5), 3, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3  # depthwise
@@ -78,7 +74,11 @@ def draw():
     rng = np.random.default_rng(17)
     for n, c, s, o, k, strides, padding, dilation, groups in cases():
         t = window_counts(s, k, strides, padding, dilation)
-        x, w, y = rng.normal(size=(n, c, *s)), rng.normal(size=(o, c // groups, *k)), rng.normal(size=(n, o, *t))
+        x, w, y = (
+            rng.normal(size=(n, c, *s)),
+            rng.normal(size=(o, c // groups, *k)),
+            rng.normal(size=(n, o, *t)),
+        )
         yield x, w, y, {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
 
 
@@ -94,7 +94,14 @@ def conv_dw_flops(x, c, *, kernel, groups, **attributes):
     return c.size * (exact_divide(x.shape[1], groups) * product(kernel)) * 2
 
 
-@op(CONVOLUTION, formula="y = x ∗ w", symbol="∗", derivative={0: "∗ᵀ {w}", 1: "∗ᵀ {x}"}, onnx="Conv", flops=conv_flops)
+@op(
+    CONVOLUTION,
+    formula="y = x ∗ w",
+    symbol="∗",
+    derivative={0: "∗ᵀ {w}", 1: "∗ᵀ {x}"},
+    onnx="Conv",
+    flops=conv_flops,
+)
 class conv:
     """Convolution: y[n,o,t] = Σ_c,k w[o,c,k]·x[n, c, t·stride + k·dilation - before], zeros outside of x.
 
@@ -113,21 +120,27 @@ class conv:
                 + (f" in {groups} groups of {share}" if groups != 1 else "")
                 + f", the kernel {{1}} reads {w.shape[1]}"
             )
-        return x.with_shape((x.shape[0], w.shape[0], *window_counts(x.shape[2:], w.shape[2:], strides, padding, dilation)))
+        return x.with_shape(
+            (x.shape[0], w.shape[0], *window_counts(x.shape[2:], w.shape[2:], strides, padding, dilation))
+        )
 
     def samples():
         for x, w, _, attributes in draw():
             yield (x, w), attributes
 
     def reference(x, w, *, strides, padding, dilation, groups):
-        rows, counts = columns(x, w.shape[2:], groups, strides, padding, dilation)
-        n, o = x.shape[0], w.shape[0]
-        matrix = w.reshape(groups, o // groups, product(w.shape[1:]))
-        y = np.matmul(rows, matrix.transpose(0, 2, 1)).reshape(groups, n, *counts, o // groups)
-        return np.ascontiguousarray(np.moveaxis(y, (1, 0, -1), (0, 1, 2)).reshape(n, o, *counts))
+        view = windows(x, w.shape[2:], strides, padding, dilation)
+        axes = (1, *range(x.ndim, view.ndim)), tuple(range(1, w.ndim))
+        parts = [
+            np.tensordot(part, kernels, axes=axes)
+            for part, kernels in zip(np.split(view, groups, axis=1), np.split(w, groups))
+        ]
+        return np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
 
     def vjp(ct, x, w, y, **attributes):
-        return conv_dx(ct, w, size=x.shape[2:], **attributes), conv_dw(x, ct, kernel=w.shape[2:], **attributes)
+        return conv_dx(ct, w, size=x.shape[2:], **attributes), conv_dw(
+            x, ct, kernel=w.shape[2:], **attributes
+        )
 
 
 @op(CONVOLUTION, formula="x = c ∗ᵀ w", symbol="∗ᵀ", derivative={0: "∗ {w}", 1: "∗ᵀ {c}"}, flops=conv_dx_flops)
@@ -154,17 +167,12 @@ class conv_dx:
             yield (c, w), {"size": x.shape[2:], **attributes}
 
     def reference(c, w, *, size, strides, padding, dilation, groups):
-        n, o, *counts = c.shape
-        share, *kernel = w.shape[1:]
-        matrix = w.reshape(groups, o // groups, product(w.shape[1:]))
-        rows = np.matmul(split(c, groups), matrix).reshape(groups, n, *counts, share, *kernel)
-        rank = len(kernel)
-        order = (1, 0, 2 + rank, *range(2, 2 + rank), *range(3 + rank, 3 + 2 * rank))
-        cells = rows.transpose(order).reshape(n, groups * share, *counts, *kernel)
-        padded = np.zeros((n, groups * share, *(s + a + b for s, (a, b) in zip(size, padding))), c.dtype)
-        for tap, met in taps(kernel, strides, dilation, counts):
-            padded[met] += cells[(..., *tap)]
-        return crop(padded, size, padding)
+        parts = [
+            np.tensordot(part, kernels, axes=(1, 0))
+            for part, kernels in zip(np.split(c, groups, axis=1), np.split(w, groups))
+        ]
+        view = np.moveaxis(np.concatenate(parts, axis=c.ndim - 1), c.ndim - 1, 1)
+        return add_windows(view, size, strides, padding, dilation)
 
     def vjp(ct, c, w, x, *, size, **attributes):
         return conv(ct, w, **attributes), conv_dw(ct, c, kernel=w.shape[2:], **attributes)
@@ -174,7 +182,8 @@ class conv_dx:
 class conv_dw:
     """Derivative of convolution by its kernel.
 
-    x[N, C, *S], c[N, O, *T] -> w[O, C/groups, *kernel]: w[o,c,k] = Σ_n,t c[n,o,t]·x[n, c, t·stride + k·dilation - before].
+    x[N, C, *S], c[N, O, *T] -> w[O, C/groups, *kernel]: w[o,c,k] = Σ_n,t c[n,o,t]·x[n, c, t·stride +
+    k·dilation - before].
     """
 
     def infer(x, c, *, kernel, strides, padding, dilation, groups):
@@ -186,7 +195,9 @@ class conv_dw:
             raise TypeRuleError(f"batch sizes differ: {x.shape[0]} ({{0}}) and {c.shape[0]} ({{1}})")
         counts = window_counts(x.shape[2:], kernel, strides, padding, dilation)
         if c.shape[2:] != counts:
-            raise TypeRuleError(f"{{1}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}")
+            raise TypeRuleError(
+                f"{{1}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}"
+            )
         return x.with_shape((c.shape[1], share, *kernel))
 
     def samples():
@@ -194,9 +205,13 @@ class conv_dw:
             yield (x, c), {"kernel": w.shape[2:], **attributes}
 
     def reference(x, c, *, kernel, strides, padding, dilation, groups):
-        rows, _ = columns(x, kernel, groups, strides, padding, dilation)
-        w = np.matmul(split(c, groups).transpose(0, 2, 1), rows)
-        return w.reshape(c.shape[1], x.shape[1] // groups, *kernel)
+        view = windows(x, kernel, strides, padding, dilation)
+        places = (0, *range(2, x.ndim))
+        parts = [
+            np.tensordot(cotangents, part, axes=(places, places))
+            for cotangents, part in zip(np.split(c, groups, axis=1), np.split(view, groups, axis=1))
+        ]
+        return np.concatenate(parts)
 
     def vjp(ct, x, c, w, *, kernel, **attributes):
         return conv_dx(c, ct, size=x.shape[2:], **attributes), conv(x, ct, **attributes)

@@ -8,6 +8,10 @@ import numpy as np
 
 from graphc.errors import GraphcError
 from graphc.ir.op import Kind, NoGradient, TypeRuleError, op
+from graphc.ir.types import bool_, float32, float64, int64
+from graphc.ops.creation import iota
+from graphc.ops.elementwise import cast, equal
+from graphc.ops.movement import broadcast_to, reshape
 from graphc.ops.rules import same_number
 
 INDEXING = Kind.INDEXING
@@ -17,18 +21,18 @@ WHOLE = NoGradient("positions are whole numbers")
 class IndexOutOfRange(GraphcError):
     """A position in the data of a gather or scatter does not exist.
 
-    Positions of an axis of size n go from -n to n - 1.  An embedding of 1000 words has no word 1000; a model of 10 classes
-    no label 10.
+    Positions of an axis of size n go from -n to n - 1.  An embedding of 1000 words has no word 1000; a
+    model of 10 classes no label 10.
     """
 
     code = "GC0120"
 
 
 def checked(indices: np.ndarray, size: int) -> np.ndarray:
-    """Positions as int64 in [0, size).  Raises IndexOutOfRange."""
+    """Positions in [0, size) for positions in [-size, size).  Raises IndexError."""
     outside = (indices < -size) | (indices >= size)
     if outside.any():
-        raise IndexOutOfRange(f"index {indices[outside].flat[0]} is out of range for a size of {size}")
+        raise IndexError(f"index {indices[outside].flat[0]} is out of range for a size of {size}")
     positions = indices.astype(np.int64)
     return np.where(positions < 0, positions + size, positions)
 
@@ -56,11 +60,19 @@ def additions(updates, indices, **attributes):
     return updates.size
 
 
-@op(INDEXING, formula="y = x[i] along an axis", symbol="[i]", derivative={0: "[taken]"}, onnx="Gather", flops=free)
+@op(
+    INDEXING,
+    formula="y = x[i] along an axis",
+    symbol="[i]",
+    derivative={0: "[taken]"},
+    onnx="Gather",
+    flops=free,
+)
 class gather:
-    """Slices of x at the given positions of one axis, as in an embedding: y[a..., i..., b...] = x[a..., indices[i...], b...].
+    """Slices of x at the given positions of one axis, as in an embedding.
 
-    x[A..., n, B...], indices[I...] -> y[A..., I..., B...].  The gradient is added up where a position was taken twice.
+    y[a..., i..., b...] = x[a..., indices[i...], b...]: x[A..., n, B...], indices[I...] ->
+    y[A..., I..., B...].  The gradient is added up where a position was taken twice.
     """
 
     def infer(x, indices, *, axis):
@@ -97,7 +109,9 @@ class scatter_add:
         check_size(size)
         end = axis + indices.rank
         if x.shape[axis:end] != indices.shape:
-            raise TypeRuleError(f"{{0}} has sizes {list(x.shape[axis:end])} from axis {axis}, positions {{1}} {list(indices.shape)}")
+            raise TypeRuleError(
+                f"{{0}} has sizes {list(x.shape[axis:end])} from axis {axis}, positions {{1}} {list(indices.shape)}"
+            )
         return x.with_shape((*x.shape[:axis], size, *x.shape[end:]))
 
     def samples():
@@ -119,7 +133,9 @@ class scatter_add:
 def check_elements(x, indices, axis):
     check_positions(indices)
     check_axis(x.rank, axis)
-    if indices.rank != x.rank or any(a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape)) if i != axis):
+    if indices.rank != x.rank or any(
+        a != b for i, (a, b) in enumerate(zip(x.shape, indices.shape)) if i != axis
+    ):
         raise TypeRuleError(f"positions {{1}} must have the sizes of {{0}} except along axis {axis}")
 
 
@@ -130,7 +146,14 @@ def everywhere(positions, axis):
     return tuple(grid)
 
 
-@op(INDEXING, formula="y = x[..., i, ...]", symbol="[i]", derivative={0: "[taken]"}, onnx="GatherElements", flops=free)
+@op(
+    INDEXING,
+    formula="y = x[..., i, ...]",
+    symbol="[i]",
+    derivative={0: "[taken]"},
+    onnx="GatherElements",
+    flops=free,
+)
 class gather_elements:
     """One element of x for each position: y[a, i, b] = x[a, indices[a, i, b], b] along one axis.
 
@@ -174,7 +197,10 @@ class scatter_elements:
     def samples():
         rng = np.random.default_rng(47)
         for (x, indices), attributes in gather_elements.samples():
-            yield (rng.normal(size=indices.shape), indices), {"size": x.shape[attributes["axis"]], **attributes}
+            yield (
+                (rng.normal(size=indices.shape), indices),
+                {"size": x.shape[attributes["axis"]], **attributes},
+            )
 
     def reference(x, indices, *, axis, size):
         y = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
@@ -183,3 +209,38 @@ class scatter_elements:
 
     def vjp(ct, x, indices, y, *, axis, size):
         return gather_elements(ct, indices, axis=axis), WHOLE
+
+
+def label_mask(labels, shape, axis):
+    """Booleans of a shape: whether the place along `axis` is the label.  `labels` has the shape without that axis."""
+    kept = (*labels.shape[:axis], 1, *labels.shape[axis:])
+    spread = broadcast_to(reshape(cast(labels, dtype=int64), shape=kept), shape=shape)
+    return equal(iota(shape=shape, axis=axis, dtype=int64), spread)
+
+
+@op(
+    Kind.COMPOSITE,
+    formula="y = [i = label]",
+    symbol="1 of C",
+    no_gradient="labels are whole numbers",
+    onnx="OneHot",
+)
+class one_hot:
+    """1 at the label and 0 elsewhere, along a new last axis: labels[A...] -> y[A..., classes].
+
+    A label outside 0 ... classes - 1 gives zeros only.
+    """
+
+    def infer(labels, *, classes, dtype):
+        check_positions(labels, 0)
+        check_size(classes)
+        return labels.with_shape((*labels.shape, classes)).with_dtype(dtype)
+
+    def samples():
+        yield (np.array([2, 0, -1, 3, 1]),), {"classes": 3, "dtype": float32}
+        yield (np.array([[2, 0], [1, 1]], np.uint8),), {"classes": 7, "dtype": float64}
+        yield (np.array(1, np.int32),), {"classes": 2, "dtype": bool_}
+        yield (np.zeros((0,), np.int64),), {"classes": 2, "dtype": int64}
+
+    def body(labels, *, classes, dtype):
+        return cast(label_mask(labels, (*labels.shape, classes), labels.type.rank), dtype=dtype)

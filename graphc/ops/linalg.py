@@ -4,7 +4,9 @@ import numpy as np
 
 from graphc.errors import InnerSizesDiffer
 from graphc.ir.builder import broadcast_shapes
+from graphc.ir.dims import product as dims_product
 from graphc.ir.op import Kind, TypeRuleError, op
+from graphc.ops.movement import broadcast_to, reshape, transpose
 from graphc.ops.reduction import sum_
 from graphc.ops.rules import same_float
 
@@ -12,6 +14,17 @@ from graphc.ops.rules import same_float
 def flops(x, w, *, transpose_x=False, transpose_w=False):
     rows = matmul.infer(x, w, transpose_x=transpose_x, transpose_w=transpose_w)
     return rows.size * x.shape[-2 if transpose_x else -1] * 2
+
+
+def exchanged(x):
+    """The last two axes exchanged."""
+    rank = x.type.rank
+    return transpose(x, permutation=(*range(rank - 2), rank - 1, rank - 2))
+
+
+def rows(x):
+    """All leading axes merged into one."""
+    return reshape(x, shape=(dims_product(x.shape[:-1]), x.shape[-1]))
 
 
 @op(
@@ -54,6 +67,12 @@ class matmul:
         yield (normal(size=(5, 3)), normal(size=(2, 5))), {"transpose_x": True, "transpose_w": True}
         yield (normal(size=(2, 3, 5)), normal(size=(2, 5, 4))), plain
         yield (normal(size=(2, 3, 5)), normal(size=(5, 4))), plain
+        yield (normal(size=(2, 3, 5)), normal(size=(4, 5))), {"transpose_x": False, "transpose_w": True}
+        yield (normal(size=(2, 5, 3)), normal(size=(5, 4))), {"transpose_x": True, "transpose_w": False}
+        yield (normal(size=(2, 5, 3)), normal(size=(2, 4, 5))), {"transpose_x": True, "transpose_w": True}
+        yield (normal(size=(2, 1, 3, 2)), normal(size=(2, 1, 2, 3))), plain
+        for m, k, n in ((0, 3, 2), (3, 0, 2), (2, 3, 0)):
+            yield (normal(size=(m, k)), normal(size=(k, n))), plain
 
     def reference(x, w, *, transpose_x, transpose_w):
         return np.matmul(
@@ -61,22 +80,69 @@ class matmul:
         )
 
     def vjp(ct, x, w, y, *, transpose_x, transpose_w):
-        if transpose_x:
+        shared = x.type.rank > w.type.rank
+        if transpose_x and shared:
+            dx = exchanged(matmul(ct, w, transpose_w=not transpose_w))
+        elif transpose_x:
             dx = matmul(w, ct, transpose_x=transpose_w, transpose_w=True)
         else:
-            dx = matmul(ct, w, transpose_x=False, transpose_w=not transpose_w)
+            dx = matmul(ct, w, transpose_w=not transpose_w)
+        if shared:  # one product of all rows instead of a sum of products
+            x, ct, transpose_x = rows(exchanged(x) if transpose_x else x), rows(ct), False
         if transpose_w:
-            dw = matmul(ct, x, transpose_x=True, transpose_w=transpose_x)
-        else:
-            dw = matmul(x, ct, transpose_x=not transpose_x, transpose_w=False)
-        shared = tuple(range(x.type.rank - w.type.rank))
-        return dx, sum_(dw, axes=shared) if shared else dw
+            return dx, matmul(ct, x, transpose_x=True, transpose_w=transpose_x)
+        return dx, matmul(x, ct, transpose_x=not transpose_x)
+
+
+@op(
+    Kind.COMPOSITE,
+    formula="y = x·wᵀ + b",
+    symbol="linear",
+    derivative={0: "{w}", 1: "{x}ᵀ", 2: "1"},
+    onnx="Gemm",
+)
+class linear:
+    """Fully connected layer: x[..., in], w[out, in] and, if given, b[out] -> y[..., out], y = x·wᵀ + b."""
+
+    def infer(x, w, *bias):
+        same_float(*(t.with_shape(()) for t in (x, w, *bias)))
+        if x.rank < 1 or w.rank != 2:
+            raise TypeRuleError("linear needs x[..., in] and a matrix w[out, in]: {0} and {1}")
+        if x.shape[-1] != w.shape[1]:
+            raise TypeRuleError(
+                f"linear: {{0}} has {x.shape[-1]} features, the weight {{1}} reads {w.shape[1]}",
+                kind=InnerSizesDiffer,
+            )
+        if len(bias) > 1:
+            raise TypeRuleError(f"linear takes x, w and a bias, {len(bias) + 2} operands are given")
+        if bias and bias[0].shape != w.shape[:1]:
+            raise TypeRuleError(
+                f"the bias {{2}} must have the {w.shape[0]} outputs of {{1}}, it is {bias[0]}"
+            )
+        return x.with_shape((*x.shape[:-1], w.shape[0]))
+
+    def samples():
+        rng = np.random.default_rng(13)
+        for shape, out in (((3, 5), 2), ((7, 13), 17), ((1, 31), 1), ((5,), 3), ((2, 3, 4), 5), ((0, 3), 2)):
+            x, w, b = rng.normal(size=shape), rng.normal(size=(out, shape[-1])), rng.normal(size=out)
+            yield (x, w, b), {}
+            yield (x, w), {}
+
+    def body(x, w, *bias):
+        y = matmul(x if x.type.rank > 1 else reshape(x, shape=(1, *x.shape)), w, transpose_w=True)
+        y = reshape(y, shape=w.shape[:1]) if x.type.rank == 1 else y
+        return y + broadcast_to(bias[0], shape=y.shape) if bias else y
+
+    def vjp(ct, *operands):
+        x, w, *bias, _ = operands
+        by_rows = rows(ct)
+        dx = reshape(matmul(by_rows, w), shape=x.shape)
+        return dx, matmul(by_rows, rows(x), transpose_x=True), *(sum_(by_rows, axes=(0,)) for _ in bias)
 
 
 def product(x, w):
     """`x @ w` by NumPy's rules: vectors, matrices and stacks of them with broadcasting."""
     from graphc.ir.builder import Builder
-    from graphc.ops.movement import reshape
 
     if x.type.rank == 0 or w.type.rank == 0:
         raise TypeRuleError("matmul needs vectors or matrices, not numbers")

@@ -5,7 +5,7 @@ They compute nothing; a backend turns them into strides or into index arithmetic
 
 import numpy as np
 
-from graphc.ir.dims import exact_divide, product
+from graphc.ir.dims import product
 from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ops.rules import same_type
 

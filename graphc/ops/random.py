@@ -7,6 +7,8 @@ mask of its dropout.
     Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
 """
 
+import math
+
 import numpy as np
 
 from graphc.errors import DTypeError
@@ -19,7 +21,9 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA  # the constant of the key schedule for 32-bit words
 
 
-def threefry2x32(key: tuple[np.ndarray, np.ndarray], counter: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def threefry2x32(
+    key: tuple[np.ndarray, np.ndarray], counter: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Threefry2x32 with 20 rounds, on arrays of uint32 words.
 
     >>> zero = np.zeros(1, np.uint32)
@@ -40,17 +44,16 @@ def threefry2x32(key: tuple[np.ndarray, np.ndarray], counter: tuple[np.ndarray, 
 
 def words(seed, shape, stream):
     """Both words of each element's block, as flat arrays."""
-    count = product(shape)
-    if count > 2**32:
-        raise TypeRuleError(f"a stream has 2**32 numbers, {count} were asked for")
-    halves = np.array([seed], np.uint64)
-    key = ((halves & np.uint64(0xFFFFFFFF)).astype(np.uint32), (halves >> np.uint64(32)).astype(np.uint32))
-    return threefry2x32(key, (np.arange(count, dtype=np.uint32), np.array([stream], np.uint32)))
+    counter = np.arange(math.prod(shape), dtype=np.uint32), np.array([stream], np.uint32)
+    key = np.array([seed & np.uint64(0xFFFFFFFF), seed >> np.uint64(32)]).astype(np.uint32)
+    return threefry2x32((key[:1], key[1:]), counter)
 
 
 def check_draw(seed, shape, stream):
     if seed.dtype != uint64 or seed.rank != 0:
-        raise TypeRuleError(f"the seed {{0}} must be one uint64 number, it is {seed}", 'seed.astype("uint64")', DTypeError)
+        raise TypeRuleError(
+            f"the seed {{0}} must be one uint64 number, it is {seed}", 'seed.astype("uint64")', DTypeError
+        )
     if not (isinstance(stream, int) and 0 <= stream < 2**32):
         raise TypeRuleError(f"stream {stream} must be a whole number in [0, 2**32)")
     count = product(shape)
@@ -65,7 +68,12 @@ def draws():
     yield (np.asarray(1, np.uint64),), {"shape": (0, 3), "stream": 0}
 
 
-@op(RANDOM, formula="y = bits(seed, i)", symbol="🎲", no_gradient="random bits do not depend on anything smoothly")
+@op(
+    RANDOM,
+    formula="y = bits(seed, i)",
+    symbol="🎲",
+    no_gradient="random bits do not depend on anything smoothly",
+)
 class random_bits:
     """Uniform 32-bit words: y[i] is the first word of Threefry2x32(seed; i, stream), i the row-major position.
 
@@ -84,12 +92,17 @@ class random_bits:
         return words(seed, shape, stream)[0].reshape(shape)
 
 
-@op(RANDOM, formula="y = uniform(seed, i)", symbol="🎲", no_gradient="random numbers do not depend on the seed smoothly")
+@op(
+    RANDOM,
+    formula="y = uniform(seed, i)",
+    symbol="🎲",
+    no_gradient="random numbers do not depend on the seed smoothly",
+)
 class uniform:
     """Uniform numbers in [0, 1), all multiples of 2**-24 (float32) or 2**-53 (float64).
 
-    With the two words (a, b) of Threefry2x32(seed; i, stream): float32 takes the upper 24 bits of a; float64 the upper 27
-    bits of a followed by the upper 26 bits of b.
+    With the two words (a, b) of Threefry2x32(seed; i, stream): float32 takes the upper 24 bits of a;
+    float64 the upper 27 bits of a followed by the upper 26 bits of b.
     """
 
     defaults = {"stream": 0}
@@ -110,5 +123,7 @@ class uniform:
         if dtype.itemsize == 4:
             y = (a >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
         else:
-            y = ((a >> np.uint32(5)).astype(np.float64) * 2.0**26 + (b >> np.uint32(6)).astype(np.float64)) * 2.0**-53
+            y = (
+                (a >> np.uint32(5)).astype(np.float64) * 2.0**26 + (b >> np.uint32(6)).astype(np.float64)
+            ) * 2.0**-53
         return y.reshape(shape)

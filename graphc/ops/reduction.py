@@ -5,11 +5,12 @@ Keeping them as size 1 is a reshape, so that each rule stands here once.
 
 import numpy as np
 
+from graphc.ir.dims import product
 from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ir.types import int64
 from graphc.ops.creation import iota
-from graphc.ops.elementwise import equal, less, where, zeros_like
-from graphc.ops.movement import broadcast_to, reshape
+from graphc.ops.elementwise import equal, where, zeros_like
+from graphc.ops.movement import broadcast_to, reshape, transpose
 from graphc.ops.rules import same_number
 
 REDUCTION = Kind.REDUCTION
@@ -94,7 +95,7 @@ class max_:
         return x.max(axis=axes)
 
     def vjp(ct, x, y, *, axes):
-        return where(first_equal(x, y, axes), spread(ct, x, axes), zeros_like(x))
+        return where(taken(argmax, x, axes), spread(ct, x, axes), zeros_like(x)) if axes else ct
 
 
 @op(
@@ -116,33 +117,37 @@ class min_:
         return x.min(axis=axes)
 
     def vjp(ct, x, y, *, axes):
-        return where(first_equal(x, y, axes), spread(ct, x, axes), zeros_like(x))
+        return where(taken(argmin, x, axes), spread(ct, x, axes), zeros_like(x)) if axes else ct
 
 
-def first_equal(x, y, axes):
-    """Where x equals its reduction y for the first time in row-major order along the axes."""
-    equals = equal(x, spread(y, x, axes))
-    position = zeros_like_int(x)
-    for axis in axes:
-        position = (
-            position * x.shape[axis] if isinstance(x.shape[axis], int) else scale(position, x.shape[axis])
-        )
-        position = position + iota(shape=x.shape, axis=axis, dtype=int64)
-    far = where(equals, position, 2**62)
-    first = min_(far, axes=axes)
-    return less(far, spread(first, x, axes) + 1)
+def taken(index_of, x, axes):
+    """Booleans of the shape of x: the element a maximum or minimum over axes was taken from.
+
+    One axis needs only the position; several are first merged into one, in row-major order.
+    """
+    order = tuple(i for i in range(x.type.rank) if i not in axes) + axes
+    merged = len(order) - len(axes)
+    flat = transpose(x, permutation=order) if order != tuple(range(x.type.rank)) and len(axes) > 1 else x
+    if len(axes) > 1:
+        flat = reshape(flat, shape=(*flat.shape[:merged], product(flat.shape[merged:])))
+    axis = merged if len(axes) > 1 else axes[0]
+    position = spread(index_of(flat, axis=axis), flat, (axis,))
+    mask = equal(iota(shape=flat.shape, axis=axis, dtype=int64), position)
+    if len(axes) == 1:
+        return mask
+    mask = reshape(mask, shape=tuple(x.shape[i] for i in order))
+    back = tuple(sorted(range(len(order)), key=lambda i: order[i]))
+    return transpose(mask, permutation=back) if back != tuple(range(len(order))) else mask
 
 
-def zeros_like_int(x):
-    from graphc.ir.builder import Builder
-
-    return Builder.current().constant(0, int64, x.shape)
-
-
-def scale(position, dim):
-    from graphc.ops.creation import dim_size
-
-    return position * dim_size(dim=dim, dtype=int64)
+def position_samples():
+    rng = np.random.default_rng(5)
+    yield (rng.normal(size=(3, 7)),), {"axis": 1}
+    yield (np.array([[1.0, 2.0, 2.0, 1.0], [3.0, 3.0, 1.0, 1.0]]),), {"axis": 1}
+    yield (np.array([[np.nan, 9.0, np.nan], [np.inf, -np.inf, np.nan]]),), {"axis": 1}
+    yield (rng.normal(size=(4, 5)),), {"axis": 0}
+    yield (rng.normal(size=(2, 3, 4)),), {"axis": 1}
+    yield (np.zeros((0, 3)),), {"axis": 1}
 
 
 @op(
@@ -159,21 +164,27 @@ class argmax:
     def infer(x, *, axis):
         return nonempty(x, axes=(axis,)).with_dtype(int64)
 
-    def samples():
-        rng = np.random.default_rng(5)
-        yield (rng.normal(size=(3, 7)),), {"axis": 1}
-        yield (np.array([[1.0, 2.0, 2.0], [3.0, 3.0, 1.0]]),), {"axis": 1}
-        yield (rng.normal(size=(4, 5)),), {"axis": 0}
+    samples = position_samples
 
     def reference(x, *, axis):
         return np.argmax(x, axis=axis)
 
 
-def mean(x, axes):
-    """The mean over axes, as a sum and a division by the number of elements."""
-    from graphc.ir.dims import product
-    from graphc.ops.creation import dim_size
+@op(
+    REDUCTION,
+    formula="y = argmin x",
+    symbol="argmin",
+    no_gradient="a position is a step",
+    onnx="ArgMin",
+    flops=elements,
+)
+class argmin:
+    """Position (int64) of the first smallest element along one axis; the first NaN wins."""
 
-    count = product(x.shape[axis] for axis in axes)
-    divisor = count if isinstance(count, int) else dim_size(dim=count, dtype=x.dtype)
-    return sum_(x, axes=axes) / (float(divisor) if isinstance(divisor, int) else divisor)
+    def infer(x, *, axis):
+        return nonempty(x, axes=(axis,)).with_dtype(int64)
+
+    samples = position_samples
+
+    def reference(x, *, axis):
+        return np.argmin(x, axis=axis)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+
 def erf(x: np.ndarray) -> np.ndarray:
     """The error function, element by element, through the C library's `erf` in float64."""
     exact = np.frompyfunc(math.erf, 1, 1)(x.astype(np.float64))

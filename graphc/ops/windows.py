@@ -26,14 +26,20 @@ def span(kernel: int, dilation: int) -> int:
 def check_windows(rank: int, kernel: Ints, strides: Ints, padding: Pairs, dilation: Ints) -> None:
     """Raise TypeRuleError unless there is one plain number (pair) per spatial axis, each in its range."""
     if not 1 <= rank <= 3:
-        raise TypeRuleError(f"{{0}} has {rank} spatial dimensions; 1, 2 or 3 are supported, after batch and channels")
+        raise TypeRuleError(
+            f"{{0}} has {rank} spatial dimensions; 1, 2 or 3 are supported, after batch and channels"
+        )
     for name, numbers in (("kernel", kernel), ("strides", strides), ("dilation", dilation)):
         if len(numbers) != rank:
-            raise TypeRuleError(f"{name} {tuple(numbers)} has {len(numbers)} sizes, {{0}} has {rank} spatial dimensions")
+            raise TypeRuleError(
+                f"{name} {tuple(numbers)} has {len(numbers)} sizes, {{0}} has {rank} spatial dimensions"
+            )
         if not all(isinstance(n, int) and n >= 1 for n in numbers):
             raise TypeRuleError(f"{name} {tuple(numbers)} must be whole numbers >= 1")
     if len(padding) != rank or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in padding):
-        raise TypeRuleError(f"padding {padding} must be one pair (before, after) for each of {rank} spatial dimensions")
+        raise TypeRuleError(
+            f"padding {padding} must be one pair (before, after) for each of {rank} spatial dimensions"
+        )
     if not all(isinstance(n, int) and n >= 0 for pair in padding for n in pair):
         raise TypeRuleError(f"padding {padding} must be whole numbers >= 0")
 
@@ -50,7 +56,9 @@ def window_counts(
     ((3,), (3,))
     """
     counts: list[Dim] = []
-    for axis, (size, k, stride, (low, high), d) in enumerate(zip(sizes, kernel, strides, padding, dilation, strict=True)):
+    for axis, (size, k, stride, (low, high), d) in enumerate(
+        zip(sizes, kernel, strides, padding, dilation, strict=True)
+    ):
         room = size + (low + high - span(k, d))
         if isinstance(room, int) and room < 0:
             raise TypeRuleError(
@@ -63,30 +71,35 @@ def window_counts(
         count = (room + (stride - 1)) // stride + 1
         if high + stride > span(k, d):  # otherwise the last window cannot start beyond the end
             if not (isinstance(count, int) and isinstance(size, int)):
-                raise TypeRuleError(f"ceil with padding {low} + {high} needs a fixed size along spatial axis {axis} of {{0}}")
+                raise TypeRuleError(
+                    f"ceil with padding {low} + {high} needs a fixed size along spatial axis {axis} of {{0}}"
+                )
             count -= (count - 1) * stride >= size + low
         counts.append(count)
     return tuple(counts)
 
 
 def windows(x: np.ndarray, kernel: Ints, strides: Ints, padding: Pairs, dilation: Ints) -> np.ndarray:
-    """All windows of x, padded with zeros, as a view [N, C, *counts, *kernel]."""
-    padded = np.pad(x, ((0, 0), (0, 0), *padding)) if any(map(any, padding)) else x
-    spans = tuple(span(k, d) for k, d in zip(kernel, dilation, strict=True))
-    view = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=tuple(range(2, x.ndim)))
-    every = (slice(None),) * 2
-    return view[every + tuple(slice(None, None, s) for s in strides) + tuple(slice(None, None, d) for d in dilation)]
+    """All windows of x with zeros around it: a view [N, C, *T, *K]."""
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
+    view = np.lib.stride_tricks.sliding_window_view(x, spans, axis=tuple(range(2, x.ndim)))
+    return view[(..., *(slice(None, None, step) for step in (*strides, *dilation)))]
 
 
-def taps(kernel: Ints, strides: Ints, dilation: Ints, counts: Ints) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
-    """Each tap of the window in row-major order, with the index of the elements it meets in the padded input."""
+def taps(
+    kernel: Ints, strides: Ints, dilation: Ints, counts: Ints
+) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
+    """Each tap of a window in row-major order, with the index of the elements that it meets in all windows."""
     for tap in np.ndindex(*kernel):
-        starts = [t * d for t, d in zip(tap, dilation, strict=True)]
-        along = (slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, counts, strides, strict=True))
-        yield tap, (slice(None), slice(None), *along)
+        rows = zip(tap, strides, dilation, counts)
+        yield tap, (..., *(slice(t * d, t * d + (count - 1) * s + 1, s) for t, s, d, count in rows))
 
 
-def crop(padded: np.ndarray, sizes: Ints, padding: Pairs) -> np.ndarray:
-    """The input without its padding."""
-    inner = (slice(low, low + size) for size, (low, _) in zip(sizes, padding, strict=True))
-    return np.ascontiguousarray(padded[(slice(None), slice(None), *inner)])
+def add_windows(view: np.ndarray, size: Ints, strides: Ints, padding: Pairs, dilation: Ints) -> np.ndarray:
+    """The reverse of `windows`: each window of view[N, C, *T, *K] is added to where it was taken from."""
+    counts, kernel = view.shape[2 : 2 + len(size)], view.shape[2 + len(size) :]
+    x = np.zeros((*view.shape[:2], *(low + n + high for n, (low, high) in zip(size, padding))), view.dtype)
+    for tap, met in taps(kernel, strides, dilation, counts):
+        x[met] += view[(..., *tap)]
+    return x[(..., *(slice(low, low + n) for n, (low, _) in zip(size, padding)))]

@@ -1,1 +1,14 @@
-"""Pictures of graphs and plans: DOT, SVG, PNG, PDF and text tables."""
+"""Pictures of graphs and plans: DOT, SVG, PNG, PDF, and tables as text.
+
+    graph ──> make_picture ──> Picture ──> to_dot ──> draw ──> svg, png, pdf
+                (what)        (JSON)       (how)    (dot or pygraphviz)
+
+>>> from graphc.view import to_dot
+"""
+
+from graphc.view.from_graph import make_picture
+from graphc.view.render import render, to_dot, to_svg
+from graphc.view.render_ir import Picture
+from graphc.view.theme import THEMES, Theme
+
+__all__ = ["THEMES", "Picture", "Theme", "make_picture", "render", "to_dot", "to_svg"]

@@ -87,7 +87,7 @@ def _caption(picture: Picture, t: Theme) -> str:
     """Title, notices and legend as the graph's label."""
     rows = [f"<TD>{_font(picture.title, t.ink, 15, 'B')}</TD>"] if picture.title else []
     rows += [f"<TD>{_font(notice, t.muted, 10)}</TD>" for notice in picture.notices]
-    per_row = 4 if picture.layout is Layout.ROWS else 6
+    per_row = 6 if picture.layout is Layout.CIRCUIT else 4
     entries = [_legend(entry.sample, entry.text, t) for entry in picture.legend]
     for start in range(0, len(entries), per_row):
         cells = "&#160;&#160;&#160;&#160; ".join(entries[start : start + per_row])
@@ -100,6 +100,7 @@ def _legend(sample: str, text: str, t: Theme) -> str:
         "edge-data": ("→", t.ink, ""),
         "edge-gradient": ("⇠", t.backward, ""),
         "edge-saved": ("▪┈", t.line, ""),
+        "edge-traffic": ("➡", t.ink, "B"),
         Role.GRADIENT: ("∇x", t.backward, "I"),
         Role.ACCUMULATE: ("⊕", t.backward, ""),
         Role.CHIP: ("∂f/∂x", t.muted, "I"),
@@ -111,7 +112,7 @@ def _legend(sample: str, text: str, t: Theme) -> str:
 def _head(picture: Picture, t: Theme, **graph: str | float) -> Iterator[str]:
     caption = _caption(picture, t)
     if caption:
-        graph |= {"label": caption, "labelloc": "t" if picture.layout is Layout.ROWS else "b"}
+        graph |= {"label": caption, "labelloc": "b" if picture.layout is Layout.CIRCUIT else "t"}
     common = {"bgcolor": t.background, "pad": "0.2", "fontname": FONT, "fontcolor": t.ink}
     yield "graph" + _attributes(**common, **graph)
     yield "node" + _attributes(fontname=FONT, fontsize=12, fontcolor=t.ink, color=t.ink)
@@ -200,7 +201,7 @@ def _quoted(identifier: str) -> str:
 
 def _rows(picture: Picture, t: Theme) -> Iterator[str]:
     yield from _head(
-        picture, t, rankdir="TB", ranksep=0.3, nodesep=0.28, newrank="true", splines="true", compound="true"
+        picture, t, rankdir="TB", ranksep=0.3, nodesep=0.28, newrank="true", splines="true"
     )
     place = {member: (r, c) for r, row in enumerate(picture.rows) for c, member in enumerate(row)}
     spine = _spines(picture)
@@ -238,9 +239,8 @@ def _rows(picture: Picture, t: Theme) -> Iterator[str]:
                 if frozenset((left, right)) not in joined:
                     yield f"{_quoted(left)} -> {_quoted(right)}" + _attributes(style="invis")
     yield from _ladder(picture, spine)
-    where = {n.id: n.cluster for n in picture.nodes}
     for edge in picture.edges:
-        yield _row_edge(edge, place, spine, where, t)
+        yield _row_edge(edge, place, spine, t)
 
 
 def _spines(picture: Picture) -> dict[str, str]:
@@ -269,12 +269,15 @@ def _ladder(picture: Picture, spine: dict[str, str]) -> Iterator[str]:
 
 
 def _row_edge(
-    edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, str], where: dict[str, str], t: Theme
+    edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, str], t: Theme
 ) -> str:
     source, target = edge.source, edge.target
-    upward = place[source] > place[target]
+    here, there = place.get(source, (0, 0)), place.get(target, (1, 0))
+    upward = here > there
+    level = here[0] == there[0]
     if upward:
         source, target = target, source
+    column = spine.get(source)
     style: dict[str, str | float] = {"class": edge.kind.value}
     head = "arrowtail" if upward else "arrowhead"
     if upward:
@@ -284,13 +287,14 @@ def _row_edge(
     elif edge.kind is Kind.SAVED:
         style |= {"style": "dotted", "color": t.line, "dir": "both", "arrowsize": 0.5, "constraint": "false"}
         style |= {"arrowtail": "box", "arrowhead": "vee"} if not upward else {"arrowtail": "vee", "arrowhead": "box"}
-        if place[source][0] == place[target][0]:
+        if level:
             del style["constraint"]  # keeps the two columns in order
-    if edge.kind is not Kind.SAVED and place[source][0] != place[target][0]:
-        if spine.get(source) and spine.get(source) == spine.get(target):
-            style |= {"weight": 100 if place[target][0] - place[source][0] == 1 else 1}
+    elif edge.kind is Kind.TRAFFIC:
+        style |= {"penwidth": 2.4, "arrowsize": 0.6}
+    if edge.kind is not Kind.SAVED and not level and column and column == spine.get(target):
+        style |= {"weight": 100 if abs(there[0] - here[0]) == 1 else 1}
     if edge.label:
-        style |= {"label": f"<{_font(edge.label, t.muted, 10)}>"}
+        style |= {"label": f"<&#160;{_font(edge.label, t.muted, 10)}>"}
     return f"{_quoted(source)} -> {_quoted(target)}" + _attributes(**style)
 
 
@@ -346,3 +350,16 @@ def _box(node: Node, group: str, t: Theme) -> str:
         else:
             rows.append(mark + _font(elide(line.text), colour, 11, tag))
     return _attributes(**style, label=_table([f"<TD>{row}</TD>" for row in rows]))
+
+
+# ---- cost ------------------------------------------------------------------------------------------
+
+
+def layout_cost(picture: Picture) -> int:
+    """How much work a layout is: nodes, and one more for each row that an edge passes."""
+    rank = {member: number for number, row in enumerate(picture.rows) for member in row}
+    if picture.layout is not Layout.ROWS:
+        for edge in picture.edges:  # written in the order of the program, so one sweep ranks them
+            rank[edge.target] = max(rank.get(edge.target, 0), rank.get(edge.source, 0) + 1)
+    spans = (abs(rank.get(e.target, 0) - rank.get(e.source, 0)) for e in picture.edges if e.kind is not Kind.SAVED)
+    return len(picture.nodes) + sum(max(span - 1, 0) for span in spans)

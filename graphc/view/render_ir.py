@@ -44,6 +44,7 @@ class Kind(StrEnum):
     GRADIENT = "gradient"
     SAVED = "saved"  # kept from forward for backward
     WIRE = "wire"  # undirected piece of a scalar wire
+    TRAFFIC = "traffic"  # through memory, between kernels
 
 
 class Text(StrEnum):
@@ -63,6 +64,7 @@ class Layout(StrEnum):
 
     CIRCUIT = "circuit"  # left to right: wires, chips, circles
     ROWS = "rows"  # top to bottom: forward on the left, backward mirrored on the right
+    FLOW = "flow"  # top to bottom, no rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One thing drawn; `source` is `file:line` of the user's code, `column` 0 forward, 1 backward."""
+    """One thing drawn; `source` is `file:line` of the user's code."""
 
     id: str
     role: Role
@@ -225,6 +227,7 @@ _EDGE_MEANING = {
     Kind.DATA: "forward data",
     Kind.GRADIENT: "gradient",
     Kind.SAVED: "saved for backward",
+    Kind.TRAFFIC: "through memory",
 }
 
 
@@ -232,5 +235,6 @@ def legend_for(nodes: tuple[Node, ...], edges: tuple[Edge, ...]) -> tuple[Legend
     """The legend of exactly what occurs, in a fixed order."""
     roles, kinds = {n.role for n in nodes}, {e.kind for e in edges}
     entries = [Legend(role.value, text) for role, text in _MEANING.items() if role in roles]
-    entries += [Legend(f"edge-{kind.value}", text) for kind, text in _EDGE_MEANING.items() if kind in kinds]
+    meaning = _EDGE_MEANING | ({Kind.DATA: "in registers"} if Kind.TRAFFIC in kinds else {})
+    entries += [Legend(f"edge-{kind.value}", text) for kind, text in meaning.items() if kind in kinds]
     return tuple(entries)

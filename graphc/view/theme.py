@@ -31,20 +31,6 @@ class Theme:
     module_fill: str
     hulls: tuple[str, ...]  # fusion groups and memory boxes, in turn
 
-    def fills(self) -> tuple[str, ...]:
-        """The fills that carry text."""
-        return (
-            self.background,
-            self.op_fill,
-            self.gradient_fill,
-            self.input_fill,
-            self.parameter_fill,
-            self.constant_fill,
-            self.loss_fill,
-            self.module_fill,
-            *self.hulls,
-        )
-
 
 DEFAULT = Theme(
     name="default",
@@ -53,7 +39,7 @@ DEFAULT = Theme(
     muted="#4A4F55",
     line="#6B7178",
     forward="#00594C",
-    backward="#B23A0A",
+    backward="#C2410C",
     op_fill="#FFFFFF",
     gradient_fill="#FFF6F0",
     input_fill="#EAF2FB",
@@ -71,7 +57,7 @@ DARK = Theme(
     muted="#B4BAC1",
     line="#8A9199",
     forward="#5EEAD4",
-    backward="#FF9E64",
+    backward="#FF9D60",
     op_fill="#1E2328",
     gradient_fill="#2A211B",
     input_fill="#1A2733",
@@ -107,7 +93,7 @@ BLUE_ORANGE = Theme(
     muted="#4A4F55",
     line="#6B7178",
     forward="#005A9C",
-    backward="#A84300",
+    backward="#B34700",
     op_fill="#FFFFFF",
     gradient_fill="#FFF6F0",
     input_fill="#EAF2FB",

@@ -1,7 +1,16 @@
-"""Small pictures made by hand, so that layouts are tested without a graph."""
+"""Small pictures and graphs for the tests of this folder, handed out by the fixtures `pictures` and `graphs`."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Provenance
+from graphc.ir.types import parse_type
+from graphc.ops import REGISTRY
 from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
 
 
@@ -112,3 +121,96 @@ def ladder(
         tuple(rows),
         legend_for(tuple(nodes), tuple(edges)),
     )
+
+
+# ---- graphs ----------------------------------------------------------------------------------------
+
+
+def scalar(name: str, arguments: dict[str, float], formula: object) -> tuple[Graph, dict[str, np.ndarray]]:
+    """A graph of numbers, and its inputs."""
+    assert callable(formula)
+    with Builder(name) as builder:
+        leaves = [builder.leaf("input", n, parse_type("f64[]")) for n in arguments]
+        result = formula(builder, *leaves)
+    return builder.finish([result], ["f"]), {n: np.asarray(v) for n, v in arguments.items()}
+
+
+def named(builder: Builder, name: str):
+    return builder.at(Provenance(variable=name))
+
+
+def cs231n() -> tuple[Graph, dict[str, np.ndarray]]:
+    def formula(builder, x, y, z):
+        with named(builder, "q"):
+            q = x + y
+        with named(builder, "f"):
+            return q * z
+
+    return scalar("cs231n", {"x": -2.0, "y": 5.0, "z": -4.0}, formula)
+
+
+def neuron() -> tuple[Graph, dict[str, np.ndarray]]:
+    """The second circuit of the notes: a sigmoid neuron."""
+    arguments = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
+    return scalar(
+        "neuron",
+        arguments,
+        lambda b, w0, x0, w1, x1, w2: 1.0 / (1.0 + REGISTRY["exp"](-(w0 * x0 + w1 * x1 + w2))),
+    )
+
+
+def fork() -> tuple[Graph, dict[str, np.ndarray]]:
+    def formula(builder, x, y):
+        with named(builder, "a"):
+            a = x * y
+        return a * x + REGISTRY["maximum"](a, y) * a
+
+    return scalar("fork", {"x": 3.0, "y": -4.0}, formula)
+
+
+def linear(builder: Builder, path: str, x, inputs: int, outputs: int):
+    weight = builder.leaf("parameter", f"{path}.weight", parse_type(f"f32[{outputs},{inputs}]"))
+    bias = builder.leaf("parameter", f"{path}.bias", parse_type(f"f32[{outputs}]"))
+    with builder.at(Provenance(module=path)):
+        return REGISTRY["matmul"](x, weight, transpose_w=True) + bias
+
+
+def mlp() -> Graph:
+    with Builder("mlp") as builder:
+        x = builder.leaf("input", "x", parse_type("f32[N,64]"))
+        target = builder.leaf("input", "target", parse_type("f32[N,10]"))
+        h = linear(builder, "fc1", x, 64, 32)
+        with builder.at(Provenance(module="act")):
+            h = REGISTRY["relu"](h)
+        h = linear(builder, "fc2", h, 32, 10)
+        with named(builder, "d"):
+            d = h - target
+        loss = REGISTRY["sum"](d * d * 0.5, axes=(0, 1))
+    return builder.finish([loss], ["loss"])
+
+
+def residual(blocks: int = 2) -> Graph:
+    with Builder("residual") as builder:
+        h = builder.leaf("input", "x", parse_type("f32[N,64]"))
+        for number in range(blocks):
+            before = h
+            for part in ("a", "b"):
+                path = f"blocks.{number}.{part}"
+                h = linear(builder, path, h, 64, 64)
+                with builder.at(Provenance(module=path)):
+                    h = REGISTRY["relu"](h)
+            with builder.at(Provenance(module=f"blocks.{number}")):
+                h = REGISTRY["relu"](h + before)
+        h = linear(builder, "head", h, 64, 10)
+        loss = REGISTRY["sum"](h * h, axes=(0, 1))
+    return builder.finish([loss], ["loss"])
+
+
+@pytest.fixture(scope="session")
+def pictures() -> SimpleNamespace:
+    return SimpleNamespace(circuit=circuit, ladder=ladder)
+
+
+@pytest.fixture(scope="session")
+def graphs() -> SimpleNamespace:
+    return SimpleNamespace(cs231n=cs231n, neuron=neuron, fork=fork, mlp=mlp, residual=residual, scalar=scalar)

@@ -1,0 +1,155 @@
+"""Kernels around an anchor: something computed at every index of a result, then an epilogue, then the store.
+
+An anchor (a product, a convolution, a window, random numbers) says what it reads as loads with index forms in the
+result's loops and in inner loops of its own; the harness fuses loops, runs them in vectors, puts what the anchor
+computes into the epilogue's program and stores the results.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from graphc.backends.llvm.affine import Form, Ranges, ravel, variable
+from graphc.backends.llvm.elements import Element
+from graphc.backends.llvm.emitter import Reg, constant
+from graphc.backends.llvm.evaluator import Evaluator
+from graphc.backends.llvm.index_maps import Condition, Guard, reshape_index
+from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
+from graphc.backends.llvm.program import Program, Root, Space, trace_in
+from graphc.ir.dims import Dim
+from graphc.ir.graph import Node, Value
+
+
+@dataclass(slots=True)
+class Access:
+    """An element of an array an anchor reads: an index form per axis, read only where the guard holds."""
+
+    value: Value
+    offset: Form
+    guard: Guard
+
+
+@dataclass(slots=True)
+class Anchor(ABC):
+    """What stands in the middle of a kernel: declares its accesses, then computes its results at a point.
+
+    space   the loops of the result; `inner` loops are added to it and belong to the anchor
+    """
+
+    node: Node
+    space: Space
+    accesses: list[Access] = field(default_factory=list)
+    forms: list[Form] = field(default_factory=list)
+    inner: list[int] = field(default_factory=list)
+
+    def loop(self, extent: Dim) -> Form:
+        """A loop of the anchor's own: its variable."""
+        if extent == 1:
+            return Form(())
+        self.inner.append(self.space.variable(extent))
+        return variable(self.inner[-1])
+
+    def reads(self, value: Value, index: Sequence[Form], guard: Guard = ()) -> None:
+        """Declare the next access. Conditions that always hold are left out."""
+        ranges = Ranges(self.space.extents)
+        kept = tuple(c for c in guard if c.divisor or not ranges.nonnegative(c.form))
+        self.accesses.append(Access(value, ravel(tuple(index), value.shape), kept))
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Declare inner loops, accesses, and other forms the computation needs."""
+
+    @abstractmethod
+    def compute(self, e: Evaluator) -> Sequence[Element]:
+        """The node's outputs at the evaluator's point."""
+
+    def fold(
+        self, e: Evaluator, initial: Sequence[Reg], body: Callable[[list[Reg]], Sequence[Reg]]
+    ) -> list[Reg]:
+        """Carry registers through all inner loops."""
+
+        def level(depth: int, values: list[Reg]) -> list[Reg]:
+            if depth == len(self.inner):
+                return list(body(values))
+            number = self.inner[depth]
+
+            def step(i: Reg, carried: list[Reg]) -> list[Reg]:
+                with e.scope({number: i}):
+                    return level(depth + 1, carried)
+
+            extent = e.sizes(e.program.ranges.extents[number])
+            return e.f.fold(0, plain(extent), 1, values, step)
+
+        return level(0, list(initial))
+
+
+def inside(index: Form, size: Dim) -> Guard:
+    """The index lies in an axis of this size."""
+    return Condition(index), Condition(Form((), size - 1) - index)
+
+
+def emit_anchor_kernel(k: KernelFunction, make: Callable[[Node, Space], Anchor]) -> None:
+    """The body of a kernel with an anchor, element by element of its result."""
+    kernel, f, node = k.kernel, k.f, k.kernel.anchor
+    assert node is not None
+    result = node.outputs[0]
+    space = Space(result.shape)
+
+    def roots(ranges: Ranges) -> list[Root]:
+        return [(v, reshape_index(space.index(), result.shape, v.shape, ranges)) for v in kernel.outputs]
+
+    def holes(ranges: Ranges) -> dict[Value, tuple[Form, ...]]:
+        return {v: space.index() for v in node.outputs}
+
+    program, chosen = trace_in(space, kernel.nodes, roots, holes)
+    anchor = make(node, space)
+    anchor.prepare()
+    stores = [ravel(index, value.shape) for value, index in chosen]
+    forms = [
+        *stores,
+        *anchor.forms,
+        *(a.offset for a in anchor.accesses),
+        *(c.form for a in anchor.accesses for c in a.guard),
+    ]
+    numerators = [q.numerator for form in forms for q in form.quotients]
+    order = space.variables()
+    program = Program(Ranges(space.extents), program.expressions, program.results)
+    program, fused, loops = fuse_loops(program, [*forms, *numerators], order)
+    _take_back(anchor, stores, fused)
+    e = Evaluator(f, program, k.sizes, k.inputs)
+
+    def body() -> None:
+        found = anchor.compute(e)
+        e.holes.update(zip(node.outputs, found, strict=True))
+        elements = e.compute(program.results)
+        for element, value, offset in zip(elements, kernel.outputs, stores, strict=True):
+            e.store(element, value, offset, k.outputs[value])
+
+    if 0 not in [program.ranges.extents[v] for v in loops]:
+        lanes = k.lanes([v for v in (*node.inputs, *kernel.outputs)])
+        nest(e, loops, program.results, lanes, k.target.masked_memory, _each(e, body))
+    f.ret(constant(0, "i32"))
+
+
+def _each(e: Evaluator, body: Callable[[], None]) -> Callable[[], None]:
+    """The body in a scope of its own, so that what it computes is not taken for the next point's."""
+
+    def run() -> None:
+        with e.scope({}):
+            body()
+
+    return run
+
+
+def _take_back(anchor: Anchor, stores: list[Form], fused: list[Form]) -> None:
+    """Put forms renamed by loop fusion where they came from."""
+    following = iter(fused)
+    stores[:] = [next(following) for _ in stores]
+    anchor.forms = [next(following) for _ in anchor.forms]
+    for access in anchor.accesses:
+        access.offset = next(following)
+    for access in anchor.accesses:
+        access.guard = tuple(Condition(next(following), c.divisor) for c in access.guard)

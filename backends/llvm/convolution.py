@@ -1,0 +1,396 @@
+"""Direct 2-D convolution on the register tile: rows are output pixels, vectors are output channels.
+
+Input and output are channel-blocked images (`blocked.py`) whose border holds the padding, so every address
+is a base plus a constant and no loop tests for an edge. Weights are packed in panels of output channels,
+each panel in the order the contraction runs: block of input channels, window row, window column, channel
+within the block. The output is cut into tiles that cover its width exactly; rows narrower than a tile are
+taken several at a time.
+
+Each output is one chain of fused multiply-adds in that order. Groups whose channels do not fill blocks run
+their chains side by side in one vector and each lane keeps its own group's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from graphc.backends.llvm.blocked import BLOCK, Image
+from graphc.backends.llvm.blocking import row_cost, row_tiles
+from graphc.backends.llvm.emitter import Function, Module, Reg, constant, vector
+from graphc.backends.llvm.lint import sound
+from graphc.backends.llvm.packing import pack_b
+from graphc.backends.llvm.target import Target
+from graphc.backends.llvm.tile import Epilogue, Site, Stream, Tile, contract, tiles, zeros
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """y[n,o,i,j] = sum over c,p,q of x[n, c, i*sh + p*dh - top, j*sw + q*dw - left] * w[o,c,p,q], groups
+    apart.
+
+    source and result give the extents and the layout; the border of `source` must hold the padding.
+    padding: rows on top, columns at the left; what is needed at the bottom and the right follows from the
+    extents.
+    """
+
+    source: Image
+    result: Image
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        if self.source.channels % self.groups or self.result.channels % self.groups:
+            raise ValueError(f"{self.groups} groups do not divide the channels of {self}")
+        if self.result.block != BLOCK or (
+            self.source.block != BLOCK and (self.groups > 1 or self.source.blocks > 1)
+        ):
+            raise ValueError(
+                f"blocks of channels must be {BLOCK}, or all channels of an ungrouped source: {self}"
+            )
+        short = [need - have for need, have in zip(self.halo, self.source.halo, strict=True)]
+        if max(short) > 0:
+            raise ValueError(f"the border {self.source.halo} of the source must be at least {self.halo}")
+
+    @property
+    def halo(self) -> tuple[int, int, int, int]:
+        """The border the source needs: top, left, bottom, right."""
+        extents = (self.result.height, self.result.width)
+        inside = (self.source.height, self.source.width)
+        ends = [
+            (count - 1) * stride + (taps - 1) * dilation + 1 - pad - size
+            for count, stride, taps, dilation, pad, size in zip(
+                extents, self.stride, self.kernel, self.dilation, self.padding, inside, strict=True
+            )
+        ]
+        return self.padding[0], self.padding[1], max(ends[0], 0), max(ends[1], 0)
+
+    @property
+    def group_channels(self) -> tuple[int, int]:
+        """Input and output channels of one group."""
+        return self.source.channels // self.groups, self.result.channels // self.groups
+
+    @property
+    def dense(self) -> bool:
+        """Whether each group's channels are whole blocks, or there is but one group."""
+        return self.groups == 1 or all(channels % BLOCK == 0 for channels in self.group_channels)
+
+    @property
+    def start(self) -> int:
+        """Byte offset in the source of the window of output pixel (0, 0)."""
+        top, left = (self.source.halo[i] - self.padding[i] for i in range(2))
+        return top * self.source.pitch + left * self.source.pixel
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How the output is cut: the tile (at its tallest), output rows a tile spans, widths of the tiles of a row."""
+
+    tile: Tile
+    span: int
+    widths: tuple[int, ...]
+
+    def row_groups(self, spec: Convolution) -> int:
+        """Groups of output rows of one image: the unit in which threads share the work."""
+        return -(-spec.result.height // self.span)
+
+    def panels(self, spec: Convolution) -> int:
+        """Panels of output channels, over all groups."""
+        if not spec.dense:
+            return spec.result.blocks
+        return spec.groups * -(-spec.group_channels[1] // self.tile.width)
+
+
+def tiling(spec: Convolution, target: Target) -> Tiling:
+    """The tile of least cost among those whose panels are whole blocks of channels."""
+    candidates = [tile for tile in tiles(target, spec.result.element) if tile.width % BLOCK == 0]
+    if not spec.dense:
+        candidates = [tile for tile in candidates if tile.width == BLOCK]
+    channels = spec.group_channels[1]
+
+    def cost(tile: Tile) -> tuple[float, int]:
+        cut = _cut(spec, tile)
+        panel_count, rest = divmod(channels, tile.width)
+        shapes = [(tile.vectors, panel_count), (ceil(rest / tile.lanes), 1 if rest else 0)]
+        total = 0.0
+        for vectors, count in shapes:
+            for width in cut.widths if count else ():
+                total += count * row_cost(replace(tile, rows=width * cut.span, vectors=vectors)) * width
+        return total, -tile.rows
+
+    while not sound(best := min(candidates, key=cost), target):
+        candidates[candidates.index(best)] = best.with_rows(best.rows - 1)
+    return _cut(spec, best)
+
+
+def _cut(spec: Convolution, tile: Tile) -> Tiling:
+    """The even cut of the output's width into tiles of at most the given height."""
+    width = spec.result.width
+    span = max(min(tile.rows // width, spec.result.height), 1)
+    tallest = -(-width // -(-width // min(tile.rows, width)))
+    return Tiling(tile, span, tuple(row_tiles(width, tallest)))
+
+
+def pack_weights(w: Any, spec: Convolution, width: int) -> Any:
+    """Weights (O, C/groups, KH, KW) as the kernel reads them, `width` the width of its panels.
+
+    Dense: `[groups][panels][K][width]`, K in the order of the contraction. Otherwise, for each block of 16
+    output channels and each group it touches, `[K][16]` with zeros in the lanes of other groups.
+    """
+    inputs, outputs = spec.group_channels
+    block = spec.source.block
+    grouped = w.reshape(spec.groups, outputs, inputs, *spec.kernel)
+    if spec.dense:
+        runs = [
+            np.moveaxis(grouped[:, :, c : c + block], (3, 4, 2), (1, 2, 3)).reshape(spec.groups, -1, outputs)
+            for c in range(0, inputs, block)
+        ]
+        return pack_b(np.concatenate(runs, axis=1), width)
+    slots = _slots(spec)
+    packed = np.zeros((spec.result.blocks, slots, inputs * spec.kernel[0] * spec.kernel[1], BLOCK), w.dtype)
+    for channel in range(spec.result.channels):
+        first = channel // BLOCK * BLOCK // outputs
+        packed[channel // BLOCK, channel // outputs - first, :, channel % BLOCK] = w[channel].reshape(-1)
+    return packed
+
+
+def _slots(spec: Convolution) -> int:
+    """The most groups that one block of output channels touches."""
+    outputs = spec.group_channels[1]
+    starts = range(0, spec.result.channels, BLOCK)
+    return max((min(s + BLOCK, spec.result.channels) - 1) // outputs - s // outputs + 1 for s in starts)
+
+
+def emit_convolution(
+    module: Module,
+    name: str,
+    spec: Convolution,
+    target: Target,
+    epilogue: Epilogue | None = None,
+    operands: Mapping[str, str] | None = None,
+    cut: Tiling | None = None,
+) -> Function:
+    """Add the kernel `name(x, w, y, row0, row1, panel0, panel1, *operands)` to a module.
+
+    rows: a range of groups of output rows, over all images (`Tiling.row_groups` each); panels: a range of
+    panels of output channels. operands and epilogue as for `emit_gemm`: `per_column` reads a value per
+    channel, `like_output` an image laid out like the result. y must overlap no other operand. Channels that
+    fill up the last block of the result become zeros.
+    """
+    kernel = _Kernel(module, name, spec, target, epilogue, dict(operands or {}), cut or tiling(spec, target))
+    return kernel.emit()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    module: Module
+    name: str
+    spec: Convolution
+    target: Target
+    epilogue: Epilogue | None
+    operands: dict[str, str]
+    cut: Tiling
+
+    def emit(self) -> Function:
+        spec, tile = self.spec, self.cut.tile
+        inputs, outputs = spec.group_channels
+        taps = spec.kernel[0] * spec.kernel[1] * tile.bytes
+        if not spec.dense:
+            self.panel_function(".panel", tile)
+            f = self.function("", ("row0", "row1", "panel0", "panel1"))
+            with f.loop(f.panel0, f.panel1) as panel:
+                w = f.gep(f.w, f.mul(panel, _slots(spec) * inputs * taps * BLOCK))
+                self.call(f, ".panel", f.x, w, f.mul(panel, BLOCK), f.row0, f.row1)
+            f.ret()
+            return f
+        whole, rest = divmod(outputs, tile.width)
+        if whole:
+            self.panel_function(".panel", tile)
+        if rest:
+            self.panel_function(".edge", replace(tile, vectors=ceil(rest / BLOCK) * BLOCK // tile.lanes))
+        f = self.function("", ("row0", "row1", "panel0", "panel1"))
+        per_group = whole + bool(rest)
+        # One image's rows at a time: its input stays near while the panels of weights pass.
+        rows = self.cut.row_groups(spec)
+        with f.loop(f.row0, f.row1, rows) as row0, f.loop(f.panel0, f.panel1) as panel:
+            row1 = f.smin(f.add(row0, rows), f.row1)
+            group, index = f.udiv(panel, per_group), f.urem(panel, per_group)
+            x = f.gep(f.x, f.mul(group, inputs // BLOCK * spec.source.plane))
+            w = f.gep(f.w, f.mul(panel, inputs * taps * tile.width))
+            column = f.add(f.mul(group, outputs), f.mul(index, tile.width))
+
+            def panel_call(part: str) -> list[Reg]:
+                self.call(f, part, x, w, column, row0, row1)
+                return []
+
+            if whole and rest:
+                narrow = f.icmp("eq", index, whole)
+                f.if_else(narrow, lambda: panel_call(".edge"), lambda: panel_call(".panel"))
+            else:
+                panel_call(".panel" if whole else ".edge")
+        f.ret()
+        return f
+
+    def function(self, part: str, integers: tuple[str, ...], **kind: Any) -> Function:
+        pointers = {"x": "ptr noalias readonly", "w": "ptr noalias readonly", "y": "ptr noalias"}
+        return self.module.function(
+            self.name + part, pointers | dict.fromkeys(integers, "i64") | self.operands, **kind
+        )
+
+    def call(self, f: Function, part: str, x: Reg, w: Reg, *integers: Reg) -> None:
+        f.call(self.name + part, "void", x, w, f.y, *integers, *(f.parameters[key] for key in self.operands))
+
+    def panel_function(self, part: str, tile: Tile) -> None:
+        """All pixels of a range of rows for one panel of output channels, which begins at `column`."""
+        spec, span = self.spec, self.cut.span
+        f = self.function(part, ("column", "row0", "row1"), internal=True, inline=False)
+        groups = self.cut.row_groups(spec)
+        with f.loop(f.row0, f.row1) as index:
+            image, group = f.udiv(index, groups), f.urem(index, groups)
+            y = f.mul(group, span)
+            corner = f.add(f.mul(image, spec.source.bytes), f.mul(y, spec.stride[0] * spec.source.pitch))
+            x = f.gep(f.x, f.add(corner, spec.start))
+            row = f.add(f.mul(image, spec.result.height), y)
+            block = f.udiv(f.column, BLOCK)
+            offset = f.add(f.mul(image, spec.result.bytes), f.mul(block, spec.result.plane))
+            offset = f.add(f.add(offset, f.mul(y, spec.result.pitch)), spec.result.origin)
+            last = spec.result.height % span
+
+            def rows(count: int) -> list[Reg]:
+                self.rows(f, tile, count, x, row, offset)
+                return []
+
+            if last:
+                f.if_else(f.icmp("eq", group, groups - 1), lambda: rows(last), lambda: rows(span))
+            else:
+                rows(span)
+        f.ret()
+
+    def rows(self, f: Function, tile: Tile, count: int, x: Reg, row: Reg, offset: Reg) -> None:
+        """The tiles that cover `count` output rows."""
+        start = 0
+        for width in sorted(set(self.cut.widths), reverse=True):
+            stop = start + width * self.cut.widths.count(width)
+            with f.loop(start, stop, width) as column:
+                self.tile(f, tile.with_rows(count * width), width, x, row, offset, column)
+            start = stop
+
+    def tile(self, f: Function, tile: Tile, width: int, x: Reg, row: Reg, offset: Reg, first: Reg) -> None:
+        """One register tile of `width` pixels from column `first` on, in one row or several."""
+        source, result = self.spec.source, self.spec.result
+        down, across = self.spec.stride[0] * source.pitch, self.spec.stride[1] * source.pixel
+        pixels = [divmod(pixel, width) for pixel in range(tile.rows)]
+        scalars = tuple(i * down + j * across for i, j in pixels)
+        here = f.gep(x, f.mul(first, across))
+        contraction = self.blocks if self.spec.dense else self.separate_groups
+        values = iter(contraction(f, tile, scalars, here))
+        corner = f.add(offset, f.mul(first, result.pixel))
+        place = f.add(f.mul(row, result.width), first)
+        for i, j in pixels:
+            for v in range(tile.vectors):
+                block, lane = divmod(v * tile.lanes, BLOCK)
+                at = i * result.pitch + j * result.pixel + block * result.plane + lane * tile.bytes
+                column = f.add(f.column, v * tile.lanes)
+                self.finish(
+                    f, tile, next(values), f.add(place, i * result.width + j), column, f.add(corner, at)
+                )
+
+    def finish(self, f: Function, tile: Tile, value: Reg, row: Reg, column: Reg, offset: Reg) -> None:
+        """Epilogue and store of one vector."""
+        channels = self.spec.result.channels
+        mask = None
+        if channels % tile.lanes or channels % BLOCK:
+            left = f.splat(f.sub(channels, column), tile.lanes)
+            mask = f.icmp("slt", constant(list(range(tile.lanes)), vector("i64", tile.lanes)), left)
+        if self.epilogue is not None:
+            value = self.epilogue(f, value, Site(f, tile, row, column, offset, mask))
+        if mask is not None:
+            value = f.select(mask, value, constant(0, tile.type))
+        f.store(value, f.gep(f.y, offset), tile.bytes)
+
+    def stream(self, tile: Tile, w: Reg) -> Stream:
+        """The vectors of a panel from `w` on."""
+        vector_bytes = tile.lanes * tile.bytes
+        offsets = tuple(v * vector_bytes for v in range(tile.vectors))
+        return Stream(w, self.cut.tile.width * tile.bytes, offsets, vector_bytes)
+
+    def blocks(self, f: Function, tile: Tile, scalars: tuple[int, ...], x: Reg) -> list[Reg]:
+        """The contraction over blocks of input channels, window rows, window columns, channels of the block."""
+        source, block = self.spec.source, self.spec.source.block
+        whole, rest = divmod(self.spec.group_channels[0], block)
+        taps, step = self.spec.kernel[0] * self.spec.kernel[1], self.cut.tile.width * tile.bytes
+
+        def one(index: Reg, acc: list[Reg], depth: int) -> list[Reg]:
+            here = f.gep(x, f.mul(index, source.plane))
+            w = f.gep(f.w, f.mul(index, block * taps * step))
+            return self.window(f, tile, scalars, here, w, depth, acc)
+
+        acc = zeros(tile)
+        if whole:
+            acc = f.fold(0, whole, 1, acc, lambda index, inner: one(index, inner, block))
+        return one(constant(whole, "i64"), acc, rest) if rest else acc
+
+    def window(
+        self, f: Function, tile: Tile, scalars: tuple[int, ...], x: Reg, w: Reg, depth: int, acc: list[Reg]
+    ) -> list[Reg]:
+        """The contraction over the window and `depth` channels of one block."""
+        source, (rows, columns) = self.spec.source, self.spec.kernel
+        down, across = self.spec.dilation[0] * source.pitch, self.spec.dilation[1] * source.pixel
+        step = self.cut.tile.width * tile.bytes
+        # Neighbouring columns lie together when whole blocks do: one run for all of them.
+        together = columns if across == depth * tile.bytes else 1
+
+        def run(place: Reg, weights: Reg, inner: list[Reg]) -> list[Reg]:
+            stream = Stream(place, tile.bytes, scalars, tile.bytes)
+            return contract(f, tile, depth * together, stream, self.stream(tile, weights), inner)
+
+        def row(i: Reg, inner: list[Reg]) -> list[Reg]:
+            place = f.gep(x, f.mul(i, down))
+            weights = f.gep(w, f.mul(i, columns * depth * step))
+            if together == columns:
+                return run(place, weights, inner)
+
+            def column(j: Reg, values: list[Reg]) -> list[Reg]:
+                at = f.gep(weights, f.mul(j, depth * step))
+                return run(f.gep(place, f.mul(j, across)), at, values)
+
+            return f.fold(0, columns, 1, inner, column)
+
+        return f.fold(0, rows, 1, acc, row)
+
+    def separate_groups(self, f: Function, tile: Tile, scalars: tuple[int, ...], x: Reg) -> list[Reg]:
+        """Groups smaller than blocks: each group's chain over all lanes, of which its own lanes are kept."""
+        spec, (inputs, outputs) = self.spec, self.spec.group_channels
+        source, taps = spec.source, spec.kernel[0] * spec.kernel[1]
+        step = BLOCK * tile.bytes
+        last = f.smin(f.add(f.column, BLOCK - 1), spec.result.channels - 1)
+        first_group, last_group = f.udiv(f.column, outputs), f.udiv(last, outputs)
+        own = []
+        for v in range(tile.vectors):
+            places = constant(
+                [v * tile.lanes + lane for lane in range(tile.lanes)], vector("i64", tile.lanes)
+            )
+            own.append(f.udiv(f.add(places, f.splat(f.column, tile.lanes)), outputs))
+
+        def group(index: Reg, kept: list[Reg]) -> list[Reg]:
+            weights = f.gep(f.w, f.mul(f.sub(index, first_group), inputs * taps * step))
+
+            def channel(c: Reg, acc: list[Reg]) -> list[Reg]:
+                number = f.add(f.mul(index, inputs), c)
+                block, lane = f.udiv(number, BLOCK), f.urem(number, BLOCK)
+                place = f.gep(x, f.add(f.mul(block, source.plane), f.mul(lane, tile.bytes)))
+                return self.window(f, tile, scalars, place, f.gep(weights, f.mul(c, taps * step)), 1, acc)
+
+            found = f.fold(0, inputs, 1, zeros(tile), channel)
+            here = [f.icmp("eq", lanes, f.splat(index, tile.lanes)) for lanes in own]
+            return [
+                f.select(here[i % tile.vectors], new, old)
+                for i, (new, old) in enumerate(zip(found, kept, strict=True))
+            ]
+
+        return f.fold(first_group, f.add(last_group, 1), 1, zeros(tile), group)

@@ -1,0 +1,86 @@
+"""The function of a kernel: its name, its parameters, and what every kernel kind needs to begin.
+
+All kernels have one signature: pointers to the inputs in order, to the outputs in order, to working memory, then the
+symbolic sizes. The result is 0, or k when the k-th of the kernel's faults happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphc.backends.llvm.emitter import Function, Module, Reg
+from graphc.backends.llvm.evaluator import Sizes
+from graphc.backends.llvm.target import Target
+from graphc.ir.graph import Node, Value
+from graphc.ir.partition import Kernel
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Another layout of a constant operand, made once when the model is compiled.
+
+    key    says which layout, equal for equal layouts
+    apply  the array in that layout
+    """
+
+    key: str
+    apply: Callable[[Any], Any] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a status other than 0 means."""
+
+    node: Node
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class KernelFunction:
+    """A function under construction for a kernel.
+
+    fixed    inputs whose arrays are known when the model is compiled and never change
+    packed   those of them the function wants in another layout
+    """
+
+    f: Function
+    target: Target
+    kernel: Kernel
+    sizes: Sizes
+    inputs: dict[Value, Reg]
+    outputs: dict[Value, Reg]
+    fixed: frozenset[Value]
+    packed: dict[Value, Packing] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def module(self) -> Module:
+        return self.f.module
+
+    def lanes(self, values: Sequence[Value] = ()) -> int:
+        """Lanes of a vector such that the widest element fills a register, and none is narrower than 32 bits."""
+        nodes = self.kernel.nodes
+        chosen = values or [v for n in nodes for v in (*n.inputs, *n.outputs)]
+        widest = max((v.dtype.itemsize for v in chosen if v.dtype.kind != "bool"), default=4)
+        return self.target.vector_bits // (8 * max(widest, 4))
+
+
+def begin(
+    module: Module,
+    target: Target,
+    name: str,
+    kernel: Kernel,
+    symbols: Sequence[str],
+    fixed: frozenset[Value] = frozenset(),
+) -> KernelFunction:
+    """Open the function of a kernel."""
+    parameters = {f"in{i}": "ptr readonly" for i in range(len(kernel.inputs))}
+    parameters |= {f"out{i}": "ptr" for i in range(len(kernel.outputs))}
+    parameters |= {"scratch": "ptr"} | {f"size_{symbol}": "i64" for symbol in symbols}
+    f = module.function(name, parameters, returns="i32", internal=True, inline=False)
+    inputs = {v: f.parameters[f"in{i}"] for i, v in enumerate(kernel.inputs)}
+    outputs = {v: f.parameters[f"out{i}"] for i, v in enumerate(kernel.outputs)}
+    sizes = Sizes(f, {symbol: f.parameters[f"size_{symbol}"] for symbol in symbols})
+    return KernelFunction(f, target, kernel, sizes, inputs, outputs, fixed & set(kernel.inputs))

@@ -1,0 +1,184 @@
+"""Loop kernels: elementwise ops, movement and creation over the index space of the outputs.
+
+The loops are the axes of the outputs, fused where every access allows it, and the innermost one runs in vectors. The
+end of a row is one more vector with some lanes off, or single elements where the machine has no masked memory; either
+way every element sees the same instructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from graphc.backends.llvm.affine import Form, Index, Quotient, Ranges, ravel, variable
+from graphc.backends.llvm.emitter import Function, Operand, Reg, constant
+from graphc.backends.llvm.evaluator import Evaluator
+from graphc.backends.llvm.index_maps import Condition, reshape_index
+from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.packing import tail_mask
+from graphc.backends.llvm.program import (
+    Choose,
+    Expression,
+    Hole,
+    Load,
+    Position,
+    Program,
+    Root,
+    Space,
+    trace_in,
+)
+from graphc.errors import UnsupportedError
+from graphc.ir.dims import Dim, SymbolicDim
+from graphc.ir.graph import Value
+
+
+def emit_loop_kernel(k: KernelFunction) -> None:
+    """The body of a loop kernel's function."""
+    kernel, f = k.kernel, k.f
+    shape = kernel.outputs[0].shape
+    for output in kernel.outputs:
+        if output.type.size != kernel.outputs[0].type.size:
+            raise UnsupportedError(f"{kernel!r}: outputs of different sizes")
+    space = Space(shape)
+
+    def roots(ranges: Ranges) -> list[Root]:
+        return [(v, reshape_index(space.index(), shape, v.shape, ranges)) for v in kernel.outputs]
+
+    program, chosen = trace_in(space, kernel.nodes, roots, lambda ranges: {})
+    stores = [ravel(index, value.shape) for value, index in chosen]
+    program, stores, loops = fuse_loops(program, stores, space.variables())
+    evaluator = Evaluator(f, program, k.sizes, k.inputs)
+
+    def body() -> None:
+        elements = evaluator.compute(program.results)
+        for element, value, offset in zip(elements, kernel.outputs, stores, strict=True):
+            evaluator.store(element, value, offset, k.outputs[value])
+
+    extents = [program.ranges.extents[v] for v in loops]
+    if 0 not in extents:
+        nest(evaluator, loops, program.results, k.lanes(), k.target.masked_memory, body)
+    f.ret(constant(0, "i32"))
+
+
+def nest(
+    evaluator: Evaluator,
+    loops: Sequence[int],
+    results: Sequence[int],
+    lanes: int,
+    masked: bool,
+    body: Callable[[], None],
+) -> None:
+    """Run `body` for every value of the loop variables, the last of them in vectors."""
+    evaluator.settle(results)
+    if not loops:
+        body()
+        return
+    *outer, inner = loops
+    _outer(evaluator, outer, results, lambda: in_vectors(evaluator, inner, lanes, masked, body))
+
+
+def _outer(
+    evaluator: Evaluator, loops: Sequence[int], results: Sequence[int], body: Callable[[], None]
+) -> None:
+    if not loops:
+        body()
+        return
+    first, *rest = loops
+    extent = evaluator.sizes(evaluator.program.ranges.extents[first])
+    with evaluator.f.loop(0, plain(extent)) as i, evaluator.scope({first: i}):
+        evaluator.settle(results)
+        _outer(evaluator, rest, results, body)
+
+
+def in_vectors(evaluator: Evaluator, inner: int, lanes: int, masked: bool, body: Callable[[], None]) -> None:
+    """Run `body` over one loop, `lanes` elements at a time."""
+    f, extent = evaluator.f, evaluator.program.ranges.extents[inner]
+    total = evaluator.sizes(extent)
+    whole: Reg | int
+    if isinstance(extent, int):
+        whole, rest = extent - extent % lanes, bool(extent % lanes)
+    else:
+        rest = not all(c % lanes == 0 for _, c in extent.terms)
+        whole = f.and_(total, -lanes) if rest else total
+    if whole != 0:
+        with f.loop(0, whole, lanes) as i, evaluator.scope({inner: i}), evaluator.vector(inner, lanes):
+            body()
+    if not rest:
+        return
+    if not masked:
+        with f.loop(whole, plain(total)) as i, evaluator.scope({inner: i}):
+            body()
+        return
+    start = f.operand(whole, "i64")
+
+    def tail() -> None:
+        mask = tail_mask(f, f.sub(total, start), lanes)
+        with evaluator.scope({inner: start}), evaluator.vector(inner, lanes, mask):
+            body()
+
+    if isinstance(extent, int):
+        tail()
+    else:
+        with f.if_(f.icmp("slt", start, total)):
+            tail()
+
+
+def plain(size: Reg) -> Operand:
+    """A constant register as a Python number, so that loops know their bounds."""
+    return int(size.name) if size.name.lstrip("-").isdigit() else size
+
+
+def fuse_loops(
+    program: Program, forms: Sequence[Form], order: Sequence[int], barrier: int | None = None
+) -> tuple[Program, list[Form], list[int]]:
+    """Join neighbouring loops that every form of the program, and every one of `forms`, walks as if they were one.
+
+    barrier: position in `order` across which loops stay apart.  Gives the program and forms in the new variables, and
+    the loops that are left.
+    """
+    loops, extents = list(order), dict(program.ranges.extents)
+    replaced: dict[int, Form] = {}
+    every = [*program.forms(), *forms]
+    position = len(loops) - 2
+    while position >= 0:
+        outer, inner = loops[position], loops[position + 1]
+        size = extents[inner]
+        walks = all(f.coefficient(outer) == f.coefficient(inner) * size for f in every)
+        if walks and position + 1 != barrier:
+            # The inner variable becomes the joint one, the outer disappears.
+            extents[inner] = extents[outer] * size
+            replaced[outer] = Form(())
+            del loops[position]
+            if barrier is not None and position < barrier:
+                barrier -= 1
+            every = [_without(f, outer) for f in every]
+        position -= 1
+    if not replaced:
+        return program, list(forms), loops
+    ranges = Ranges(extents, may_split=False)
+    fused = Program(ranges, [_renamed(e, replaced) for e in program.expressions], list(program.results))
+    return fused, [_in(form, replaced) for form in forms], loops
+
+
+def _without(form: Form, gone: int) -> Form:
+    return Form(tuple((a, c) for a, c in form.terms if a != gone), form.constant)
+
+
+def _in(form: Form, replaced: dict[int, Form]) -> Form:
+    return form.substitute(replaced) if form.variables & replaced.keys() else form
+
+
+def _renamed(expression: Expression, replaced: dict[int, Form]) -> Expression:
+    match expression:
+        case Load(value=value, offset=offset, guard=guard):
+            return Load(value, _in(offset, replaced), _guard(guard, replaced))
+        case Position(form=form, dtype=dtype):
+            return Position(_in(form, replaced), dtype)
+        case Choose(guard=guard, yes=yes, no=no):
+            return Choose(_guard(guard, replaced), yes, no)
+        case Hole(value=value, index=index, guard=guard):
+            return Hole(value, tuple(_in(form, replaced) for form in index), _guard(guard, replaced))
+    return expression
+
+
+def _guard(guard: tuple[Condition, ...], replaced: dict[int, Form]) -> tuple[Condition, ...]:
+    return tuple(Condition(_in(c.form, replaced), c.divisor) for c in guard)

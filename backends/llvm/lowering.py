@@ -1,0 +1,64 @@
+"""A kernel of a partition becomes an LLVM function: the kind decides who writes its body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from graphc.backends.llvm.contraction import emit_contraction
+from graphc.backends.llvm.emitter import Module
+from graphc.backends.llvm.kernel_function import KernelFunction, begin
+from graphc.backends.llvm.loop_kernel import emit_loop_kernel
+from graphc.backends.llvm.row_kernel import emit_row_kernel
+from graphc.backends.llvm.target import Target
+from graphc.errors import UnsupportedError
+from graphc.ir.dims import Dim
+from graphc.ir.graph import Value
+from graphc.ir.partition import Kernel
+from graphc.ir.printer import print_attribute
+
+_BODIES: dict[str, Callable[[KernelFunction], None]] = {
+    "loop": emit_loop_kernel,
+    "row": emit_row_kernel,
+    "contraction": emit_contraction,
+    "convolution": emit_contraction,
+}
+
+
+def lower(
+    module: Module,
+    target: Target,
+    name: str,
+    kernel: Kernel,
+    symbols: Sequence[str],
+    fixed: frozenset[Value] = frozenset(),
+) -> KernelFunction:
+    """Add the function of a kernel to a module; see `kernel_function` for its parameters.
+
+    fixed: values whose arrays are known now and never change.
+    """
+    if kernel.kind not in _BODIES:
+        raise UnsupportedError(f"no native code for {kernel.kind} kernels: {kernel!r}")
+    function = begin(module, target, name, kernel, symbols, fixed)
+    _BODIES[kernel.kind](function)
+    return function
+
+
+def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
+    """Working memory a kernel needs, in bytes: what `make_plan` asks."""
+    return 0
+
+
+def structure(kernel: Kernel, fixed: frozenset[Value]) -> str:
+    """A text that is equal for kernels that can share one function."""
+    numbers = {value: f"{i}{'!' * (value in fixed)}" for i, value in enumerate(kernel.inputs)}
+    lines = [kernel.kind, *(f"{numbers[v]}:{v.type.gir}" for v in kernel.inputs)]
+    for node in kernel.nodes:
+        attributes = ",".join(f"{k}={print_attribute(v)}" for k, v in sorted(node.attributes.items()))
+        operands = " ".join(numbers[v] for v in node.inputs)
+        for value in node.outputs:
+            numbers[value] = str(len(numbers))
+        results = " ".join(f"{numbers[v]}:{v.type.gir}" for v in node.outputs)
+        anchor = "*" * (node is kernel.anchor)
+        lines.append(f"{results}={anchor}{node.op.name}({operands}){{{attributes}}}")
+    lines.append(" ".join(numbers[v] for v in kernel.outputs))
+    return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""Options that several commands share: which model, with which inputs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from graphc.cli.console import Console
+from graphc.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from graphc.frontends.python.model_file import ModelFile
+
+F = TypeVar("F", bound=Callable[..., Any])
+Range = tuple[int, int | None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line about the model.
+
+    inputs    types by input name, as written
+    ranges    `--dim N=1:4096`
+    sizes     `--dim N=1`: sizes to compile for beside the general case
+    """
+
+    target: str
+    entry: str | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    ranges: dict[str, Range] = field(default_factory=dict)
+    sizes: dict[str, list[int]] = field(default_factory=dict)
+    weights: str | None = None
+
+
+def model_options(command: F) -> F:
+    """MODEL, -i, --dim, --weights and --entry; the command gets them as one `request`."""
+
+    @functools.wraps(command)  # with the options that were declared before
+    def with_request(**keywords: Any) -> Any:
+        inputs = _parse_inputs(keywords.pop("inputs"))
+        ranges, sizes = _parse_dims(keywords.pop("dims"))
+        request = Request(
+            keywords.pop("target"), keywords.pop("entry"), inputs, ranges, sizes, keywords.pop("weights")
+        )
+        return command(request=request, **keywords)
+
+    decorated: Any = with_request
+    for decorate in reversed(
+        [
+            click.argument("target", metavar="MODEL"),
+            click.option(
+                "-i", "--input", "inputs", multiple=True, metavar="NAME:TYPE",
+                help="Type of an input, as x:float32[N,784]; a name is a size left open.",
+            ),
+            click.option(
+                "--dim", "dims", multiple=True, metavar="NAME=SIZE",
+                help="N=1:4096 is the range of a size; N=1 adds a variant for this one.",
+            ),
+            click.option("--weights", metavar="FILE", help="A .safetensors or .npz file."),
+            click.option("--entry", metavar="NAME", help="The object in the file that is the model."),
+        ]
+    ):  # fmt: skip
+        decorated = decorate(decorated)
+    result: F = decorated
+    return result
+
+
+def load_model(request: Request, console: Console) -> ModelFile:
+    """Find the model; notes about it go to stderr."""
+    from graphc.frontends.python.model_file import load_model_file
+
+    found = load_model_file(
+        request.target,
+        entry=request.entry,
+        inputs=request.inputs,
+        dims=request.ranges,
+        weights=request.weights,
+    )
+    _check_sizes(request, found)
+    for text in found.notes:
+        console.note(f"note: {text}")
+    console.note(f"{found.span}: {found.entry}", level=1)
+    return found
+
+
+def _check_sizes(request: Request, found: ModelFile) -> None:
+    """The sizes of `--dim N=1` belong to a symbol of the inputs and lie in its range."""
+    symbols = sorted({symbol for type_ in found.inputs.values() for symbol in type_.symbols})
+    for name, sizes in request.sizes.items():
+        if name not in symbols:
+            raise UsageError(
+                f"no input has a dimension {name}{nearest(name, symbols)}",
+                facts=[(key, str(type_)) for key, type_ in found.inputs.items()],
+            )
+        low, high = found.dims.get(name, (0, None))
+        for size in sizes:
+            if size < low or (high is not None and size > high):
+                raise UsageError(f"--dim {name}={size} is outside of its range, {low} to {high or 'any'}")
+
+
+def _parse_inputs(texts: Sequence[str]) -> dict[str, str]:
+    """`x:float32[N,784]` each."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, colon, type_ = text.partition(":")
+        if not colon or not name.isidentifier() or not type_:
+            raise UsageError(
+                f"-i {text}: write NAME:TYPE, for example -i x:float32[N,784]",
+                cause="the name is a parameter's",
+            )
+        if name in found:
+            raise UsageError(f"-i gives input {name} twice: {found[name]} and {type_}")
+        found[name] = type_
+    return found
+
+
+def _parse_dims(texts: Sequence[str]) -> tuple[dict[str, Range], dict[str, list[int]]]:
+    """`N=1:4096` or `N=1:` is a range, `N=8` or `N=1,8` are sizes."""
+    ranges: dict[str, Range] = {}
+    sizes: dict[str, list[int]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        low, colon, high = value.partition(":")
+        if not equals or not name.isidentifier():
+            raise _bad_dim(text)
+        if colon:
+            if name in ranges:
+                raise UsageError(f"--dim gives a range of {name} twice")
+            ranges[name] = (_size(low, text), _size(high, text) if high else None)
+        else:
+            for part in value.split(","):
+                size = _size(part, text)
+                if size not in sizes.setdefault(name, []):
+                    sizes[name].append(size)
+    return ranges, sizes
+
+
+def _size(text: str, whole: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
+        raise _bad_dim(whole)
+    return int(text)
+
+
+def _bad_dim(text: str) -> UsageError:
+    return UsageError(
+        f"--dim {text}: write NAME=LOW:HIGH or NAME=SIZE, for example --dim N=1:4096 or --dim N=1"
+    )

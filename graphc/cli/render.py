@@ -1,0 +1,49 @@
+"""`graphc render`: a picture of a model's graph."""
+
+from __future__ import annotations
+
+import click
+
+from graphc.cli.console import in_bytes
+from graphc.cli.main import Command, console_of
+from graphc.cli.options import Request, load_model, model_options
+
+VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
+
+
+@click.command(cls=Command)
+@model_options
+@click.option(
+    "-o", "--output", metavar="FILE", help="A .svg, .png, .pdf, .dot or .html file; `-` is DOT on stdout."
+)
+@click.option("--view", type=click.Choice(VIEWS), default="joint", show_default=True)
+@click.option("--values", is_flag=True, help="Show numbers: run the graph once.")
+@click.option("--show", metavar="WHAT", default="", help="Also show shapes, params, flops.")
+@click.option("--depth", type=click.IntRange(0), help="Fold modules below this depth.")
+@click.option("--theme", metavar="NAME", default=None)
+@click.pass_context
+def command(
+    context: click.Context, request: Request, output: str | None, view: str, values: bool, show: str,
+    depth: int | None, theme: str | None,
+) -> None:  # fmt: skip
+    """Draw the forward and the backward graph of a model.
+
+    \b
+      graphc render lenet.py -o lenet.svg
+      graphc render lenet.py --view forward --show shapes,params -o lenet.pdf
+    """
+    console = console_of(context)
+    with console.user_output_to_stderr():
+        found = load_model(request, console)
+        from graphc import api  # after the model: an error in it is told at once
+
+        path = output or f"{found.name}.svg"
+        data = api.render(
+            found.model, None if path == "-" else path, view=view, inputs=found.inputs, dims=found.dims,
+            weights=found.weights, name=found.name, values=values, show=tuple(filter(None, show.split(","))),
+            depth=depth, theme=theme,
+        )  # fmt: skip
+    if path == "-":
+        console.out.write(data if isinstance(data, str) else data.decode("utf-8"))
+        return
+    console.result({"picture": path, "bytes": len(data)}, f"{path}  {in_bytes(len(data))}")

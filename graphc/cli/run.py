@@ -1,0 +1,223 @@
+"""`graphc run`: an artefact, or a model compiled on the fly, on arrays from files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from graphc import atomic
+from graphc.cli.console import Console, in_seconds, table
+from graphc.cli.main import Command, console_of
+from graphc.cli.options import Request, load_model, model_options
+from graphc.errors import ModelError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from graphc.api import Executable
+
+FILLED = ("zeros", "ones", "random")
+_SHOWN = 8  # numbers of an output on the terminal
+_IN_JSON = 10_000  # numbers of an output in JSON
+
+
+@click.command(cls=Command)
+@model_options
+@click.option(
+    "-x",
+    "--data",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help=f"A .npy or .npz file, or one of {', '.join(FILLED)}; sizes left open then come from --dim.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Where the outputs go: .npy for one, .npz for several.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=None)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of `random`.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Run so often and take the best time.",
+)
+@click.pass_context
+def command(
+    context: click.Context, request: Request, data: tuple[str, ...], output: str | None, threads: int | None,
+    seed: int, repeat: int,
+) -> None:  # fmt: skip
+    """Run an artefact, or a model, on arrays from files.
+
+    \b
+      graphc run lenet.graphc -x images.npy -o logits.npy
+      graphc run lenet.py -x random --dim N=64
+    """
+    console = console_of(context)
+    _check_output(output)
+    with console.user_output_to_stderr():
+        executable = _executable(request, console)
+    sizes = _one_size_each(request)
+    arrays = read_arrays(data, {port.name: port for port in executable.inputs}, sizes, seed)
+    best = float("inf")
+    for _ in range(repeat):
+        start = time.perf_counter()
+        results = executable(**arrays)
+        best = min(best, time.perf_counter() - start)
+    outputs = _by_name(results, [port.name for port in executable.outputs])
+    if output is not None:
+        _save(output, outputs)
+    console.note(f"{in_seconds(best)}{'' if repeat == 1 else f', the best of {repeat}'}")
+    data_out = {"seconds": best, "outputs": {name: _described(array) for name, array in outputs.items()}}
+    console.result(data_out, table((name, _type(array), _preview(array)) for name, array in outputs.items()))
+
+
+def _executable(request: Request, console: Console) -> Executable:
+    path = Path(request.target)
+    if path.is_dir():
+        from graphc import api
+
+        return api.load(path)
+    found = load_model(request, console)
+    from graphc import api
+
+    return api.compile(
+        found.model, inputs=found.inputs, dims=found.dims, weights=found.weights, name=found.name
+    )
+
+
+def _one_size_each(request: Request) -> dict[str, int]:
+    several = [name for name, sizes in request.sizes.items() if len(sizes) > 1]
+    if several:
+        raise UsageError(f"--dim {several[0]}: one size for a run, not {len(request.sizes[several[0]])}")
+    return {name: sizes[0] for name, sizes in request.sizes.items()}
+
+
+def read_arrays(
+    texts: Sequence[str], ports: Mapping[str, Any], sizes: Mapping[str, int], seed: int
+) -> dict[str, np.ndarray]:
+    """The array of each input, from `-x`; what has no name goes to the inputs in order."""
+    given: dict[str, str] = {}
+    unnamed = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if equals and name.isidentifier():
+            if name in given:
+                raise UsageError(f"-x gives input {name} twice")
+            given[name] = value
+        else:
+            unnamed.append(text)
+    free = [name for name in ports if name not in given]
+    if len(unnamed) == 1 and unnamed[0] in FILLED:
+        unnamed *= len(free)
+    if len(unnamed) == 1 and unnamed[0].endswith(".npz") and len(free) != 1:
+        archive = _load(unnamed.pop())
+        arrays = {name: archive[name] for name in archive if name in free}
+    else:
+        arrays = {}
+    if len(unnamed) > len(free):
+        raise UsageError(f"{len(unnamed)} arrays for {len(free)} inputs", fix=_wanted(ports))
+    given.update(zip(free, unnamed))
+    for name, value in given.items():
+        if name not in ports:
+            raise UsageError(f"no input named {name}{nearest(name, ports)}", fix=_wanted(ports))
+        arrays[name] = _array(name, value, ports[name], sizes, seed)
+    missing = [name for name in ports if name not in arrays]
+    if missing:
+        raise UsageError(f"no array for input {', '.join(missing)}", fix=_wanted(ports))
+    return {name: arrays[name] for name in ports}
+
+
+def _wanted(ports: Mapping[str, Any]) -> str:
+    return "give " + " ".join(f"-x {name}=FILE.npy" for name in ports) + ", or -x random"
+
+
+def _array(name: str, value: str, port: Any, sizes: Mapping[str, int], seed: int) -> np.ndarray:
+    if value not in FILLED:
+        loaded = _load(value)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        if name in loaded:
+            return loaded[name]
+        raise ModelError(f"{value} has no array {name}{nearest(name, loaded)}")
+    shape = tuple(_size(dim, sizes, name) for dim in port.dims)
+    dtype = np.dtype(str(port.dtype))
+    if value != "random":
+        return np.full(shape, value == "ones", dtype)
+    generator = np.random.default_rng([seed, *name.encode()])
+    if dtype.kind == "f":
+        return generator.standard_normal(shape).astype(dtype)
+    return generator.integers(0, 2, shape).astype(dtype)  # small enough to be an index of anything
+
+
+def _size(dim: Any, sizes: Mapping[str, int], name: str) -> int:
+    from graphc.ir.dims import parse_dim, substitute, symbols_of
+
+    parsed = parse_dim(str(dim))
+    unknown = [symbol for symbol in symbols_of(parsed) if symbol not in sizes]
+    if unknown:
+        raise UsageError(f"input {name} needs a size for {', '.join(unknown)}", fix=f"--dim {unknown[0]}=1")
+    size = substitute(parsed, sizes)
+    assert isinstance(size, int)
+    return size
+
+
+def _load(path: str) -> Any:
+    """An array, or a dictionary of them.  Object arrays, which would be unpickled, are refused."""
+    try:
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            return {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError:
+        raise UsageError(f"no file {path}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder") from None
+    except (ValueError, EOFError, KeyError) as error:
+        raise ModelError(
+            f"{path} is not a .npy or .npz file of numbers: {error}", fix="write it with np.save(path, array)"
+        ) from None
+
+
+def _by_name(results: Any, names: list[str]) -> dict[str, np.ndarray]:
+    if isinstance(results, Mapping):
+        return dict(results)
+    many = results if isinstance(results, (tuple, list)) else (results,)
+    return dict(zip(names, many))
+
+
+def _check_output(output: str | None) -> None:
+    if output is not None and not output.endswith((".npy", ".npz")):
+        raise UsageError(f"-o {output}: give a name that ends in .npy or .npz")
+
+
+def _save(path: str, outputs: Mapping[str, np.ndarray]) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    if path.endswith(".npy"):
+        if len(outputs) != 1:
+            raise UsageError(f"-o {path}: {len(outputs)} outputs need a .npz file")
+        np.save(buffer, next(iter(outputs.values())))
+    else:
+        np.savez(buffer, allow_pickle=False, **outputs)
+    atomic.write_file(path, buffer.getvalue())
+
+
+def _type(array: np.ndarray) -> str:
+    return f"{array.dtype}[{','.join(map(str, array.shape))}]"
+
+
+def _preview(array: np.ndarray) -> str:
+    flat = array.ravel()
+    numbers = " ".join(f"{number:.6g}" for number in flat[:_SHOWN].tolist())
+    return numbers if flat.size <= _SHOWN else f"{numbers} ..."
+
+
+def _described(array: np.ndarray) -> dict[str, Any]:
+    data: dict[str, Any] = {"dtype": str(array.dtype), "shape": list(array.shape)}
+    if array.size <= _IN_JSON:
+        data["values"] = array
+    return data

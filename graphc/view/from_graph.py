@@ -1,0 +1,95 @@
+"""Graph, partition or plan -> `Picture`: chooses which picture a view of it is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Literal, get_args
+
+from graphc.errors import UsageError
+from graphc.ir.graph import Graph
+from graphc.ir.partition import Partition
+from graphc.plan.plan import Plan
+from graphc.view import circuit, fusion
+from graphc.view.layers import OVERLAYS, Values, layers
+from graphc.view.render_ir import Picture, legend_for
+
+View = Literal["auto", "forward", "backward", "joint", "fusion", "memory"]
+Style = Literal["auto", "circuit", "layers"]
+Drawable = Graph | Partition | Plan
+
+
+def make_picture(
+    thing: Drawable,
+    view: View = "auto",
+    *,
+    values: Values | None = None,
+    show: Collection[str] = ("shapes",),
+    depth: int | None = None,
+    style: Style = "auto",
+    title: str | None = None,
+) -> Picture:
+    """The picture of a graph.
+
+    view    forward: what the model computes.  joint: with the gradients of `differentiate` beside it.  backward: the
+            gradients alone.  fusion: which ops run as one kernel (needs a Partition or Plan).  auto: joint when there
+            are gradients.
+    values  arrays by value, from `graphc.interpret.evaluate`: numbers in a circuit, statistics of tensors
+    show    of shapes, params, flops, source
+    depth   module levels that are opened; the default opens as many as stay readable
+    style   circuit (scalars only) or layers; auto takes the circuit for small scalar graphs
+
+    Raises UsageError when the view does not fit the graph.
+    """
+    unknown = sorted(set(show) - set(OVERLAYS))
+    if unknown:
+        raise UsageError(f"cannot show {unknown[0]!r}", fix=f"choose from {', '.join(OVERLAYS)}")
+    if view not in get_args(View):
+        raise UsageError(f"there is no view {view!r}", fix=f"choose one of {', '.join(get_args(View))}")
+    if depth is not None and depth < 1:
+        raise UsageError(f"depth {depth} shows nothing", fix="depth=1 shows the outermost modules as one box each")
+    graph = graph_of(thing)
+    if view == "memory":
+        raise UsageError("the memory view is not a graph", fix="write it with render(plan, 'memory.svg', view='memory')")
+    if view == "fusion":
+        if isinstance(thing, Graph):
+            raise UsageError("the fusion view needs a fused graph", fix="give the Partition or the Plan of the graph")
+        partition = thing.partition if isinstance(thing, Plan) else thing
+        return fusion.kernels(partition, title or f"{graph.name}: kernels", show)
+    has_gradients = any(node.provenance.role == "backward" for node in graph.nodes)
+    if view in ("backward", "joint") and not has_gradients:
+        raise UsageError(
+            f"{graph.name} has no backward nodes to draw", fix="draw graphc.differentiate(graph), or view='forward'"
+        )
+    gradients = has_gradients and view != "forward"
+    if style == "circuit" and not circuit.suits(graph):
+        raise UsageError(
+            f"{graph.name} is not a graph of at most {circuit.LIMIT} numbers", fix="style='layers' draws tensors"
+        )
+    name = title if title is not None else graph.name
+    if style != "layers" and view != "backward" and circuit.suits(graph):
+        return circuit.circuit(graph, name, values, gradients)
+    drawn = layers(graph, name, gradients=gradients, values=values, show=show, depth=depth)
+    return _backward_half(drawn) if view == "backward" else drawn
+
+
+def graph_of(thing: Drawable) -> Graph:
+    """The graph itself, or the one a partition or plan is of."""
+    return thing if isinstance(thing, Graph) else thing.graph
+
+
+def _backward_half(picture: Picture) -> Picture:
+    """The right column alone, in the order it is computed."""
+    nodes = tuple(n for n in picture.nodes if n.backward)
+    kept = {n.id for n in nodes}
+    edges = tuple(e for e in picture.edges if {e.source, e.target} <= kept)
+    rows = tuple(tuple(m for m in row if m in kept) for row in reversed(picture.rows))
+    clusters = tuple(c for c in picture.clusters if c.backward)
+    return replace(
+        picture,
+        nodes=nodes,
+        edges=edges,
+        rows=tuple(row for row in rows if row),
+        clusters=clusters,
+        legend=legend_for(nodes, edges),
+    )

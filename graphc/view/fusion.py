@@ -1,0 +1,155 @@
+"""The fusion view: which ops run as one kernel, and what crosses memory between kernels.
+
+A hull per kernel with a badge (`k7 row: 4 ops, 1 read, 1 write`) which stands on each of its ops too, so that
+colour is not the only code.  A thick edge goes through memory and says how many bytes; a thin one stays in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from graphc.ir.graph import Node as Operation
+from graphc.ir.graph import Value
+from graphc.ir.partition import Kernel, Partition
+from graphc.view.cost import flops_of
+from graphc.view.layers import BUDGET, HIDDEN
+from graphc.view.numbers import amount
+from graphc.view.render_ir import (
+    Cluster,
+    Edge,
+    Ids,
+    Kind,
+    Layout,
+    Line,
+    Node,
+    Picture,
+    Role,
+    Text,
+    legend_for,
+    safe_id,
+)
+
+
+def kernels(partition: Partition, title: str, show: Collection[str] = ("shapes",)) -> Picture:
+    """The kernels of a partition with their ops, or one box a kernel when there are too many ops."""
+    drawn = sum(len(_visible(kernel)) for kernel in partition.kernels)
+    opened = drawn + len(partition.graph.leaves) <= BUDGET
+    return _Kernels(partition, show, opened).picture(title)
+
+
+def _visible(kernel: Kernel) -> list[Operation]:
+    """The ops of a kernel that are drawn: constants and broadcasts only when the kernel is there to write them."""
+    written = set(kernel.outputs)
+    return [n for n in kernel.nodes if n.op.name not in HIDDEN or written.intersection(n.outputs)]
+
+
+def badge(kernel: Kernel) -> str:
+    """`k7 loop: 4 ops, 1 read, 1 write`"""
+    count = len(_visible(kernel))
+    reads, writes = len(kernel.inputs), len(kernel.outputs)
+    return (
+        f"{kernel.name} {kernel.kind}: {count} op{'s' * (count != 1)}, "
+        f"{reads} read{'s' * (reads != 1)}, {writes} write{'s' * (writes != 1)}"
+    )
+
+
+class _Kernels:
+    def __init__(self, partition: Partition, show: Collection[str], opened: bool):
+        self.partition, self.show, self.opened = partition, show, opened
+        self.ids = Ids()
+        self.nodes: list[Node] = []
+        self.edges: dict[tuple[str, str, Kind], Edge] = {}
+        self.box: dict[Value, str] = {}  # the box that wrote a value to memory
+        self.clusters: list[Cluster] = []
+
+    def picture(self, title: str) -> Picture:
+        graph = self.partition.graph
+        read = {value for kernel in self.partition.kernels for value in kernel.inputs}
+        for value in graph.leaves:
+            if value in read or value in graph.outputs:
+                self.box[value] = self._leaf(value)
+        for number, kernel in enumerate(self.partition.kernels):
+            self._opened(kernel, number) if self.opened else self._closed(kernel)
+        for value, name in zip(graph.outputs, graph.output_names, strict=True):
+            end = self.ids.new("r", name)
+            self.nodes.append(Node(end, Role.OUTPUT, name, self._type(value)))
+            self._edge(self.box[value], end, Kind.TRAFFIC, value)
+        nodes, edges = tuple(self.nodes), tuple(self.edges.values())
+        ops = sum(len(_visible(k)) for k in self.partition.kernels)
+        notices = (f"{ops} ops in {len(self.partition.kernels)} kernels" + ("" if self.opened else ", one box a kernel"),)
+        return Picture(
+            title, Layout.FLOW, nodes, edges, tuple(self.clusters), (), legend_for(nodes, edges), notices
+        )
+
+    def _type(self, value: Value) -> tuple[Line, ...]:
+        return (Line(Text.TYPE, str(value.type)),) if "shapes" in self.show else ()
+
+    def _leaf(self, value: Value) -> str:
+        identifier = self.ids.new("v", value.name)
+        self.nodes.append(Node(identifier, Role(value.leaf or "input"), value.name, self._type(value)))
+        return identifier
+
+    def _opened(self, kernel: Kernel, number: int) -> None:
+        own: dict[Value, str] = {}
+        members = _visible(kernel)
+        hull = safe_id("k", kernel.name) if len(members) > 1 else ""
+        if hull:
+            self.clusters.append(Cluster(hull, badge(kernel), group=number))
+        inside = {v for node in kernel.nodes for v in node.outputs}
+        for node in members:
+            path = f"{kernel.name}.{node.provenance.module}.{node.op.name}".replace("..", ".")
+            identifier = self.ids.new("o", path)
+            note = kernel.name if hull else f"{kernel.name} {kernel.kind}"
+            lines = [*self._type(node.outputs[0]), Line(Text.NOTE, note)]
+            if "flops" in self.show and flops_of(node) != 0:
+                lines.append(Line(Text.NOTE, f"{amount(flops_of(node))} FLOP"))
+            backward = node.provenance.role == "backward"
+            role = Role.GRADIENT if backward else Role.OP
+            self.nodes.append(Node(identifier, role, node.op.name, tuple(lines), hull, backward))
+            for operand in node.inputs:
+                self._reads(operand, identifier, own, inside)
+            own |= dict.fromkeys(node.outputs, identifier)
+        self.box |= {value: own[value] for value in kernel.outputs}
+
+    def _reads(self, operand: Value, reader: str, own: dict[Value, str], inside: set[Value]) -> None:
+        for value in _sources(operand, own, inside):
+            if value in own:
+                self._edge(own[value], reader, Kind.DATA, value)
+            elif value in self.box:
+                self._edge(self.box[value], reader, Kind.TRAFFIC, value)
+
+    def _closed(self, kernel: Kernel) -> None:
+        identifier = safe_id("o", kernel.name)
+        members = _visible(kernel)
+        names = " ".join(node.op.name for node in members[:6]) + (f" +{len(members) - 6} more" if len(members) > 6 else "")
+        lines = [Line(Text.NAME, kernel.kind), Line(Text.NOTE, names)]
+        lines += [line for value in kernel.outputs[:2] for line in self._type(value)]
+        backward = all(node.provenance.role == "backward" for node in members)
+        role = Role.GRADIENT if backward else Role.OP
+        self.nodes.append(Node(identifier, role, kernel.name, tuple(lines), "", backward))
+        for value in kernel.inputs:
+            if value in self.box:
+                self._edge(self.box[value], identifier, Kind.TRAFFIC, value)
+        self.box |= dict.fromkeys(kernel.outputs, identifier)
+
+    def _edge(self, source: str, target: str, kind: Kind, value: Value) -> None:
+        label = f"{amount(value.type.nbytes)} bytes" if kind is Kind.TRAFFIC and value.node is not None else ""
+        self.edges.setdefault((source, target, kind), Edge(source, target, kind, label))
+
+
+def _operands(value: Value) -> tuple[Value, ...]:
+    return value.node.inputs if value.node is not None else ()
+
+
+def _sources(operand: Value, own: dict[Value, str], inside: set[Value]) -> list[Value]:
+    """What is drawn behind an operand: itself, or what a hidden op of this kernel reads."""
+    found: list[Value] = []
+    pending = [operand]
+    while pending:
+        value = pending.pop()
+        hidden = value not in own and value in inside and value.node is not None and value.node.op.name in HIDDEN
+        if hidden:
+            pending.extend(_operands(value))
+        else:
+            found.append(value)
+    return found

@@ -1,0 +1,5 @@
+# graphc compile FILE
+
+
+def forward(image, mask):
+    return image * mask

@@ -1,0 +1,4 @@
+# graphc compile FILE
+import math
+
+SIZE = 3

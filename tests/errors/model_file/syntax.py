@@ -1,0 +1,3 @@
+# graphc compile FILE
+def forward(x):
+    return (x + 1

@@ -1,0 +1,1 @@
+# graphc compile several.py --entry decoed
