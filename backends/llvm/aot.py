@@ -46,22 +46,24 @@ def link_shared(objects: Sequence[bytes], name: str, exports: Sequence[str], tri
     Raises InternalError when the result exports or imports something else.
     """
     problems: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="graphc-") as folder:
-        place = Path(folder)
-        inputs = []
-        for i, image in enumerate(objects):
-            (place / f"{i}.o").write_bytes(image)
-            inputs.append(f"{i}.o")
-        versions = "{ global: " + " ".join(f"{e};" for e in sorted(exports)) + " local: *; };\n"
-        (place / "exports").write_text(versions)
-        for tool, command in _commands(name, triple, inputs):
-            problem = _run(command, place)
-            if problem:
-                problems.append(f"{tool}: {problem}")
-                continue
-            image = (place / "out.so").read_bytes()
-            _verify(image, exports)
-            return Library(image, tool)
+    try:
+        with tempfile.TemporaryDirectory(prefix="graphc-") as folder:
+            place = Path(folder)
+            inputs = [f"{i}.o" for i in range(len(objects))]
+            for file, image in zip(inputs, objects, strict=True):
+                (place / file).write_bytes(image)
+            versions = "{ global: " + " ".join(f"{e};" for e in sorted(exports)) + " local: *; };\n"
+            (place / "exports").write_text(versions)
+            for tool, command in _commands(name, triple, inputs):
+                problem = _run(command, place)
+                if problem:
+                    problems.append(f"{tool}: {problem}")
+                    continue
+                linked = (place / "out.so").read_bytes()
+                _verify(linked, exports)
+                return Library(linked, tool)
+    except OSError as error:
+        return Library(None, note=f"{name}.so could not be linked: {error}")
     if not problems:
         return Library(None, note=f"no linker was found, so there is no {name}.so; to have one, {HOW}")
     return Library(None, note=f"{name}.so could not be linked ({'; '.join(problems)}); {HOW}")

@@ -20,14 +20,17 @@ RESERVED = frozenset(
 def c_names(signature: Signature) -> list[str]:
     """A C identifier for every input and output: the array's own name where that is one.
 
-    >>> c_names(Signature("f", (Array("x", "float32", ()), Array("class", "int64", ())), (Array("x.1", "int8",
-    ()),))) ['x', 'class_', 'x_1']
+    >>> inputs = Array("x", "float32", ()), Array("class", "int64", ())
+    >>> c_names(Signature("f", inputs, (Array("X", "int8", ()),)))
+    ['x', 'class_', 'X_']
     """
     names: list[str] = []
     for array in (*signature.inputs, *signature.outputs):
         name = re.sub(r"[^A-Za-z0-9_]", "_", array.name)
         name = f"a{name}" if not name or not name[0].isalpha() else name
-        while name in RESERVED or name in names or name == signature.name:
+        # Macros spell it in capitals, so `x` and `X` are one name.
+        taken = {n.upper() for n in names}
+        while name in RESERVED or name.upper() in taken or name == signature.name:
             name += "_"
         names.append(name)
     return names

@@ -64,6 +64,7 @@ from graphc.ir.dims import Dim, substitute
 from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel, Partition, Refusal
+from graphc.passes.index_maps import squeezed
 from graphc.passes.reach import Groups
 from graphc.passes.reading import Read, Reading, read_graph, reads_memory
 from graphc.passes.regions import Region, fit, fit_siblings, region_of
@@ -85,7 +86,9 @@ def fuse(graph: Graph) -> Partition:
     fusion.siblings()
     fusion.refuse()
     regions = sink(fusion.reading, list(fusion.regions.values()), fusion.refusals)
-    return Partition(graph, tuple(kernels(fusion.reading, regions)), tuple(fusion.refusals))
+    home = {graph.nodes[i].name: n for n, region in enumerate(regions) for i in region.nodes}
+    refusals = tuple(r for r in fusion.refusals if home[r.producer] != home[r.consumer])
+    return Partition(graph, tuple(kernels(fusion.reading, regions)), refusals)
 
 
 def row_space(kernel: Kernel) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
@@ -209,7 +212,7 @@ class _Fusion:
 
 
 def sink(reading: Reading, regions: list[Region], refusals: list[Refusal]) -> list[Region]:
-    """Move a node from its producer's kernel to its only consumer's where fewer bytes are written and read.
+    """Move nodes from their producer's kernel to their only consumer's where fewer bytes are written and read.
 
     A slope such as y·(1 - y) needs only y, which the backward kernel reads anyway: computed there, it is never stored.
     A mask y > 0 is a quarter of y, and stays.
@@ -218,43 +221,72 @@ def sink(reading: Reading, regions: list[Region], refusals: list[Refusal]) -> li
     home = {i: region for region in regions for i in region.nodes}
     for i in range(len(nodes) - 1, -1, -1):
         region = home.get(i)
-        users = {id(home[u]): home[u] for u, _ in reading.users[i]}
-        if region is None or len(users) != 1 or len(region.nodes) == 1 or reading.returned[i]:
+        targets = {id(home[u]): home[u] for u, _ in reading.users[i]}
+        if region is None or len(targets) != 1 or not _may_leave(reading, region, i):
             continue
-        (target,) = users.values()
-        movable = nodes[i].op.kind is Kind.ELEMENTWISE and i not in region.frames and i not in region.rows
-        if target is region or not movable or _bytes_there(reading, i, region, target, home) >= 2 * _made(reading, i):
+        (target,) = targets.values()
+        if target is region:
+            continue
+        choices = [_feeders(reading, region, i, home), [i]]
+        moved = min(choices, key=lambda choice: _bytes_there(reading, choice, region, target, home))
+        there, here = _bytes_there(reading, moved, region, target, home), 2 * _made(reading, i)
+        if there >= here or len(moved) == len(region.nodes):
             continue
         reads = [(u, read) for u, read in reading.users[i]]
-        union = fit(reading, region_of(reading, i), target, reads)
+        union = fit(reading, Region("loop", moved, region_of(reading, i).space), target, reads)
         if isinstance(union, str) or len(union.nodes) > MAX_NODES:
             continue
-        region.nodes.remove(i)
+        region.nodes = [j for j in region.nodes if j not in moved]
         target.nodes, target.rows, target.frames, target.moves = union.nodes, union.rows, union.frames, union.moves
-        home[i] = target
-        for read in reading.reads[i]:
-            if read.root is not None and home[read.root] is region:
-                reason = f"fewer bytes move when %{nodes[i].name} is computed where it is used"
-                refusals.append(Refusal(nodes[read.root].name, nodes[i].name, reason))
+        home.update((j, target) for j in moved)
+        for j in moved:
+            for root in sorted({r.root for r in reading.reads[j] if r.root is not None and home[r.root] is region}):
+                reason = f"fewer bytes move when %{nodes[j].name} is computed where it is used"
+                refusals.append(Refusal(nodes[root].name, nodes[j].name, reason))
     return regions
+
+
+def _may_leave(reading: Reading, region: Region, i: int) -> bool:
+    """Whether a node is elementwise work at the index of its region, which nothing but its readers wants."""
+    elementwise = reading.graph.nodes[i].op.kind is Kind.ELEMENTWISE
+    return elementwise and not (reading.returned[i] or i in region.frames or i in region.rows)
+
+
+def _feeders(reading: Reading, region: Region, i: int, home: dict[int, Region]) -> list[int]:
+    """A node with everything in its region that only feeds it."""
+    space = squeezed(reading.graph.nodes[i].outputs[0].shape)
+    moved, pending = {i}, [i]
+    while pending:
+        for read in reading.reads[pending.pop()]:
+            j = read.root
+            if j is None or j in moved or home[j] is not region or not _may_leave(reading, region, j):
+                continue
+            fits = squeezed(reading.graph.nodes[j].outputs[0].shape) == space
+            if fits and all(user in moved for user, _ in reading.users[j]):
+                moved.add(j)
+                pending.append(j)
+    return sorted(moved)
 
 
 def _made(reading: Reading, i: int) -> int:
     return sum(nominal_bytes(value) for value in reading.graph.nodes[i].outputs)
 
 
-def _bytes_there(reading: Reading, i: int, region: Region, target: Region, home: dict[int, Region]) -> int:
-    """Bytes written and read more when node i moves from `region` to `target`."""
+def _bytes_there(
+    reading: Reading, moved: list[int], region: Region, target: Region, home: dict[int, Region]
+) -> int:
+    """Bytes written and read more when nodes move from `region` to `target`."""
     already = {read.value for j in target.nodes for read in reading.reads[j]}
+    needed = {read.value: read.root for i in moved for read in reading.reads[i] if read.root not in moved}
     total = 0
-    for value, root in {read.value: read.root for read in reading.reads[i]}.items():
+    for value, root in needed.items():
         free = value.node is not None and reading.free[reading.position[value.node]]
         if free or value in already:
             continue
         total += nominal_bytes(value)
-        if root is not None and home[root] is region:
-            outside = any(home[u] is not region for u, read in reading.users[root] if read.value is value and u != i)
-            total += 0 if outside or value in reading.graph.outputs else nominal_bytes(value)
+        if root is not None and home[root] is region and value not in reading.graph.outputs:
+            users = (user for user, read in reading.users[root] if read.value is value and user not in moved)
+            total += 0 if any(home[user] is not region for user in users) else nominal_bytes(value)
     return total
 
 

@@ -107,7 +107,7 @@ def fit(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Read]
 
 def _epilogue(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Read]]) -> Region | str:
     if a.anchor is not None and b.anchor is not None:
-        return f"{a.anchor.op.name} and {b.anchor.op.name} are both anchors"
+        return f"one is in the kernel of %{a.anchor.name}, the other in that of %{b.anchor.name}"
     anchored, other = (a, b) if a.anchor is not None else (b, a)
     assert anchored.anchor is not None
     name, shape = anchored.anchor.op.name, anchored.anchor.outputs[0].shape

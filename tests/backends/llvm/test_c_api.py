@@ -30,6 +30,7 @@ from graphc.backends.llvm.elf import dynamic_symbols
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.header import example, header
 from graphc.backends.llvm.jit import emit_object, load
+from graphc.backends.llvm.library import open_library
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target, host, level
 from graphc.errors import ArgumentShapeError, ArtefactError, HostMismatchError, InternalError
@@ -122,9 +123,8 @@ def axpy(request: pytest.FixtureRequest, image: bytes) -> Loaded:
     if request.param == "loader":
         code = load(image, exported_names(AXPY))
         return Loaded({n: code.address(n) for n in exported_names(AXPY)}, code)
-    opened = ctypes.CDLL(str(request.getfixturevalue("library")))
-    names = exported_names(AXPY)
-    return Loaded({n: ctypes.cast(getattr(opened, n), ctypes.c_void_p).value or 0 for n in names}, opened)
+    code = open_library(request.getfixturevalue("library").read_bytes(), exported_names(AXPY))
+    return Loaded({n: code.address(n) for n in exported_names(AXPY)}, code)
 
 
 @pytest.fixture
@@ -302,6 +302,40 @@ def test_the_library_exports_the_interface_and_imports_libc(library: Path) -> No
         assert trace not in content
 
 
+def test_libraries_come_and_go(library: Path) -> None:
+    """A library is unloaded with its last user, and the next one is not mistaken for it."""
+    image = library.read_bytes()
+    other = image.replace(b"out of memory", b"out of cookies"[:13])
+    assert image != other
+
+    def text(code: Any) -> bytes:
+        return ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_int32)(code.address("axpy_error"))(Status.MEMORY)
+
+    def loaded() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), Path("/proc/self/maps").read_text().count("memfd:graphc")
+
+    before = loaded()
+    for _ in range(3):
+        first = open_library(image, ["axpy_error"])
+        second = open_library(other, ["axpy_error"])
+        assert (text(first), text(second)) == (b"out of memory", b"out of cookie")
+        del first, second
+    for content, expectation in ((image, b"out of memory"), (other, b"out of cookie")):
+        code = open_library(content, ["axpy_error"])
+        assert text(code) == expectation
+        del code
+    assert loaded() == before
+
+
+def test_a_library_that_cannot_be_loaded(library: Path) -> None:
+    image = library.read_bytes()
+    for content in (b"", b"text", image[:100]):
+        with pytest.raises(ArtefactError, match=r"axpy\.so cannot be loaded"):
+            open_library(content, ["axpy_run"], "axpy.so")
+    with pytest.raises(ArtefactError, match=r"axpy\.so has no axpy_walk"):
+        open_library(image, ["axpy_run", "axpy_walk"], "axpy.so")
+
+
 @pytest.mark.parametrize("tool", [*aot.COMPILERS, *aot.LINKERS])
 def test_each_linker_gives_the_same_bytes_twice(
     image: bytes, tool: str, monkeypatch: pytest.MonkeyPatch
@@ -313,6 +347,13 @@ def test_each_linker_gives_the_same_bytes_twice(
     first, second = (aot.link_shared([image], "axpy", exported_names(AXPY), host().triple) for _ in range(2))
     assert first.image is not None and first == second, first.note
     assert first.tool == tool
+
+
+def test_the_zig_package_links(image: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ziglang")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    made = aot.link_shared([image], "axpy", exported_names(AXPY), host().triple)
+    assert made.tool == "ziglang", made.note
 
 
 def test_without_a_linker_there_is_a_note(image: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
