@@ -13,7 +13,7 @@ from graphc.cli.options import Request, load_model, model_options
 from graphc.errors import UsageError, kinds, nearest
 
 # The modules besides graphc.errors that declare error kinds.
-DECLARE_KINDS = ("graphc.manifest", "graphc.ops.indexing", "graphc.view.draw")
+DECLARE_KINDS = ("graphc.autodiff", "graphc.manifest", "graphc.ops.indexing", "graphc.view.draw")
 
 
 @click.command(cls=Command)

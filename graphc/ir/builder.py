@@ -231,7 +231,7 @@ class Builder:
             )
         if dtype.kind in ("int", "uint"):
             limits = np.iinfo(dtype.numpy)
-            if not limits.min <= operand <= limits.max:
+            if not limits.min <= int(operand) <= limits.max:
                 raise TypeRuleError(
                     f"the number {operand} does not fit a tensor of {dtype.name}",
                     f"{dtype.name} holds {limits.min} to {limits.max}",
