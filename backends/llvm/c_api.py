@@ -12,6 +12,7 @@ no mutable global; a handle is constant after `open`, so any number of threads m
 
 import ctypes
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -42,6 +43,9 @@ class Status(IntEnum):
     CONTENT = 7
     MEMORY = 8
     HOST = 64
+
+
+FAULT = 256  # from here on: what can go wrong inside the model, as an index out of range
 
 
 PREAMBLE = 64
@@ -83,12 +87,13 @@ def emit_c_api(
     body: str,
     features: tuple[str, ...] = (),
     weights: Weights | None = None,
+    faults: Sequence[str] = (),
 ) -> None:
     """Write the functions above into a module that has `body`.
 
     body: `i32 body(handle, N, inputs..., outputs..., workspace, threads)`, called by `NAME_run` with
     arguments that are known to be good. features: what `features.required` says of the target. weights: None
-    for a model without any.
+    for a model without any. faults: what the statuses from `FAULT` on mean, which `body` returns.
     """
     name = signature.name
     emit_missing(module, f"{name}.missing", features)
@@ -98,7 +103,7 @@ def emit_c_api(
     _emit_close(module, name)
     _emit_workspace(module, signature)
     _emit_run(module, signature, body)
-    _emit_error(module, name, messages(signature, features))
+    _emit_error(module, name, messages(signature, features) | {FAULT + i: text for i, text in enumerate(faults)})
 
 
 def make_handle(weights: int, packed: int = 0) -> ctypes.Array[ctypes.c_int64]:

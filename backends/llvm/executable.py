@@ -16,12 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.backends.llvm import cache as _cache
+from graphc.backends.llvm.c_api import FAULT, make_handle, status_error
 from graphc.backends.llvm.call import Checked, bind
+from graphc.backends.llvm.features import required
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
+from graphc.backends.llvm.lowering import scratch_bytes
 from graphc.backends.llvm.module import NativeModule, build_module
 from graphc.backends.llvm.target import Target, host
-from graphc.plan import Plan
+from graphc.errors import UsageError
+from graphc.ir.partition import Partition
+from graphc.plan import Plan, make_plan
 
 HUGE = 4 << 20  # bytes from which the weights ask for huge pages
 
@@ -30,9 +35,11 @@ HUGE = 4 << 20  # bytes from which the weights ask for huge pages
 class Executable:
     """A compiled plan. `image` is a relocatable object with `NAME_run`."""
 
+    plan: Plan
     module: NativeModule
     image: bytes
     data: Mapping[str, np.ndarray]
+    public: Mapping[str, np.ndarray]
 
     def weights(self) -> NDArray[np.uint8]:
         """The weights as `NAME_run` expects them, aligned to a page."""
@@ -58,7 +65,7 @@ class Executable:
         """
         code = load(self.image, [self.module.entry], self.module.target)
         weights = self.weights()
-        handle = (ctypes.c_void_p * 1)(weights.ctypes.data)
+        handle = make_handle(weights.ctypes.data)
         keep = _Kept(code, weights, handle)
         run, context = code.address(self.module.entry), ctypes.addressof(handle)
         signature = self.module.signature
@@ -68,9 +75,20 @@ class Executable:
 
     def error(self, status: int) -> Exception:
         """The exception for a status of `NAME_run`."""
-        fault: Fault = self.module.faults[status - 1]
+        if status < FAULT:
+            return status_error(self.module.signature, required(self.module.target.features), status)
+        fault: Fault = self.module.faults[status - FAULT]
         node = fault.node
         return fault.kind(f"{node.name}: {fault.message}", span=node.provenance.span)
+
+    def weights_file(self) -> bytes:
+        """The weights as a file for `NAME_open`, with the user's arrays behind them; empty when there are none."""
+        if self.module.file is None:
+            raise UsageError("code that trains its weights has no weights file")
+        if not (self.module.weights_bytes or self.public):
+            return b""
+        native = self.weights()[: self.module.weights_bytes]
+        return self.module.file.content(native, self.public, self.module.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +106,36 @@ def compile_plan(
     *,
     target: Target | None = None,
     name: str = "",
+    public: Mapping[str, np.ndarray] | None = None,
     cache: _cache.Cache | None = None,
 ) -> Executable:
     """Compile a plan for a machine.
 
     data    arrays of parameters and constants; `plan.graph.data` by default
     target  the machine, this one by default
-    name    prefix of the exported symbol, the graph's name by default
+    name    prefix of the exported symbols, the graph's name by default
+    public  the user's own arrays, which the weights file holds beside the packed ones; `data` by default
     cache   where objects are kept between processes; None compiles always
     """
     target = target or host()
     data = plan.graph.data if data is None else data
-    module = build_module(plan, target, data, name)
-    key = _cache.key(module.text, repr(target), _llvm_version())
-    image = cache.get(key) if cache else None
-    if image is None:
-        image = emit_object(module.text, target)
-        if cache:
-            cache.put(key, image)
-    return Executable(module, image, data)
+    public = data if public is None else public
+    module = build_module(plan, target, data, name, public)
+    return Executable(plan, module, emit_object(module.text, target, cache), data, public)
 
 
-def _llvm_version() -> str:
-    import llvmlite
-    from llvmlite import binding
-
-    return f"{llvmlite.__version__} {binding.llvm_version_info}"
+def compile_partition(
+    partition: Partition,
+    *,
+    target: Target | None = None,
+    donate: Mapping[str, str] | None = None,
+    name: str = "",
+    public: Mapping[str, np.ndarray] | None = None,
+    cache: _cache.Cache | None = None,
+) -> Executable:
+    """Plan a partition with the working memory its kernels need, and compile it; `donate` is `make_plan`'s."""
+    target = target or host()
+    donated = {partition.graph.by_name[leaf] for leaf in (donate or {}).values()}
+    fixed = frozenset(v for v in partition.graph.parameters + partition.graph.constants if v not in donated)
+    plan = make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, target, fixed), donate=donate)
+    return compile_plan(plan, target=target, name=name, public=public, cache=cache)
