@@ -30,7 +30,9 @@ class Buffer(np.ndarray):
         self._origin = source if isinstance(source, Buffer) and np.may_share_memory(self, source) else None
 
     def __setitem__(self, index: Any, new: Any) -> None:
-        if self.traced is None and not holds_tensor([new, *(index if isinstance(index, tuple) else (index,))]):
+        if self.traced is None and not holds_tensor(
+            [new, *(index if isinstance(index, tuple) else (index,))]
+        ):
             super().__setitem__(index, new)
             return
         if self.traced is None:
@@ -71,7 +73,9 @@ class Buffer(np.ndarray):
     def __array_function__(self, function: Any, types: Any, arguments: Any, keywords: Any) -> Any:
         if _any_traced(arguments) or _any_traced(tuple(keywords.values())):
             arguments = _replace(arguments)
-            return numpy_protocol.array_function(None, function, types, arguments, {k: _replace(v) for k, v in keywords.items()})
+            return numpy_protocol.array_function(
+                None, function, types, arguments, {k: _replace(v) for k, v in keywords.items()}
+            )
         return super().__array_function__(function, types, arguments, keywords)
 
 
@@ -108,7 +112,9 @@ def _forward(name: str) -> Any:
 
         method.__name__ = name
         return method
-    return property(lambda self: getattr(self.traced, name) if self.traced is not None else plain.__get__(self))
+    return property(
+        lambda self: getattr(self.traced, name) if self.traced is not None else plain.__get__(self)
+    )
 
 
 for _name in (

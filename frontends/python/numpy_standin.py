@@ -44,7 +44,11 @@ def _filled(name: str, value: Any) -> Callable[..., Any]:
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **keywords: Any) -> Any:
     if holds_tensor(_sizes(shape)) or holds_tensor([fill_value]):
-        return f.full(_sizes(shape), fill_value, dtype) if not isinstance(fill_value, Tensor) else _spread(fill_value, shape, dtype)
+        return (
+            f.full(_sizes(shape), fill_value, dtype)
+            if not isinstance(fill_value, Tensor)
+            else _spread(fill_value, shape, dtype)
+        )
     return np.full(shape, fill_value, dtype, order, **keywords).view(Buffer)
 
 
@@ -72,8 +76,12 @@ def arange(*bounds: Any, dtype: Any = None, **keywords: Any) -> Any:
         return np.arange(*bounds, dtype=dtype, **keywords)
     start, stop, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
     if not all(isinstance(b, (int, np.integer, OpenSize)) for b in (start, stop, step)) or step != 1:
-        return np.arange(*bounds, dtype=dtype, **keywords)  # refuses a size left open, and a tensor, by itself
-    ramp = record(REGISTRY["iota"], shape=(_dim(stop - start),), axis=0, dtype=dtype_of(np.dtype(dtype or np.int64)))
+        return np.arange(
+            *bounds, dtype=dtype, **keywords
+        )  # refuses a size left open, and a tensor, by itself
+    ramp = record(
+        REGISTRY["iota"], shape=(_dim(stop - start),), axis=0, dtype=dtype_of(np.dtype(dtype or np.int64))
+    )
     return ramp if isinstance(start, int) and start == 0 else ramp + start
 
 
@@ -86,11 +94,19 @@ def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float, **keywords: Any) 
 
 
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:  # noqa: A002
-    return f.broadcast_to(f.as_tensor(array), _sizes(shape)) if holds_tensor([array, *_sizes(shape)]) else np.broadcast_to(array, shape)
+    return (
+        f.broadcast_to(f.as_tensor(array), _sizes(shape))
+        if holds_tensor([array, *_sizes(shape)])
+        else np.broadcast_to(array, shape)
+    )
 
 
 def reshape(a: Any, shape: Any, order: str = "C") -> Any:
-    return f.reshape(f.as_tensor(a), shape, order=order) if holds_tensor([a, *_sizes(shape)]) else np.reshape(a, shape, order)
+    return (
+        f.reshape(f.as_tensor(a), shape, order=order)
+        if holds_tensor([a, *_sizes(shape)])
+        else np.reshape(a, shape, order)
+    )
 
 
 def joined(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +114,11 @@ def joined(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     plain = getattr(np, name)
 
     def join(arrays: Sequence[Any], *arguments: Any, **keywords: Any) -> Any:
-        return function(arrays, *arguments, **keywords) if holds_tensor(list(arrays)) else plain(arrays, *arguments, **keywords)
+        return (
+            function(arrays, *arguments, **keywords)
+            if holds_tensor(list(arrays))
+            else plain(arrays, *arguments, **keywords)
+        )
 
     join.__name__ = name
     return join
@@ -120,7 +140,9 @@ for _name, _function in {
     setattr(STANDIN, _name, _function)
 
 _lock = threading.Lock()
-_replaced: dict[int, tuple[int, dict[str, Any], list[str]]] = {}  # by namespace: how many traces, itself, its names of numpy
+_replaced: dict[
+    int, tuple[int, dict[str, Any], list[str]]
+] = {}  # by namespace: how many traces, itself, its names of numpy
 
 
 @contextmanager

@@ -89,7 +89,11 @@ class _Copier:
         names = function.__code__.co_freevars
         cells = tuple(types.CellType() for _ in names) if function.__closure__ else None
         copy = types.FunctionType(
-            function.__code__, self.namespace(function.__globals__), function.__name__, function.__defaults__, cells
+            function.__code__,
+            self.namespace(function.__globals__),
+            function.__name__,
+            function.__defaults__,
+            cells,
         )
         copy.__kwdefaults__ = function.__kwdefaults__
         copy.__dict__.update(function.__dict__)

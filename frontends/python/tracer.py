@@ -70,7 +70,9 @@ def trace_graph(
     return verify(first)
 
 
-def _trace_once(model: Any, types: Mapping[str, TensorType], dims: Ranges | None, training: bool, name: str) -> Graph:
+def _trace_once(
+    model: Any, types: Mapping[str, TensorType], dims: Ranges | None, training: bool, name: str
+) -> Graph:
     trace = Recording(name or name_of(model), training=training, dims=dims)
     with ExitStack() as stack:
         function = stack.enter_context(prepared(model, trace))
@@ -110,7 +112,9 @@ def note_names(module: Module, trace: Recording, prefix: str = "") -> None:
 def name_of(model: Any) -> str:
     """A name for the graph: the function's, or the class of the module."""
     name = getattr(model, "__name__", None) or type(model).__name__
-    return "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).strip("_") or "graph"
+    return (
+        "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).strip("_") or "graph"
+    )
 
 
 def definition_of(model: Any) -> Span | None:

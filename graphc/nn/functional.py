@@ -39,7 +39,9 @@ def _spread(value: Any, rank: int, name: str) -> tuple[int, ...]:
     if len(numbers) == 1:
         numbers *= rank
     if len(numbers) != rank or not all(isinstance(n, (int, np.integer)) for n in numbers):
-        raise ShapeError(f"{name}={value!r} is not one whole number, or one for each of {rank} axes", span=here())
+        raise ShapeError(
+            f"{name}={value!r} is not one whole number, or one for each of {rank} axes", span=here()
+        )
     return tuple(int(n) for n in numbers)
 
 
@@ -69,16 +71,22 @@ def _convolution(rank: int) -> Any:
         kernel = [int(k) for k in f.as_tensor(weight).type.shape[2:]]
         if padding == "same":
             if any(s != 1 for s in strides):
-                raise UnsupportedError('padding="same" with a stride', span=here(), fix="give the padding in numbers")
+                raise UnsupportedError(
+                    'padding="same" with a stride', span=here(), fix="give the padding in numbers"
+                )
             both = [d * (k - 1) for k, d in zip(kernel, dilations)]
             pads = tuple((total // 2, total - total // 2) for total in both)
         else:
             pads = tuple((p, p) for p in _spread(0 if padding == "valid" else padding, rank, "padding"))
         operands = (x, weight) if bias is None else (x, weight, bias)
-        return record(_with_bias, *operands, strides=strides, padding=pads, dilation=dilations, groups=int(groups))
+        return record(
+            _with_bias, *operands, strides=strides, padding=pads, dilation=dilations, groups=int(groups)
+        )
 
     convolution.__name__ = convolution.__qualname__ = f"conv{rank}d"
-    convolution.__doc__ = f"Convolution over {rank} spatial axes; `padding` is a number for both sides, or \"same\"."
+    convolution.__doc__ = (
+        f'Convolution over {rank} spatial axes; `padding` is a number for both sides, or "same".'
+    )
     return convolution
 
 
@@ -87,7 +95,9 @@ def _with_bias(x: Any, weight: Any, *bias: Any, **attributes: Any) -> Any:
     if not bias:
         return y
     if bias[0].type.shape != (weight.type.shape[0],):
-        raise TypeRuleError(f"the bias must have the {weight.type.shape[0]} channels of the output, it is {bias[0].type}")
+        raise TypeRuleError(
+            f"the bias must have the {weight.type.shape[0]} channels of the output, it is {bias[0].type}"
+        )
     return y + REGISTRY["reshape"](bias[0], shape=(weight.type.shape[0],) + (1,) * (y.type.rank - 2))
 
 
@@ -167,7 +177,9 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
 def _parts(size: Dim, count: Any) -> np.ndarray:
     """The matrix [count, size] that averages about equal parts of an axis."""
     if not isinstance(size, int):
-        raise UnsupportedError(f"adaptive pooling of a size {size} that is left open", span=here(), fix="pool to (1, 1)")
+        raise UnsupportedError(
+            f"adaptive pooling of a size {size} that is left open", span=here(), fix="pool to (1, 1)"
+        )
     matrix = np.zeros((count, size))
     for i in builtins.range(count):
         low, high = i * size // count, -(-(i + 1) * size // count)
@@ -267,7 +279,9 @@ def move(buffer: Tensor, new: Tensor) -> None:
         trace.update(buffer, new)
 
 
-def layer_norm(x: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+def layer_norm(
+    x: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
     """Normalise each sample over its last axes."""
     sizes = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     if x.type.shape[x.ndim - len(sizes) :] != sizes:
@@ -317,10 +331,15 @@ def cross_entropy(
     if not labels.type.dtype.is_float and label_smoothing == 0:
         return record(REGISTRY["cross_entropy"], input, labels, reduction=reduction)
     if not labels.type.dtype.is_float:
-        raise UnsupportedError("label_smoothing of class labels", span=here(), fix="give smoothed probabilities")
+        raise UnsupportedError(
+            "label_smoothing of class labels", span=here(), fix="give smoothed probabilities"
+        )
     classes = input.type.shape[1]
     if label_smoothing:
-        labels = f.add(f.mul(labels, 1.0 - label_smoothing), f.div(label_smoothing, f.size_number(classes, labels.type.dtype)))
+        labels = f.add(
+            f.mul(labels, 1.0 - label_smoothing),
+            f.div(label_smoothing, f.size_number(classes, labels.type.dtype)),
+        )
     return _reduced(f.neg(f.sum(f.mul(labels, log_softmax(input, 1)), 1)), reduction)
 
 

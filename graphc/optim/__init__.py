@@ -1,11 +1,7 @@
-"""Optimisers with PyTorch's names, defaults and formulas.
+"""Optimizers: update rules written once, for the eager loop and for compiled training steps."""
 
-Each rule is written once, in ops; the compiled training step, the NumPy source and the eager loop
-(`loss.backward(); optimizer.step()`) all run that rule.
-"""
-
-from graphc.optim.adaptive import Adagrad, Adam, AdamW, RMSprop
+from graphc.optim import schedule as lr_scheduler
 from graphc.optim.optimizer import Optimizer
-from graphc.optim.sgd import SGD
+from graphc.optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]

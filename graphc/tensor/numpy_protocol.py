@@ -102,7 +102,9 @@ def _unsupported(name: str) -> UnsupportedError:
 
 
 @entry
-def array_function(self: Any, function: Any, types: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+def array_function(
+    self: Any, function: Any, types: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> Any:
     """NumPy's hook for other functions, `__array_function__`."""
     chosen = FUNCTIONS.get(function)
     if chosen is None:
@@ -124,7 +126,9 @@ def _sum(x: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims
     return f.sum(x, axis, keepdims is True, dtype=dtype)
 
 
-def _clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None) -> Any:
+def _clip(
+    x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None
+) -> Any:
     return f.clamp(x, a_min if a_min is not None else min, a_max if a_max is not None else max)
 
 
@@ -166,7 +170,9 @@ def _vstack(tensors: Sequence[Any]) -> Any:
 
 def _hstack(tensors: Sequence[Any]) -> Any:
     parts = f.tensors_of(tensors)
-    return f.concatenate([f.reshape(t, 1) if t.ndim == 0 else t for t in parts], 0 if parts[0].ndim < 2 else 1)
+    return f.concatenate(
+        [f.reshape(t, 1) if t.ndim == 0 else t for t in parts], 0 if parts[0].ndim < 2 else 1
+    )
 
 
 def _like(value: float) -> Callable[..., Any]:
@@ -176,7 +182,9 @@ def _like(value: float) -> Callable[..., Any]:
     return like
 
 
-def _full_like(x: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Any:
+def _full_like(
+    x: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None
+) -> Any:
     return f.full(x.type.shape if shape is None else shape, fill_value, dtype or x.dtype)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from graphc.errors import ConversionError, DTypeError, ForeignTraceError, GraphcError, TraceError
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim, bounds, linear_in, symbols_of
-from graphc.ir.graph import Leaf, Provenance, Value
+from graphc.ir.graph import Leaf, Provenance, Role, Value
 from graphc.ir.op import TypeRuleError
 from graphc.ir.types import TensorType, dtype_of, parse_type
 from graphc.source import frame_span, user_frame, user_frames
@@ -40,6 +40,7 @@ class Recorder:
         self.modules: list[str] = []  # paths of the modules that are running, outermost first
         self.scopes: list[str] = [""]  # of these, the ones whose `forward` the user wrote
         self.paths: dict[int, str] = {}  # known paths, by identity of the module
+        self.role: Role = "forward"
         self.depth = 0  # > 0 inside a function of graphc's own, whose last result alone gets the user's name
 
     def value_of(self, operand: Tensor | np.ndarray) -> Value:
@@ -87,7 +88,9 @@ class Recording(Recorder):
     known     names of tensors and arrays that may turn up, by identity
     """
 
-    def __init__(self, name: str, *, training: bool = False, dims: Mapping[str, tuple[int, int | None]] | None = None):
+    def __init__(
+        self, name: str, *, training: bool = False, dims: Mapping[str, tuple[int, int | None]] | None = None
+    ):
         super().__init__(Builder(name))
         self.training = training
         self.dims = dict(dims or {})
@@ -206,7 +209,7 @@ def record(function: Callable[..., Any], *operands: Any, **attributes: Any) -> A
     builder = target.builder
     frame = user_frame()
     values = [_operand(target, operand) for operand in operands]
-    where = Provenance(frame_span(frame) if frame else None, target.module)
+    where = Provenance(frame_span(frame) if frame else None, target.module, target.role)
     first = target.mark()
     with builder, builder.at(where):
         try:
@@ -247,7 +250,11 @@ def entry(function: F) -> F:
 def entries(namespace: dict[str, Any]) -> None:
     """Make all public functions of a module entries."""
     for name, function in namespace.items():
-        if isinstance(function, FunctionType) and not name.startswith("_") and function.__module__ == namespace["__name__"]:
+        if (
+            isinstance(function, FunctionType)
+            and not name.startswith("_")
+            and function.__module__ == namespace["__name__"]
+        ):
             namespace[name] = entry(function)
 
 

@@ -70,7 +70,9 @@ class OpenSize:
                 return high <= 0
             case "==" if low == high == 0 or low > 0 or high < 0:
                 return low == high == 0
-        self._refuse(f"whether {self.dim} {sign} {_plain(other)} is not known while tracing: the size {self.dim} is left open")
+        self._refuse(
+            f"whether {self.dim} {sign} {_plain(other)} is not known while tracing: the size {self.dim} is left open"
+        )
 
     def __lt__(self, other: Any) -> bool:
         return self._compare(other, "<")
@@ -136,7 +138,11 @@ def open_size(dim: Dim, ranges: Ranges) -> Size:
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, (OpenSize, SymbolicDim)) or hasattr(value, "__index__") and not hasattr(value, "shape")
+    return (
+        isinstance(value, (OpenSize, SymbolicDim))
+        or hasattr(value, "__index__")
+        and not hasattr(value, "shape")
+    )
 
 
 def _plain(value: Any) -> Dim:

@@ -33,7 +33,17 @@ class Tensor(Arithmetic):
             [6., 8.]])
     """
 
-    __slots__ = ("__weakref__", "_array", "_value", "base", "grad", "name", "recording", "requires_grad", "views")
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_value",
+        "base",
+        "grad",
+        "name",
+        "recording",
+        "requires_grad",
+        "views",
+    )
     __array_priority__ = 1000
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str = ""):
@@ -135,7 +145,9 @@ class Tensor(Arithmetic):
     @property
     def array(self) -> np.ndarray:
         """Its numbers, read-only.  Raises ConversionError inside a trace."""
-        return self._numbers("reading it", "keep computing with the tensor, and convert the result of the compiled model")
+        return self._numbers(
+            "reading it", "keep computing with the tensor, and convert the result of the compiled model"
+        )
 
     @property
     def data(self) -> np.ndarray:
@@ -144,7 +156,9 @@ class Tensor(Arithmetic):
     @data.setter
     def data(self, data: Any) -> None:
         if not self.is_leaf:
-            raise UsageError("only a tensor of data, not the result of a computation, can be given other data")
+            raise UsageError(
+                "only a tensor of data, not the result of a computation, can be given other data"
+            )
         array = np.asarray(data.array if isinstance(data, Tensor) else data)
         supported_dtype(array)
         self._array, self._value = _own(array), None
@@ -199,7 +213,10 @@ class Tensor(Arithmetic):
         return complex(self._now("complex(t)", _KEEP))
 
     def __index__(self) -> int:
-        numbers = self._now("using a tensor as an index", "take elements with `take(x, i, axis)`, or make the index a plain number")
+        numbers = self._now(
+            "using a tensor as an index",
+            "take elements with `take(x, i, axis)`, or make the index a plain number",
+        )
         return numbers.__index__()
 
     def __bool__(self) -> bool:
@@ -249,7 +266,9 @@ class Tensor(Arithmetic):
         if self.recording is not None:
             return f"Tensor({self.shown_name}: {self.type})"
         note = ", requires_grad=True" if self.requires_grad and self.is_leaf else ""
-        return f"{np.array2string(self.array, separator=', ', prefix='tensor(')}".join(("tensor(", f"{note})"))
+        return f"{np.array2string(self.array, separator=', ', prefix='tensor(')}".join(
+            ("tensor(", f"{note})")
+        )
 
     def __copy__(self) -> Tensor:
         return self
