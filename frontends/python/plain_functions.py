@@ -22,10 +22,10 @@ from graphc.tensor import Recording, Tensor
 
 
 @contextmanager
-def prepared(model: Any, trace: Recording) -> Iterator[Callable[..., Any]]:
-    """The callable to trace."""
-    if isinstance(model, Module):
-        with standing_in(_namespaces(model)):
+def prepared(model: Any, root: Module | None, trace: Recording) -> Iterator[Callable[..., Any]]:
+    """The callable to trace: with modules below `root` as it is, else a copy."""
+    if root is not None:
+        with standing_in(_namespaces(root)):
             yield model
         return
     copier = _Copier(trace)

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +18,13 @@ import numpy as np
 
 from graphc.autodiff import differentiate
 from graphc.errors import UsageError
-from graphc.frontends.python.tracer import InputType, Ranges, name_of, trace_graph
+from graphc.frontends.python.tracer import InputType, Ranges, name_of, trace_twice
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewriter import prune
 from graphc.ir.types import TensorType, dtype_of
 from graphc.ir.verifier import verify
 from graphc.nn import Module, Parameter
-from graphc.nn.module import module_paths
 from graphc.optim import Optimizer
 from graphc.tensor import Recording, Tensor
 
@@ -76,36 +74,11 @@ def training_step(
 
     `loss(outputs of the model, *targets)` gives one number.  Parameters the optimizer does not hold stay as they are.
     """
-    whole = _WithLoss(model, loss, tuple(inputs), tuple(targets))
     clash = sorted(set(inputs) & set(targets))
     if clash:
         raise UsageError(f"an input and a target are both called {clash[0]}", fix="give the target another name")
-    with _training(model):
-        forward = trace_graph(whole, {**inputs, **targets}, dims=dims, training=True, name=f"{name_of(model)}_step")
-    groups = {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
-    own = {name: p for name, p in model.named_parameters() if id(p) in groups and name in forward.by_name}
-    if not own:
-        raise UsageError("the optimizer holds none of the parameters this model uses", fix="pass model.parameters()")
-    changing = {name: tensor for name, tensor in model.named_buffers() if f"new.{name}" in forward.output_names}
-    joint = differentiate(forward, list(own), of="loss")
-    return _with_updates(joint, optimizer, own, {name: groups[id(p)] for name, p in own.items()}, changing)
 
-
-class _WithLoss(Module):
-    """Model and loss as one module; paths and names stay those of the model."""
-
-    def __init__(self, model: Module, loss: Callable[..., Any], inputs: tuple[str, ...], targets: tuple[str, ...]):
-        super().__init__()
-        vars(self).update(vars(model))  # the model's parameters under the model's names
-        self._buffers = model._buffers
-        self._parts = (model, loss, inputs, targets)
-        self.forward = self._forward  # type: ignore[method-assign]
-        names = (*inputs, *targets)
-        parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
-        self.__signature__ = inspect.Signature(parameters)
-
-    def _forward(self, **tensors: Any) -> Any:
-        model, loss, inputs, targets = self._parts
+    def forward_and_loss(**tensors: Any) -> dict[str, Any]:
         outputs = model(**{name: tensors[name] for name in inputs})
         given = outputs if isinstance(outputs, tuple) else (outputs,)
         value = loss(*given, *(tensors[name] for name in targets))
@@ -113,6 +86,19 @@ class _WithLoss(Module):
             shown = str(value.type) if isinstance(value, Tensor) else type(value).__name__
             raise UsageError(f"the loss is {shown}, not one number", fix='take its mean: reduction="mean"')
         return {"loss": value}
+
+    types = {**inputs, **targets}
+    with _training(model):
+        forward = trace_twice(
+            forward_and_loss, model, model, types, dims=dims, training=True, name=f"{name_of(model)}_step"
+        )
+    groups = {id(p): number for number, group in enumerate(optimizer.param_groups) for p in group["params"]}
+    own = {name: p for name, p in model.named_parameters() if id(p) in groups and name in forward.by_name}
+    if not own:
+        raise UsageError("the optimizer holds none of the parameters this model uses", fix="pass model.parameters()")
+    changing = {name: tensor for name, tensor in model.named_buffers() if f"new.{name}" in forward.output_names}
+    joint = differentiate(forward, list(own), of="loss")
+    return _with_updates(joint, optimizer, own, {name: groups[id(p)] for name, p in own.items()}, changing)
 
 
 @contextmanager
@@ -165,11 +151,13 @@ def _with_updates(
         return trace.wrap(value)
 
     def changes(name: str, value: Value) -> None:
+        if value.node is not None and value.node.provenance.role == "update":
+            builder.rename(value, f"new.{name}")
         results[f"new.{name}"] = value
         updates[name] = f"new.{name}"
 
     with trace.running():
-        trace.role = "update"
+        trace.role, trace.depth = "update", 1  # no name of the user's program means these values
         rates = tuple("lr" if i == 0 else f"lr.{i}" for i in range(len(optimizer.param_groups)))
         scalar = TensorType(dtype_of("float64"), ())
         rate_tensors = [trace.wrap(builder.leaf("input", name, scalar)) for name in rates]
@@ -183,16 +171,7 @@ def _with_updates(
             arrays = optimizer.state.get(id(parameter)) or optimizer.initial(parameter, options)
             state[name] = {slot: leaf(f"state.{name}.{slot}", array) for slot, array in arrays.items()}
             slots.update({f"state.{name}.{slot}": (parameter, slot) for slot in arrays})
-        new_params: dict[str, Any] = {}
-        new_state: dict[str, Any] = {}
-        for name in own:
-            trace.enter(name.rpartition(".")[0], False)
-            one, two = optimizer.update(
-                {name: params[name]}, {name: grads[name]}, {name: state[name]}, step, rate_tensors, groups
-            )
-            new_params |= one
-            new_state |= two
-            trace.leave(False)
+        new_params, new_state = optimizer.update(params, grads, state, step, rate_tensors, groups, trace.within)
     for name in own:
         changes(name, new_params[name].value)
     for name in changing:
@@ -218,5 +197,3 @@ def _copy(node: Any, inputs: list[Value]) -> Any:
     types, names = tuple(v.type for v in node.outputs), tuple(v.name for v in node.outputs)
     return Node(node.op, tuple(inputs), node.attributes, types, names, node.provenance)
 
-
-__all__ = ["TrainingStep", "module_paths", "training_step"]

@@ -6,12 +6,14 @@ gradients that `backward()` left; a compiled training step has the same rule ins
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from graphc.errors import UsageError
+from graphc.ir.types import DType
 from graphc.source import user_span
 from graphc.tensor import Tensor
 from graphc.tensor import functions as f
@@ -68,10 +70,14 @@ class Optimizer:
         """Names and initial values of the arrays kept for each parameter."""
         return {}
 
-    def rule(self, p: Any, g: Any, s: State, lr: Any, step: Any, options: Mapping[str, Any]) -> tuple[Any, State]:
+    def shared(self, lr: Any, step: Any, dtype: DType, options: Mapping[str, Any]) -> State:
+        """Numbers all parameters of a group share: `lr`, and what follows from the number of the step."""
+        return {"lr": lr}
+
+    def rule(self, p: Any, g: Any, s: State, c: State, options: Mapping[str, Any]) -> tuple[Any, State]:
         """New parameter and new state from parameter, gradient and state.
 
-        `lr` is a number or tensor of the parameter's dtype, `step` counts from 1 as float64.
+        `c` is what `shared` gave, of the parameter's dtype.
         """
         raise NotImplementedError
 
@@ -81,20 +87,27 @@ class Optimizer:
         grads: Mapping[str, Any],
         state: Mapping[str, State],
         step: Any,
-        rates: list[Any] | None = None,
+        rates: Sequence[Any] | None = None,
         group_of: Mapping[str, int] | None = None,
+        within: Callable[[str], AbstractContextManager[None]] = nullcontext,
     ) -> tuple[dict[str, Any], dict[str, State]]:
         """New parameters and new state, by name, written with operations on tensors.
 
-        `rates` are the learning rates of the groups (float64 tensors; the groups' own by default).
+        `step` counts from 1 (float64).  `rates` are the learning rates of the groups as float64 tensors, by default the
+        groups' own numbers; `within` is entered with the path of each parameter's module.
         """
         new_params: dict[str, Any] = {}
         new_state: dict[str, State] = {}
+        common: dict[tuple[int, DType], State] = {}
         for name, p in params.items():
             number = group_of[name] if group_of else 0
-            options = self.param_groups[number]
-            lr = options["lr"] if rates is None else f.cast(rates[number], p.type.dtype)
-            new_params[name], new_state[name] = self.rule(p, grads[name], dict(state[name]), lr, step, options)
+            options, dtype = self.param_groups[number], p.type.dtype
+            if (number, dtype) not in common:
+                lr = options["lr"] if rates is None else f.cast(rates[number], dtype)
+                common[number, dtype] = self.shared(lr, step, dtype, options)
+            with within(name.rpartition(".")[0]):
+                one = self.rule(p, grads[name], dict(state[name]), common[number, dtype], options)
+            new_params[name], new_state[name] = one
         return new_params, new_state
 
     # The eager loop --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from graphc.errors import UsageError
+from graphc.ir.types import DType
 from graphc.optim.optimizer import Optimizer, State
 from graphc.source import user_span
 from graphc.tensor import functions as f
@@ -52,16 +53,19 @@ class SGD(Optimizer):
     def slots(self, options: Mapping[str, Any]) -> dict[str, float]:
         return {"momentum_buffer": 0.0} if options["momentum"] else {}
 
-    def rule(self, p: Any, g: Any, s: State, lr: Any, step: Any, options: Mapping[str, Any]) -> tuple[Any, State]:
+    def rule(self, p: Any, g: Any, s: State, c: State, options: Mapping[str, Any]) -> tuple[Any, State]:
         momentum, dampening = options["momentum"], options["dampening"]
         g = _decayed(p, g, options)
         if momentum:
             v = s["momentum_buffer"] * momentum + g * (1 - dampening)
             if dampening:
-                v = f.where(f.broadcast_to(step == 1.0, p.type.shape), g, v)
+                v = f.where(f.broadcast_to(c["first"], p.type.shape), g, v)
             s["momentum_buffer"] = v
             g = g + v * momentum if options["nesterov"] else v
-        return p - g * lr, s
+        return p - g * c["lr"], s
+
+    def shared(self, lr: Any, step: Any, dtype: DType, options: Mapping[str, Any]) -> State:
+        return {"lr": lr, "first": step == 1.0} if options["dampening"] else {"lr": lr}
 
 
 class Adagrad(Optimizer):
@@ -90,13 +94,15 @@ class Adagrad(Optimizer):
     def slots(self, options: Mapping[str, Any]) -> dict[str, float]:
         return {"sum": options["initial_accumulator_value"]}
 
-    def rule(self, p: Any, g: Any, s: State, lr: Any, step: Any, options: Mapping[str, Any]) -> tuple[Any, State]:
+    def rule(self, p: Any, g: Any, s: State, c: State, options: Mapping[str, Any]) -> tuple[Any, State]:
         g = _decayed(p, g, options)
         s["sum"] = s["sum"] + g * g
-        if options["lr_decay"]:
-            slower = 1.0 / ((step - 1.0) * options["lr_decay"] + 1.0)
-            g = g * f.cast(slower, p.type.dtype)
-        return p - g / (f.sqrt(s["sum"]) + options["eps"]) * lr, s
+        return p - g / (f.sqrt(s["sum"]) + options["eps"]) * c["lr"], s
+
+    def shared(self, lr: Any, step: Any, dtype: DType, options: Mapping[str, Any]) -> State:
+        if not options["lr_decay"]:
+            return {"lr": lr}
+        return {"lr": f.cast(1.0 / ((step - 1.0) * options["lr_decay"] + 1.0), dtype) * lr}
 
 
 class RMSprop(Optimizer):
@@ -130,7 +136,7 @@ class RMSprop(Optimizer):
         names += ["momentum_buffer"] if options["momentum"] else []
         return dict.fromkeys(names, 0.0)
 
-    def rule(self, p: Any, g: Any, s: State, lr: Any, step: Any, options: Mapping[str, Any]) -> tuple[Any, State]:
+    def rule(self, p: Any, g: Any, s: State, c: State, options: Mapping[str, Any]) -> tuple[Any, State]:
         g = _decayed(p, g, options)
         square = s["square_avg"] = _mixed(s["square_avg"], g * g, options["alpha"])
         if options["centered"]:
@@ -139,7 +145,7 @@ class RMSprop(Optimizer):
         direction = g / (f.sqrt(square) + options["eps"])
         if options["momentum"]:
             direction = s["momentum_buffer"] = s["momentum_buffer"] * options["momentum"] + direction
-        return p - direction * lr, s
+        return p - direction * c["lr"], s
 
 
 class Adam(Optimizer):
@@ -167,19 +173,22 @@ class Adam(Optimizer):
         names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if options["amsgrad"] else [])
         return dict.fromkeys(names, 0.0)
 
-    def rule(self, p: Any, g: Any, s: State, lr: Any, step: Any, options: Mapping[str, Any]) -> tuple[Any, State]:
+    def rule(self, p: Any, g: Any, s: State, c: State, options: Mapping[str, Any]) -> tuple[Any, State]:
         beta1, beta2 = options["betas"]
         if self.decoupled:
-            p = p * (1.0 - lr * options["weight_decay"]) if options["weight_decay"] else p
+            p = p * (1.0 - c["lr"] * options["weight_decay"]) if options["weight_decay"] else p
         else:
             g = _decayed(p, g, options)
         m = s["exp_avg"] = _mixed(s["exp_avg"], g, beta1)
         v = s["exp_avg_sq"] = _mixed(s["exp_avg_sq"], g * g, beta2)
         if options["amsgrad"]:
             v = s["max_exp_avg_sq"] = f.maximum(s["max_exp_avg_sq"], v)
-        # in float64: 1 - 0.999 in float32 is off by 1e-5
-        first, second = (f.cast(1.0 - f.pow(beta, step), p.type.dtype) for beta in (beta1, beta2))
-        return p - m / (f.sqrt(v) / f.sqrt(second) + options["eps"]) * (lr / first), s
+        return p - m / (f.sqrt(v) / c["root"] + options["eps"]) * c["rate"], s
+
+    def shared(self, lr: Any, step: Any, dtype: DType, options: Mapping[str, Any]) -> State:
+        # in float64, for 1 - 0.999 in float32 is off by 1e-5
+        first, second = (f.cast(1.0 - f.pow(beta, step), dtype) for beta in options["betas"])
+        return {"lr": lr, "rate": lr / first, "root": f.sqrt(second)}
 
 
 class AdamW(Adam):

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -40,6 +40,7 @@ class Recorder:
         self.modules: list[str] = []  # paths of the modules that are running, outermost first
         self.scopes: list[str] = [""]  # of these, the ones whose `forward` the user wrote
         self.paths: dict[int, str] = {}  # known paths, by identity of the module
+        self.outside: FrameType | None = None  # the user's frame that asked for the trace, not a part of it
         self.role: Role = "forward"
         self.depth = 0  # > 0 inside a function of graphc's own, whose last result alone gets the user's name
 
@@ -59,7 +60,8 @@ class Recorder:
         node = value.node if value is not None else None
         if node is None or len(node.outputs) > 1 or node not in self.builder.nodes[first:]:
             return
-        variable = variable_of(user_frame())
+        frame = user_frame()
+        variable = "" if frame is self.outside else variable_of(frame)
         if variable:
             node.provenance = node.provenance.with_(variable=variable)
             scope = self.scopes[-1]
@@ -74,6 +76,15 @@ class Recorder:
         self.modules.pop()
         if is_user_code:
             self.scopes.pop()
+
+    @contextmanager
+    def within(self, path: str) -> Iterator[None]:
+        """What is recorded inside belongs to the module of this path."""
+        self.enter(path, False)
+        try:
+            yield
+        finally:
+            self.leave(False)
 
     @property
     def module(self) -> str:
@@ -178,10 +189,12 @@ class Recording(Recorder):
     def running(self) -> Iterator[Recording]:
         """Everything done with tensors inside is recorded here."""
         token = _current.set(self)
+        self.outside = user_frame()
         try:
             yield self
         finally:
             _current.reset(token)
+            self.outside = None
             self.open = False
 
 
