@@ -1,7 +1,11 @@
-"""Optimizers: update rules written once, for the eager loop and for compiled training steps."""
+"""Optimisers with PyTorch's names, defaults and formulas.
 
-from graphc.optim import schedule as lr_scheduler
+Each rule is written once, in ops; the compiled training step, the NumPy source and the eager loop
+(`loss.backward(); optimizer.step()`) all run that rule.
+"""
+
+from graphc.optim.adaptive import Adagrad, Adam, AdamW, RMSprop
 from graphc.optim.optimizer import Optimizer
-from graphc.optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
+from graphc.optim.sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
