@@ -12,9 +12,8 @@ import numpy as np
 
 from graphc.errors import TraceError
 from graphc.ir.op import REGISTRY
-from graphc.tensor import Tensor
+from graphc.tensor import Tensor, numpy_protocol
 from graphc.tensor import functions as f
-from graphc.tensor import numpy_protocol
 from graphc.tensor.recording import here, record
 from graphc.tensor.shaping import holds_tensor
 

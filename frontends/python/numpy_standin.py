@@ -57,7 +57,7 @@ def _spread(value: Tensor, shape: Any, dtype: Any) -> Any:
     return wide if dtype is None else f.astype(wide, dtype)
 
 
-def array(object: Any, dtype: Any = None, **keywords: Any) -> Any:  # noqa: A002
+def array(object: Any, dtype: Any = None, **keywords: Any) -> Any:
     if not holds_tensor([object]):
         return np.array(object, dtype, **keywords)
     made = f.copy(f.as_tensor(object)) if isinstance(object, Tensor) else f.as_tensor(object)
@@ -89,11 +89,11 @@ def _dim(size: Any) -> Any:
     return size.dim if isinstance(size, OpenSize) else int(size)
 
 
-def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float, **keywords: Any) -> Any:  # noqa: N803
+def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float, **keywords: Any) -> Any:
     return np.eye(N, M, k, dtype, **keywords)
 
 
-def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:  # noqa: A002
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     return (
         f.broadcast_to(f.as_tensor(array), _sizes(shape))
         if holds_tensor([array, *_sizes(shape)])

@@ -156,7 +156,9 @@ def _arguments(
     kinds = {parameter.kind for parameter in parameters.values()}
     known = [p.name for p in parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     extra = [name for name in types if name not in known]
-    missing = [name for name in known if name not in types and parameters[name].default is inspect.Parameter.empty]
+    missing = [
+        name for name in known if name not in types and parameters[name].default is inspect.Parameter.empty
+    ]
     if extra and not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}:
         raise UsageError(
             f"{name_of(told)} has no input {extra[0]}{nearest(extra[0], known)}",
@@ -174,11 +176,14 @@ def _arguments(
     arguments = [
         tensors.pop(name)
         for name in list(tensors)
-        if by_position and name in extra
+        if by_position
+        and name in extra
         or name in known
         and (
             parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY
-            or bool(extra) and by_position and parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+            or bool(extra)
+            and by_position
+            and parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
         )
     ]
     return arguments, tensors

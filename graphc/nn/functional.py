@@ -13,17 +13,18 @@ import numpy as np
 from graphc.errors import ShapeError, UnsupportedError
 from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.op import REGISTRY, TypeRuleError
-from graphc.ir.types import parse_type
 from graphc.nn import init
 from graphc.tensor import functions as f
 from graphc.tensor import recording
 from graphc.tensor.functions import (  # noqa: F401  (functional has them too)
     log_softmax,
-    pad as pad_axes,
     relu,
     sigmoid,
     softmax,
     tanh,
+)
+from graphc.tensor.functions import (
+    pad as pad_axes,
 )
 from graphc.tensor.recording import here, open_trace, record
 
@@ -187,7 +188,7 @@ def _parts(size: Dim, count: Any) -> np.ndarray:
     return matrix
 
 
-def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:  # noqa: A002
+def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
     """PyTorch's padding: pairs (before, after), of the last axis first."""
     if mode != "constant":
         raise UnsupportedError(f"padding with mode={mode!r}", span=here(), fix='mode="constant"')
@@ -310,18 +311,18 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
 # Losses ------------------------------------------------------------------------------------------------------------
 
 
-def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """(x - target)², its mean by default."""
     return record(REGISTRY["mse_loss"], input, target, reduction=reduction)
 
 
-def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """|x - target|, its mean by default."""
     return _reduced(f.abs(f.sub(input, target)), reduction)
 
 
 def cross_entropy(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     target: Any,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -343,17 +344,17 @@ def cross_entropy(
     return _reduced(f.neg(f.sum(f.mul(labels, log_softmax(input, 1)), 1)), reduction)
 
 
-def nll_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def nll_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Minus the log-probability [N, C, ...] of each label [N, ...]."""
     return record(REGISTRY["nll_loss"], input, target, reduction=reduction)
 
 
-def binary_cross_entropy(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def binary_cross_entropy(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """-t·ln p - (1 - t)·ln(1 - p) of probabilities p."""
     return record(REGISTRY["binary_cross_entropy"], input, target, reduction=reduction)
 
 
-def binary_cross_entropy_with_logits(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def binary_cross_entropy_with_logits(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy of scores, computed without the sigmoid."""
     return record(REGISTRY["binary_cross_entropy_with_logits"], input, target, reduction=reduction)
 

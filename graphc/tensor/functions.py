@@ -34,10 +34,10 @@ from graphc.tensor.shaping import (  # noqa: F401  (together they are the functi
     fact,
     flatten,
     flip,
+    matrix_transposed,
     moveaxis,
     pad,
     permute,
-    matrix_transposed,
     repeat_elements,
     reshape,
     size_of,
@@ -77,7 +77,7 @@ sub = _elementwise("sub", "x - y")
 mul = _elementwise("mul", "x · y, element by element")
 div = _elementwise("div", "x / y")
 neg = _elementwise("neg", "-x")
-abs = _elementwise("abs", "|x|")  # noqa: A001
+abs = _elementwise("abs", "|x|")
 sign = _elementwise("sign", "-1, 0 or 1")
 exp = _elementwise("exp", "e^x")
 log = _elementwise("log", "the natural logarithm")
@@ -100,7 +100,7 @@ def stop_gradient(x: Tensor) -> Tensor:
     return record(REGISTRY["stop_gradient"], x)
 
 
-def pow(x: Any, y: Any) -> Any:  # noqa: A001
+def pow(x: Any, y: Any) -> Any:
     """x^y.  A whole power of whole numbers is computed by multiplication, as NumPy does."""
     dtype = common_dtype("pow", (x, y)) if _operand(x) and _operand(y) else None
     if dtype is None:
@@ -225,7 +225,7 @@ def sum(
     dim: Any = None,
     keepdim: bool = False,
     dtype: Any = None,
-) -> Tensor:  # noqa: A001
+) -> Tensor:
     """The sum over axes.  As in NumPy, small whole numbers are summed as int64 or uint64."""
     x = as_tensor(x)
     if dtype is not None:
@@ -298,12 +298,12 @@ def _extreme(name: str, x: Any, axis: Any, keepdims: bool, dim: Any, keepdim: bo
     return Extreme(values, position(x, dim, keepdims=keepdims or keepdim))
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Any:  # noqa: A001
+def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Any:
     """The maximum over axes; with PyTorch's `dim=` also its positions."""
     return _extreme("max", x, axis, keepdims, dim, keepdim)
 
 
-def min(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Any:  # noqa: A001
+def min(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Any:
     """The minimum over axes; with PyTorch's `dim=` also its positions."""
     return _extreme("min", x, axis, keepdims, dim, keepdim)
 
@@ -337,14 +337,14 @@ def argmin(
     return argmax(neg(as_tensor(x)), axis, keepdims, dim=dim, keepdim=keepdim)
 
 
-def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A001
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether any element is not 0."""
     return cast(
         max(cast(cast(as_tensor(x), dtype_of("bool")), dtype_of("int32")), axis, keepdims), dtype_of("bool")
     )
 
 
-def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A001
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether every element is not 0."""
     return cast(
         min(cast(cast(as_tensor(x), dtype_of("bool")), dtype_of("int32")), axis, keepdims), dtype_of("bool")

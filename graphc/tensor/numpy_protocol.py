@@ -139,7 +139,7 @@ def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 
     return f.pad(x, [(int(a), int(b)) for a, b in widths], float(constant_values))
 
 
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord not in (None, 2) or ord == 2 and axis is None and x.ndim > 1:
         raise UnsupportedError(f"np.linalg.norm with ord={ord}", span=here(), fix="write the norm out")
     return f.norm(x, axis, keepdims)
