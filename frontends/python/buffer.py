@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.errors import TraceError
 from graphc.ir.op import REGISTRY
+from graphc.ir.types import dtype_of
 from graphc.tensor import Tensor, numpy_protocol
 from graphc.tensor import functions as f
 from graphc.tensor.recording import here, record
@@ -44,7 +45,7 @@ class Buffer(np.ndarray):
                 )
             constant = np.array(self)
             self.traced = (
-                record(REGISTRY["cast"], constant, dtype=numpy_protocol.dtype_of(constant))
+                record(REGISTRY["cast"], constant, dtype=dtype_of(constant))
                 if constant.any()
                 else f.full(constant.shape, 0, constant.dtype)
             )
@@ -57,7 +58,7 @@ class Buffer(np.ndarray):
             return f.as_tensor(np.array(self))[index]
         return super().__getitem__(index)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **keywords: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, out: Any = None, **keywords: Any) -> Any:
         if any(isinstance(i, Tensor) or getattr(i, "traced", None) is not None for i in inputs):
             inputs = tuple(_plain(i) for i in inputs)
             if out is not None:
@@ -117,8 +118,33 @@ def _forward(name: str) -> Any:
 
 
 for _name in (
-    "T", "all", "any", "argmax", "argmin", "astype", "clip", "copy", "dot", "flatten", "item", "max", "mean", "min", "ravel",
-    "reshape", "squeeze", "std", "sum", "swapaxes", "tolist", "transpose", "var", "__float__", "__int__", "__bool__",
-    "__array__", "__iter__",
-):  # fmt: skip
+    "T",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "astype",
+    "clip",
+    "copy",
+    "dot",
+    "flatten",
+    "item",
+    "max",
+    "mean",
+    "min",
+    "ravel",
+    "reshape",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "tolist",
+    "transpose",
+    "var",
+    "__float__",
+    "__int__",
+    "__bool__",
+    "__array__",
+    "__iter__",
+):
     setattr(Buffer, _name, _forward(_name))

@@ -1,8 +1,8 @@
 """A stand-in for the module `numpy` while a function is traced.
 
-It is NumPy in all but the functions that make arrays, which NumPy cannot hand to its guests: they accept tensors and sizes
-left open, and give buffers that accept a tensor later (`B = np.zeros((3, 3)); B[0, 1] = t`).  Without a tensor they do what
-NumPy does.
+It is NumPy in all but the functions that make arrays, which NumPy cannot hand to its guests: they accept
+tensors and sizes left open, and give buffers that accept a tensor later (`B = np.zeros((3, 3)); B[0, 1] =
+t`). Without a tensor they do what NumPy does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from graphc.frontends.python.buffer import Buffer
 from graphc.ir.op import REGISTRY
 from graphc.ir.types import dtype_of
-from graphc.tensor import Tensor, open_trace
+from graphc.tensor import Tensor
 from graphc.tensor import functions as f
 from graphc.tensor.recording import record
 from graphc.tensor.shaping import holds_tensor
@@ -30,19 +30,18 @@ def _sizes(shape: Any) -> tuple[Any, ...]:
 
 
 def _filled(name: str, value: Any) -> Callable[..., Any]:
-    plain = getattr(np, name)
+    plain: Any = np.zeros if name == "empty" else getattr(np, name)  # an empty array differs between traces
 
     def make(shape: Any, dtype: Any = None, order: str = "C", **keywords: Any) -> Any:
         if holds_tensor(_sizes(shape)):
             return f.full(_sizes(shape), value, dtype or np.float64)
-        made = np.zeros if name == "empty" else plain  # what an empty array holds would differ between traces
-        return made(shape, dtype or float, order, **keywords).view(Buffer)
+        return plain(shape, dtype or float, order, **keywords).view(Buffer)
 
     make.__name__ = name
     return make
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **keywords: Any) -> Any:
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **keywords: Any) -> Any:
     if holds_tensor(_sizes(shape)) or holds_tensor([fill_value]):
         return (
             f.full(_sizes(shape), fill_value, dtype)
@@ -65,7 +64,7 @@ def array(object: Any, dtype: Any = None, **keywords: Any) -> Any:
 
 
 def asarray(a: Any, dtype: Any = None, **keywords: Any) -> Any:
-    """Refused for a tensor by the tensor itself, as `np.asarray` promises a real array; a list of tensors is stacked."""
+    """Refused for a tensor by the tensor itself, as it promises a real array; a list of tensors is stacked."""
     if isinstance(a, (list, tuple)) and holds_tensor(a):
         return array(a, dtype)
     return np.asarray(a, dtype, **keywords)
@@ -101,7 +100,7 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     )
 
 
-def reshape(a: Any, shape: Any, order: str = "C") -> Any:
+def reshape(a: Any, shape: Any, order: Any = "C") -> Any:
     return (
         f.reshape(f.as_tensor(a), shape, order=order)
         if holds_tensor([a, *_sizes(shape)])
@@ -133,16 +132,22 @@ class StandIn(types.ModuleType):
 
 STANDIN = StandIn("numpy")
 for _name, _function in {
-    "zeros": _filled("zeros", 0), "ones": _filled("ones", 1), "empty": _filled("empty", 0), "full": full, "array": array,
-    "asarray": asarray, "arange": arange, "broadcast_to": broadcast_to, "reshape": reshape,
-    "concatenate": joined("concatenate", f.concatenate), "stack": joined("stack", f.stack),
-}.items():  # fmt: skip
+    "zeros": _filled("zeros", 0),
+    "ones": _filled("ones", 1),
+    "empty": _filled("empty", 0),
+    "full": full,
+    "array": array,
+    "asarray": asarray,
+    "arange": arange,
+    "broadcast_to": broadcast_to,
+    "reshape": reshape,
+    "concatenate": joined("concatenate", f.concatenate),
+    "stack": joined("stack", f.stack),
+}.items():
     setattr(STANDIN, _name, _function)
 
 _lock = threading.Lock()
-_replaced: dict[
-    int, tuple[int, dict[str, Any], list[str]]
-] = {}  # by namespace: how many traces, itself, its names of numpy
+_replaced: dict[int, tuple[int, dict[str, Any], list[str]]] = {}  # traces, itself, names
 
 
 @contextmanager
@@ -164,7 +169,3 @@ def standing_in(namespaces: Sequence[dict[str, Any]]) -> Iterator[None]:
                     _replaced[id(space)] = (count - 1, space, names)
                 else:
                     space.update({name: np for name in names if space.get(name) is STANDIN})
-
-
-def is_tracing() -> bool:
-    return open_trace() is not None

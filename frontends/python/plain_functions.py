@@ -1,8 +1,9 @@
 """Makes a plain NumPy function traceable without changing it.
 
-The function runs as a copy with its own globals: floating-point arrays among them, and among the variables it encloses,
-are tensors called by their names, and functions of the same file are copies too.  What NumPy does not hand to its guests
-(`np.full`, `np.array([t, t])`) is served by a stand-in for `np`, for the time of the trace.
+The function runs as a copy with its own globals: floating-point arrays among them, and among the variables it
+encloses, are tensors called by their names, and functions of the same file are copies too. What NumPy does
+not hand to its guests (`np.full`, `np.array([t, t])`) is served by a stand-in for `np`, for the time of the
+trace.
 """
 
 from __future__ import annotations
@@ -62,15 +63,16 @@ class _Copier:
             return self.function(model)
         if isinstance(model, types.MethodType):
             owner = self.instance(model.__self__)
-            return types.MethodType(self.function(model.__func__), owner)  # type: ignore[arg-type]
+            method: Any = model.__func__
+            return types.MethodType(self.function(method), owner)
         if isinstance(model, functools.partial):
             arguments = [self.value(a, f"argument_{i}") for i, a in enumerate(model.args)]
             keywords = {key: self.value(a, key) for key, a in model.keywords.items()}
             return functools.partial(self.callable(model.func), *arguments, **keywords)
-        call = getattr(type(model), "__call__", None)
+        call = vars(type(model)).get("__call__")
         if isinstance(call, types.FunctionType) and not isinstance(model, type):
             return types.MethodType(self.function(call), self.instance(model))
-        return model  # type: ignore[no-any-return]
+        return model
 
     def instance(self, owner: Any) -> Any:
         """A shallow copy of an object whose arrays are tensors; modules and classes as they are."""

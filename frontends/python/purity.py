@@ -14,9 +14,9 @@ from graphc.ir.printer import print_node
 class ImpureError(TraceError):
     """The program does not do the same each time it is traced.
 
-    It was traced twice and the graphs differ: it reads random numbers, the clock, or something it changes itself (a counter,
-    a list that grows).  Whatever it read would be frozen into the compiled model.  Pass such values as inputs; for random
-    numbers in training use `dropout`, whose seed is an input.
+    It was traced twice and the graphs differ: it reads random numbers, the clock, or something it changes itself (a
+    counter, a list that grows).  Whatever it read would be frozen into the compiled model.  Pass such values as inputs;
+    for random numbers in training use `dropout`, whose seed is an input.
     """
 
     code = "GC0204"

@@ -57,8 +57,8 @@ def trace_graph(
 ) -> Graph:
     """`trace` with all choices: ranges of sizes, training mode, the name of the graph.
 
-    In training, dropout draws from one more input `seed: uint64[]`, and each buffer that changes has its new value as an
-    output called `new.` and its name.
+    In training, dropout draws from one more input `seed: uint64[]`, and each buffer that changes has its new value as
+    an output called `new.` and its name.
     """
     if isinstance(model, Module):
         return trace_twice(model, model, model, inputs, dims=dims, training=training, name=name)

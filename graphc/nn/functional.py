@@ -69,7 +69,7 @@ def _convolution(rank: int) -> Any:
         groups: int = 1,
     ) -> Tensor:
         strides, dilations = _spread(stride, rank, "stride"), _spread(dilation, rank, "dilation")
-        kernel = [int(k) for k in f.as_tensor(weight).type.shape[2:]]
+        kernel: Any = f.as_tensor(weight).type.shape[2:]
         if padding == "same":
             if any(s != 1 for s in strides):
                 raise UnsupportedError(
@@ -327,7 +327,7 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross-entropy of scores [N, C, ...] and class labels [N, ...], or probabilities [N, C, ...] in place of labels."""
+    """Cross-entropy of scores [N, C, ...] and class labels [N, ...], or probabilities [N, C, ...] in their place."""
     labels = f.as_tensor(target)
     if not labels.type.dtype.is_float and label_smoothing == 0:
         return record(REGISTRY["cross_entropy"], input, labels, reduction=reduction)

@@ -129,7 +129,7 @@ class Conv1d(_Conv):
 
 
 class Conv2d(_Conv):
-    """Convolution of x[N, C, H, W], weight[out, in/groups, kH, kW].  Initial values: U(-1/√n, 1/√n), n = in/groups·kH·kW."""
+    """Convolution of x[N, C, H, W], weight[out, in/groups, kH, kW].  Initial: U(-1/√n, 1/√n), n = in/groups·kH·kW."""
 
 
 class MaxPool2d(Module):

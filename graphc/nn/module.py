@@ -1,7 +1,7 @@
 """Module: layers and networks, as in PyTorch.
 
-A module is an ordinary object.  Its parameters, buffers and submodules are its attributes, found by looking at them; there
-is no registry that could disagree.  While its `forward` runs, what is recorded carries the module's path.
+A module is an ordinary object.  Its parameters, buffers and submodules are its attributes, found by looking at them;
+there is no registry that could disagree.  While its `forward` runs, what is recorded carries the module's path.
 """
 
 from __future__ import annotations

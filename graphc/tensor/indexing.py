@@ -1,6 +1,6 @@
 """`x[...]` and `x[...] = y`: integers, slices, None, Ellipsis; and positions that are themselves a tensor.
 
-A graph's values never change.  Writing makes a new value and points the tensor at it, which is what Python's user sees, as
+A graph's values never change.  Writing makes a new value and points the tensor at it, which is what the user sees as
 long as no other tensor would share the memory in NumPy; where one does, the write is refused.
 """
 
@@ -42,7 +42,8 @@ def take(x: Tensor, index: Any) -> Tensor:
     positions = [i for i, item in enumerate(items) if _is_positions(item)]
     if positions:
         return _take_positions(x, items, positions)
-    result, shape = x, []
+    result = x
+    shape: list[Dim] = []
     parts = _parts(x, items)
     for axis, part in enumerate(parts):
         result = _cut(result, axis, part)
@@ -129,9 +130,10 @@ def _holds(size: Dim, least: int) -> bool:
 
 def _part_of_slice(x: Tensor, item: slice, size: Dim) -> Part:
     if isinstance(size, int) and not any(isinstance(b, OpenSize) for b in (item.start, item.stop)):
-        places = range(size)[
-            slice(*(None if b is None else dim_of(b, "a bound") for b in (item.start, item.stop, item.step)))
+        bounds: Any = [
+            None if b is None else dim_of(b, "a bound") for b in (item.start, item.stop, item.step)
         ]
+        places = range(size)[slice(*bounds)]
         if places.step > 0:
             return Part(places.start, max(places.stop, places.start), places.step)
         flipped = range(size - 1 - places.start, size - 1 - places.stop, -places.step)
@@ -231,8 +233,6 @@ def shown(x: Tensor) -> str:
 
 
 def _become(x: Tensor, new: Tensor) -> None:
-    if x.is_leaf and x.recording is None:
-        x._array = None
     x._value = new.value
     x._array = new._array
 

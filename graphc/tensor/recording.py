@@ -56,9 +56,9 @@ class Recorder:
 
     def name_result(self, result: Any, first: int) -> None:
         """Call a result made since the mark `first` as the user calls it."""
-        value = getattr(result, "_value", None)
+        value: Value | None = getattr(result, "_value", None)
         node = value.node if value is not None else None
-        if node is None or len(node.outputs) > 1 or node not in self.builder.nodes[first:]:
+        if value is None or node is None or len(node.outputs) > 1 or node not in self.builder.nodes[first:]:
             return
         frame = user_frame()
         variable = "" if frame is self.outside else variable_of(frame)
@@ -120,7 +120,7 @@ class Recording(Recorder):
         return self.wrap(self.builder.leaf("input", name, type))
 
     def require(self, dim: Dim, least: int) -> bool:
-        """Narrow the range of a symbol that has none declared so that `dim` >= `least`; False when that cannot be done."""
+        """Narrow the range of a symbol without a declared one so that `dim` >= `least`; False when it cannot be."""
         if bounds(dim, self.ranges)[0] >= least:
             return True
         symbols = symbols_of(dim)

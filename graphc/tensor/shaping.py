@@ -34,6 +34,7 @@ class CallableOpenSize(OpenSize):
     """The same for a number of elements that is left open."""
 
     __slots__ = ("shape",)
+    shape: tuple[Size, ...]
 
     def __call__(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -108,7 +109,7 @@ def reshape(x: Tensor, *shape: Any, order: str = "C") -> Tensor:
         missing = exact_divide(total, rest)
         if missing is None:
             shown = format_shape(tuple(sizes))
-            message = f"{x.shown_name} of {total} elements cannot be given the shape {shown}: they do not divide by {rest}"
+            message = f"{x.shown_name} of {total} elements do not fit the shape {shown}"
             raise ShapeError(message, span=here(), facts=fact(x))
         sizes[sizes.index(-1)] = missing
     return view_of(record(REGISTRY["reshape"], x, shape=tuple(sizes)), x)
@@ -274,10 +275,13 @@ def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
 def split(x: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """PyTorch's: pieces of `split_size` (the last may be smaller), or of the sizes in a list."""
     axis = axis_of(x, dim)
-    sizes = (
-        _pieces(x, axis, split_size) if isinstance(split_size, int) else [dim_of(size) for size in split_size]
-    )
-    parts, start = [], 0
+    sizes: list[Dim] = []
+    if isinstance(split_size, int):
+        sizes += _pieces(x, axis, split_size)
+    else:
+        sizes += [dim_of(size) for size in split_size]
+    parts = []
+    start: Dim = 0
     for size in sizes:
         stop: Dim = start + size
         parts.append(piece(x, axis, start, stop))
@@ -341,8 +345,8 @@ def piece(x: Tensor, axis: int, start: Dim, stop: Dim, step: int = 1) -> Tensor:
 
 def tile(x: Tensor, *repeats: Any) -> Tensor:
     """The whole tensor repeated along each axis; new axes come first."""
-    times = [dim_of(r) for r in flat(repeats)]
-    times = [1] * (x.ndim - len(times)) + times
+    given = [dim_of(r) for r in flat(repeats)]
+    times: list[Dim] = [*[1] * (x.ndim - len(given)), *given]
     x = reshape(x, (1,) * (len(times) - x.ndim) + x.type.shape)
     for axis, number in enumerate(times):
         if number != 1:

@@ -1,7 +1,7 @@
 """A size left open, as the user's program sees it.
 
-`x.shape[0]` of a `float32[N,64]` is such a size.  It can be computed with and handed to `view` or `np.zeros`; what cannot
-be known before the model is called, such as `if x.shape[0] == 1`, is refused instead of being decided in silence.
+`x.shape[0]` of a `float32[N,64]` is such a size.  It can be computed with and handed to `view` or `np.zeros`; what
+cannot be known before the model is called, such as `if x.shape[0] == 1`, is refused, not decided in silence.
 """
 
 from __future__ import annotations
@@ -102,15 +102,15 @@ class OpenSize:
         return not self._compare(0, "==")
 
     def __index__(self) -> int:
-        self._convert()
+        return self._convert()
 
     def __int__(self) -> int:
-        self._convert()
+        return self._convert()
 
     def __float__(self) -> float:
-        self._convert()
+        return self._convert()
 
-    def _convert(self) -> NoReturn:
+    def _convert(self) -> int:
         raise ConversionError(
             f"the size {self.dim} is left open: it is no number while tracing",
             span=user_span(),
