@@ -65,13 +65,13 @@ def repeats(around: Mapping[Node, tuple[Run, ...]], levels: int) -> dict[Run, tu
     for siblings in children.values():
         likeness = {run: _likeness(run) for run in siblings}
         group: list[Run] = []
-        for run in (*siblings, None):
-            adjacent = run and group and position[run.nodes[0]] == position[group[-1].nodes[-1]] + 1
-            if run and adjacent and likeness[run] == likeness[group[0]]:
-                group.append(run)
-                continue
-            found |= dict.fromkeys(group[1:], tuple(group[1:]))
-            group = [run] if run else []
+        for run in siblings:
+            adjacent = group and position[run.nodes[0]] == position[group[-1].nodes[-1]] + 1
+            if not (adjacent and likeness[run] == likeness[group[0]]):
+                found |= dict.fromkeys(group[1:], tuple(group[1:]))
+                group = []
+            group.append(run)
+        found |= dict.fromkeys(group[1:], tuple(group[1:]))
     return found
 
 

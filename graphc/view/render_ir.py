@@ -138,8 +138,12 @@ class Picture:
         nodes, clusters = {n.id for n in self.nodes}, {c.id for c in self.clusters}
         for edge in self.edges:
             if not {edge.source, edge.target} <= nodes:
-                raise ValueError(f"picture {self.title!r}: edge {edge.source} -> {edge.target} has no such node")
-        for owner, cluster in [(n.id, n.cluster) for n in self.nodes] + [(c.id, c.parent) for c in self.clusters]:
+                raise ValueError(
+                    f"picture {self.title!r}: edge {edge.source} -> {edge.target} has no such node"
+                )
+        for owner, cluster in [(n.id, n.cluster) for n in self.nodes] + [
+            (c.id, c.parent) for c in self.clusters
+        ]:
             if cluster and cluster not in clusters:
                 raise ValueError(f"picture {self.title!r}: {owner} lies in {cluster!r}, which is not there")
         placed = Counter(member for row in self.rows for member in row)

@@ -124,7 +124,11 @@ class Units:
             origin: Operation | None = node
             while origin is not None and origin.provenance.role == "backward":
                 origin = by_name.get(origin.provenance.forward)
-            if node.provenance.role != "backward" or node.op.name == "constant" or node.outputs[0] in self.sums:
+            if (
+                node.provenance.role != "backward"
+                or node.op.name == "constant"
+                or node.outputs[0] in self.sums
+            ):
                 continue
             if origin in self.of:
                 self.of[origin].backward.append(node)
@@ -145,7 +149,9 @@ class Units:
     def leaves(self, value: Value, unit: Unit) -> bool:
         """Whether a value is read outside of its unit."""
         readers = self.readers.get(value, ())
-        return not readers or value in self.graph.outputs or any(self.of[node] is not unit for node in readers)
+        return (
+            not readers or value in self.graph.outputs or any(self.of[node] is not unit for node in readers)
+        )
 
     def gradient_sources(self, value: Value) -> list[Unit]:
         """The units whose gradients flow into the gradient of a value."""
