@@ -211,7 +211,7 @@ def derivative_text(op: Op, position: int, names: list[str]) -> str:
     'z'
     """
     template = op.derivative.get(position)
-    if template is None or op.vjp is None:
+    if template is None:
         return ""
     known = dict(zip(_operand_names(op), names, strict=False))
     known[op.formula.partition("=")[0].strip()] = names[-1]
