@@ -357,17 +357,30 @@ def _box(node: Node, group: str, t: Theme) -> str:
     colour, tag = (t.backward, "I") if node.backward else (t.ink, "B")
     glyph = "" if node.backward else GLYPH.get(node.role, "")
     mark = _font(glyph, t.muted, 10) + " " if glyph else ""
-    rows = []
-    if node.label:
-        rows.append(mark + _font(elide(node.label), colour, 12, tag))
+    if not node.label and node.lines and node.lines[0].kind in (Text.NAME, Text.CONSTANT):
+        return _attributes(**style, label=_table(_stub(node, colour, tag, t)))
+    rows = [mark + _font(elide(node.label), colour, 12, tag)]
     for line in node.lines:
-        if line.kind is not Text.NAME:
-            rows.append(_line(line, t, 10))
-        elif node.label:
+        if line.kind is Text.NAME:
             rows[0] += "&#160; " + _font(elide(line.text), t.muted, 11)
         else:
-            rows.append(mark + _font(elide(line.text), colour, 11, tag))
+            rows.append(_line(line, t, 10))
     return _attributes(**style, label=_table([f"<TD>{row}</TD>" for row in rows]))
+
+
+def _stub(node: Node, colour: str, tag: str, t: Theme) -> list[str]:
+    """The rows of a box that holds several arrays: a row for each, or one array's lines below each other."""
+    arrays: list[list[str]] = []
+    for line in node.lines:
+        if line.kind in (Text.NAME, Text.CONSTANT):
+            role = Role.CONSTANT if line.kind is Text.CONSTANT else node.role
+            mark = "" if node.backward else _font(GLYPH.get(role, ""), t.muted, 10) + " "
+            arrays.append([mark + _font(elide(line.text), colour, 11, tag)])
+        else:
+            arrays[-1].append(_line(line, t, 10))
+    if len(arrays) == 1:
+        return [f"<TD>{cell}</TD>" for cell in arrays[0]]
+    return ["".join(f'<TD ALIGN="LEFT">{cell}&#160;&#160;</TD>' for cell in array) for array in arrays]
 
 
 # ---- cost ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from graphc.ir.graph import Node as Operation
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel, Partition
 from graphc.view.cost import flops_of
+from graphc.view.hidden import HIDDEN
 from graphc.view.layers import BUDGET
 from graphc.view.numbers import amount
 from graphc.view.render_ir import (
@@ -28,7 +29,6 @@ from graphc.view.render_ir import (
     legend_for,
     safe_id,
 )
-from graphc.view.units import HIDDEN
 
 
 def kernels(partition: Partition, title: str, show: Collection[str] = ("shapes",)) -> Picture:

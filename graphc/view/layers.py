@@ -16,9 +16,10 @@ from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
 from graphc.view.cost import flops_of, parameter_count
+from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, number
 from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
-from graphc.view.units import Unit, Units, behind, is_constant
+from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
 OVERLAYS = ("shapes", "params", "flops", "source")
@@ -168,7 +169,8 @@ class _Rows:
         starts = seed is not None and (seed.node is None or seed.node.op.name == "constant")
         identifier = self.ids.new("r", name)
         lines = (*self._type(value), *self._numbers(value))
-        self.nodes.append(Node(identifier, Role.LOSS if starts else Role.OUTPUT, name, lines))
+        is_loss = starts and value.type.shape == ()
+        self.nodes.append(Node(identifier, Role.LOSS if is_loss else Role.OUTPUT, name, lines))
         self._edge(unit.id if unit else self.leaf_box[behind(value)], identifier)
         row = [identifier]
         self.rows.append(row)
@@ -228,11 +230,8 @@ class _Rows:
         else:
             for value in stored:
                 shared = "" if self.units.first_reader(value) is unit else " (shared)"
-                lines += [
-                    Line(Text.NAME, _short(value, unit) + shared),
-                    *self._type(value),
-                    *self._numbers(value),
-                ]
+                kind = Text.NAME if value.leaf == "parameter" else Text.CONSTANT
+                lines += [Line(kind, _short(value, unit) + shared), *self._type(value), *self._numbers(value)]
         identifier = f"p-{unit.id}"
         role = Role.CONSTANT if all(v.leaf == "constant" for v in stored) else Role.PARAMETER
         self.nodes.append(Node(identifier, role, "", tuple(lines), unit.cluster))
@@ -254,7 +253,7 @@ class _Rows:
         return identifier
 
     def _forward_node(self, unit: Unit) -> Node:
-        results = [value for value in unit.results if self.units.leaves(value, unit)][:2]
+        results = self.units.leaving(unit)[:2]
         lines = [Line(Text.NAME, unit.name)] if unit.name else []
         lines += [line for value in results for line in (*self._type(value), *self._numbers(value))]
         lines += [Line(Text.NOTE, note) for note in self._notes(unit)]
@@ -286,16 +285,21 @@ class _Rows:
         lines = [Line(Text.NAME, unit.name)] if unit.name else []
         towards = [v for v in unit.operands if v.leaf is None and v in self.gradient]
         towards = [v for v in towards if self.units.producer(v) is not unit]
-        results = [v for v in unit.results if self.units.leaves(v, unit)]
         lines += [line for v in towards[:1] for line in self._type(v)]
-        lines += [line for v in results[:1] for line in self._numbers(self.gradient.get(v), gradient=True)]
+        lines += [
+            line
+            for v in self.units.leaving(unit)[:1]
+            for line in self._numbers(self.gradient.get(v), gradient=True)
+        ]
         needed = self.units.needed(unit)
         if needed and unit.runs:
             lines.append(Line(Text.NOTE, f"uses {_count(len(needed), 'forward value')}"))
         elif needed:
-            lines.append(
-                Line(Text.NOTE, "uses " + ", ".join(dict.fromkeys(_called(v, unit) for v in needed)))
+            names = sorted(
+                dict.fromkeys(_called(v, unit) for v in needed), key=lambda n: not n.startswith("its ")
             )
+            more = f", +{len(names) - 2} more" if len(names) > 3 else ""
+            lines.append(Line(Text.NOTE, f"uses {', '.join(names[: 2 if more else 3])}{more}"))
         elif not unit.backward:
             lines.append(Line(Text.NOTE, "passes the gradient on"))
         for value in needed:

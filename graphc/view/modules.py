@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.ir.graph import Node, Value
+from graphc.view.hidden import behind, is_constant
 
 
 @dataclass(eq=False)
@@ -80,13 +81,11 @@ def _likeness(run: Run) -> tuple[object, ...]:
     outside: dict[Value, int] = {}  # what it reads from elsewhere, by order of first use
 
     def operand(value: Value) -> object:
-        node = value.node
-        while value not in inside and node is not None and node.op.name == "broadcast_to":
-            value, node = node.inputs[0], node.inputs[0].node
+        value = value if value in inside else behind(value)
         if value in inside:
             return inside[value]
-        if node is not None and node.op.name == "constant":
-            return ("constant", node.attributes["value"], value.type)
+        if value.node is not None and is_constant(value):
+            return ("constant", value.node.attributes["value"], value.type)
         kind = value.leaf if value.leaf in ("parameter", "constant") else "data"
         return (kind, outside.setdefault(value, len(outside)), value.type)
 

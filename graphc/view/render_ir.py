@@ -51,6 +51,7 @@ class Text(StrEnum):
     """What a line of text in a node says."""
 
     NAME = "name"
+    CONSTANT = "constant"  # the name of an array that is not trained
     TYPE = "type"  # shape and dtype
     VALUE = "value"  # forward number, above the wire
     GRADIENT = "gradient"  # below the wire

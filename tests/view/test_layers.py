@@ -13,9 +13,10 @@ from graphc.ir.graph import Graph, Provenance
 from graphc.ir.types import parse_type
 from graphc.ops import REGISTRY
 from graphc.view import Picture, make_picture
+from graphc.view.hidden import is_hidden
 from graphc.view.layers import BUDGET, statistics
 from graphc.view.render_ir import Kind, Role, Text
-from graphc.view.units import HIDDEN, Units
+from graphc.view.units import Units
 
 
 def check_mirror(picture: Picture) -> None:
@@ -39,7 +40,7 @@ def check_mirror(picture: Picture) -> None:
 
 
 def shown_ops(graph: Graph) -> int:
-    return sum(n.provenance.role == "forward" and n.op.name not in HIDDEN for n in graph.nodes)
+    return sum(n.provenance.role == "forward" and not is_hidden(n) for n in graph.nodes)
 
 
 def lines(picture: Picture, identifier: str) -> list[str]:
@@ -55,7 +56,7 @@ def test_mlp(graphs) -> None:
     assert lines(picture, "o-fc1.matmul") == ["float32[N,32]", "2.048 k parameters", "4.096 k·N FLOP"]
     assert lines(picture, "p-o-fc1.matmul") == ["weight", "float32[32,64]"]
     assert lines(picture, "g-p-o-fc1.matmul") == ["∇weight", "float32[32,64]"]  # dW has the shape of W
-    assert lines(picture, "g-o-fc2.matmul") == ["float32[N,32]", "uses weight, its input"]
+    assert lines(picture, "g-o-fc2.matmul") == ["float32[N,32]", "uses its input, weight"]
     assert lines(picture, "g-o-act.relu") == ["act", "float32[N,32]", "uses its output"]
     assert lines(picture, "g-o-sub") == ["d", "float32[N,10]", "passes the gradient on"]
     assert lines(picture, "o-mul--2") == ["float32[N,10]", "· × 0.5", "10·N FLOP"]
