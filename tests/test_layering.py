@@ -23,7 +23,7 @@ LAYERS = [
     ["weights", "data"],
     ["autodiff", "interpret", "passes"],
     ["plan"],
-    ["tensor", "nn", "optim"],
+    ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
     ["pipeline", "artefact", "executable"],
     ["api", "train"],
