@@ -14,6 +14,8 @@ from graphc.errors import ArgumentShapeError, DTypeError, InternalError
 from graphc.ir.composite import body_graph
 from graphc.ir.dims import SymbolicDim, substitute
 from graphc.ir.graph import Graph, Node, Value, bind_attributes
+from graphc.ir.op import Kind
+from graphc.ops.indexing import IndexOutOfRange
 
 Arrays = Mapping[str, Any] | Sequence[Any]
 
@@ -46,7 +48,8 @@ def evaluate(
             )
         values[leaf] = np.asarray(store[leaf.name])
     for node in graph.nodes:
-        results = run_node(node, [values[v] for v in node.inputs], bindings)
+        with np.errstate(all="ignore"):
+            results = run_node(node, [values[v] for v in node.inputs], bindings)
         for value, array in zip(node.outputs, results, strict=True):
             expected = tuple(substitute(dim, bindings) for dim in value.type.shape)
             if array.dtype != value.dtype.numpy or array.shape != expected:
@@ -66,7 +69,12 @@ def run_node(
             results = run_node(inner, [values[v] for v in inner.inputs], bindings)
             values.update(zip(inner.outputs, results, strict=True))
         return tuple(values[v] for v in graph.outputs)
-    result = node.op.reference(*operands, **bind_attributes(node.attributes, bindings))
+    try:
+        result = node.op.reference(*operands, **bind_attributes(node.attributes, bindings))
+    except IndexError as error:
+        if node.op.kind is not Kind.INDEXING:
+            raise
+        raise IndexOutOfRange(f"%{node.name}: {error}", span=node.provenance.span) from None
     results = result if isinstance(result, tuple) else (result,)
     return tuple(np.asarray(array) for array in results)
 

@@ -19,8 +19,10 @@ from graphc.backends.llvm.index_maps import Condition, Guard, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
 from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
 from graphc.backends.llvm.program import Program, Root, Space, trace_in
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
+
+UNROLLED = 16  # trips of an anchor's own loops up to which they are written out
 
 
 @dataclass(slots=True)
@@ -71,17 +73,25 @@ class Anchor(ABC):
     ) -> list[Reg]:
         """Carry registers through all inner loops."""
 
+        extents = [e.program.ranges.extents[v] for v in self.inner]
+        trips = product(extents)
+        unrolled = isinstance(trips, int) and trips <= UNROLLED
+
         def level(depth: int, values: list[Reg]) -> list[Reg]:
             if depth == len(self.inner):
                 return list(body(values))
-            number = self.inner[depth]
+            number, extent = self.inner[depth], extents[depth]
 
             def step(i: Reg, carried: list[Reg]) -> list[Reg]:
                 with e.scope({number: i}):
                     return level(depth + 1, carried)
 
-            extent = e.sizes(e.program.ranges.extents[number])
-            return e.f.fold(0, plain(extent), 1, values, step)
+            if not unrolled:
+                return e.f.fold(0, plain(e.sizes(extent)), 1, values, step)
+            assert isinstance(extent, int)
+            for i in range(extent):
+                values = step(constant(i, "i64"), values)
+            return values
 
         return level(0, list(initial))
 

@@ -7,7 +7,8 @@ within the block. The output is cut into tiles that cover its width exactly; row
 taken several at a time.
 
 Each output is one chain of fused multiply-adds in that order. Groups whose channels do not fill blocks run
-their chains side by side in one vector and each lane keeps its own group's.
+their chains side by side in one vector and each lane keeps its own group's; with one channel a group
+(depthwise) the products are taken lane by lane.
 """
 
 from collections.abc import Mapping
@@ -81,6 +82,11 @@ class Convolution:
         return self.groups == 1 or all(channels % BLOCK == 0 for channels in self.group_channels)
 
     @property
+    def depthwise(self) -> bool:
+        """Whether each channel is a group of its own and gives one channel."""
+        return self.groups > 1 and self.group_channels == (1, 1)
+
+    @property
     def start(self) -> int:
         """Byte offset in the source of the window of output pixel (0, 0)."""
         top, left = (self.source.halo[i] - self.padding[i] for i in range(2))
@@ -111,6 +117,11 @@ def tiling(spec: Convolution, target: Target) -> Tiling:
     candidates = [tile for tile in tiles(target, spec.result.element) if tile.width % BLOCK == 0]
     if not spec.dense:
         candidates = [tile for tile in candidates if tile.width == BLOCK]
+    if spec.depthwise:
+        # Inputs are vectors too: half of the registers hold those of a window row, shared by neighbouring pixels.
+        return _cut(
+            spec, candidates[0].with_rows(min(8, target.vector_registers // 2 // candidates[0].vectors))
+        )
     channels = spec.group_channels[1]
 
     def cost(tile: Tile) -> tuple[float, int]:
@@ -139,8 +150,9 @@ def _cut(spec: Convolution, tile: Tile) -> Tiling:
 def pack_weights(w: Any, spec: Convolution, width: int) -> Any:
     """Weights (O, C/groups, KH, KW) as the kernel reads them, `width` the width of its panels.
 
-    Dense: `[groups][panels][K][width]`, K in the order of the contraction. Otherwise, for each block of 16
-    output channels and each group it touches, `[K][16]` with zeros in the lanes of other groups.
+    Dense: `[groups][panels][K][width]`, K in the order of the contraction. Depthwise: `[C/16][KH * KW][16]`.
+    Otherwise, for each block of 16 output channels and each group it touches, `[K][16]` with zeros in the
+    lanes of other groups.
     """
     inputs, outputs = spec.group_channels
     block = spec.source.block
@@ -151,6 +163,8 @@ def pack_weights(w: Any, spec: Convolution, width: int) -> Any:
             for c in range(0, inputs, block)
         ]
         return pack_b(np.concatenate(runs, axis=1), width)
+    if spec.depthwise:
+        return pack_b(w.reshape(spec.result.channels, -1).T, BLOCK)
     slots = _slots(spec)
     packed = np.zeros((spec.result.blocks, slots, inputs * spec.kernel[0] * spec.kernel[1], BLOCK), w.dtype)
     for channel in range(spec.result.channels):
@@ -204,7 +218,7 @@ class _Kernel:
             self.panel_function(".panel", tile)
             f = self.function("", ("row0", "row1", "panel0", "panel1"))
             with f.loop(f.panel0, f.panel1) as panel:
-                w = f.gep(f.w, f.mul(panel, _slots(spec) * inputs * taps * BLOCK))
+                w = f.gep(f.w, f.mul(panel, (1 if spec.depthwise else _slots(spec) * inputs) * taps * BLOCK))
                 self.call(f, ".panel", f.x, w, f.mul(panel, BLOCK), f.row0, f.row1)
             f.ret()
             return f
@@ -287,7 +301,9 @@ class _Kernel:
         pixels = [divmod(pixel, width) for pixel in range(tile.rows)]
         scalars = tuple(i * down + j * across for i, j in pixels)
         here = f.gep(x, f.mul(first, across))
-        contraction = self.blocks if self.spec.dense else self.separate_groups
+        contraction = self.separate_groups
+        if self.spec.dense or self.spec.depthwise:
+            contraction = self.blocks if self.spec.dense else self.lane_by_lane
         values = iter(contraction(f, tile, scalars, here))
         corner = f.add(offset, f.mul(first, result.pixel))
         place = f.add(f.mul(row, result.width), first)
@@ -394,3 +410,24 @@ class _Kernel:
             ]
 
         return f.fold(first_group, f.add(last_group, 1), 1, zeros(tile), group)
+
+    def lane_by_lane(self, f: Function, tile: Tile, scalars: tuple[int, ...], x: Reg) -> list[Reg]:
+        """Depthwise: a vector of inputs times the vector of its channels' weights."""
+        source, (rows, columns) = self.spec.source, self.spec.kernel
+        down, across = self.spec.dilation[0] * source.pitch, self.spec.dilation[1] * source.pixel
+        step, vector_bytes = BLOCK * tile.bytes, tile.lanes * tile.bytes
+        first = f.gep(x, f.mul(f.udiv(f.column, BLOCK), source.plane))
+
+        def row(i: Reg, acc: list[Reg]) -> list[Reg]:
+            place, weights = f.gep(first, f.mul(i, down)), f.gep(f.w, f.mul(i, columns * step))
+            values = list(acc)
+            for j in range(columns):
+                for v in range(tile.vectors):
+                    weight = f.load(f.gep(weights, j * step + v * vector_bytes), tile.type, tile.bytes)
+                    for pixel, offset in enumerate(scalars):
+                        here = f.gep(place, offset + j * across + v * vector_bytes)
+                        n = pixel * tile.vectors + v
+                        values[n] = f.fma(f.load(here, tile.type, tile.bytes), weight, values[n])
+            return values
+
+        return f.fold(0, rows, 1, zeros(tile), row)

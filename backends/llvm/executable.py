@@ -21,19 +21,9 @@ from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
 from graphc.backends.llvm.module import NativeModule, build_module
 from graphc.backends.llvm.target import Target, host
-from graphc.errors import GraphcError
 from graphc.plan import Plan
 
 HUGE = 4 << 20  # bytes from which the weights ask for huge pages
-
-
-class RuntimeFault(GraphcError):
-    """A compiled model met values it has no result for, such as an index outside of its array.
-
-    The message names the operation and its line. Nothing was returned; the outputs of that call are void.
-    """
-
-    code = "GC0620"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +70,7 @@ class Executable:
         """The exception for a status of `NAME_run`."""
         fault: Fault = self.module.faults[status - 1]
         node = fault.node
-        return RuntimeFault(f"{node.name}: {fault.message}", span=node.provenance.span)
+        return fault.kind(f"{node.name}: {fault.message}", span=node.provenance.span)
 
 
 @dataclass(frozen=True, slots=True)

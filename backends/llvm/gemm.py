@@ -118,7 +118,8 @@ class _Kernel:
             def single() -> list[Reg]:
                 return [self.call(f, ".row", "i64", f.a, f.b, first, last)]
 
-            (first,) = f.if_else(f.icmp("eq", f.m, 1), single, lambda: [f.panel0])
+            alone = f.and_(f.icmp("eq", f.m, 1), f.icmp("slt", f.block0, f.block1))
+            (first,) = f.if_else(alone, single, lambda: [f.panel0])
         row_stride, k_stride = (stride * self.spec.bytes for stride in self.spec.strides)
         with f.loop(f.block0, f.block1) as block:
             row = f.mul(block, self.cut.block)

@@ -28,13 +28,12 @@ _numbers = itertools.count()
 class Code:
     """Loaded machine code; addresses are valid while this object lives."""
 
-    _tracker: Any
-    names: tuple[str, ...]
+    _owner: Any
+    _addresses: Mapping[str, int]
 
     def address(self, name: str) -> int:
-        """Where the exported function or constant `name` lies; KeyError when it was not asked for at
-        `load`."""
-        return int(self._tracker[name])
+        """Where the function or constant `name` lies; KeyError when it was not asked for at loading."""
+        return self._addresses[name]
 
 
 def emit_object(text: str, target: Target, cache: Cache | None = None) -> bytes:
@@ -101,7 +100,8 @@ def load(
         builder.import_symbol(name, address)
     for name in names:
         builder.export_symbol(name)
-    return Code(builder.link(engine, f"graphc{next(_numbers)}"), tuple(names))
+    tracker = builder.link(engine, f"graphc{next(_numbers)}")
+    return Code(tracker, {name: int(tracker[name]) for name in names})
 
 
 def _engine(target: Target) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from graphc.backends.llvm.emitter import Function, Module, Reg
 from graphc.backends.llvm.evaluator import Sizes
 from graphc.backends.llvm.target import Target
+from graphc.errors import GraphcError
 from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
 
@@ -35,6 +36,7 @@ class Fault:
 
     node: Node
     message: str
+    kind: type[GraphcError]
 
 
 @dataclass(frozen=True, eq=False)

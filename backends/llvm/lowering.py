@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphc.backends.llvm.contraction import emit_contraction
-from graphc.backends.llvm.emitter import Module
+from graphc.backends.llvm.emitter import Module, constant
+from graphc.backends.llvm.indexing import emit_indexing
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
 from graphc.backends.llvm.loop_kernel import emit_loop_kernel
+from graphc.backends.llvm.pooling import emit_pooling
+from graphc.backends.llvm.random import emit_random
 from graphc.backends.llvm.row_kernel import emit_row_kernel
 from graphc.backends.llvm.target import Target
 from graphc.errors import UnsupportedError
@@ -21,6 +24,9 @@ _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "row": emit_row_kernel,
     "contraction": emit_contraction,
     "convolution": emit_contraction,
+    "pooling": emit_pooling,
+    "indexing": emit_indexing,
+    "random": emit_random,
 }
 
 
@@ -39,7 +45,10 @@ def lower(
     if kernel.kind not in _BODIES:
         raise UnsupportedError(f"no native code for {kernel.kind} kernels: {kernel!r}")
     function = begin(module, target, name, kernel, symbols, fixed)
-    _BODIES[kernel.kind](function)
+    if all(value.type.size == 0 for value in kernel.outputs):
+        function.f.ret(constant(0, "i32"))
+    else:
+        _BODIES[kernel.kind](function)
     return function
 
 

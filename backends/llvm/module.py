@@ -8,7 +8,7 @@ The signature of `NAME_run` is that of `signature.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -128,7 +128,7 @@ class _Driver:
             return
         counterparts = dict(zip(code.kernel.nodes, kernel.nodes, strict=True))
         first = len(self.faults)
-        self.faults += [Fault(counterparts[fault.node], fault.message) for fault in code.faults]
+        self.faults += [replace(fault, node=counterparts[fault.node]) for fault in code.faults]
         with f.if_(f.icmp("ne", status, 0)):
             f.ret(f.add(status, first))
 

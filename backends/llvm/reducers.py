@@ -27,7 +27,7 @@ class Reducer:
     """The reduction of one node.
 
     start   the state before the first element, by dtype
-    merge   the state of two together
+    merge   two elements together
     """
 
     dtype: DType
@@ -47,8 +47,8 @@ class Reducer:
         return [self.merge(b, first[0], second[0])]
 
 
-class ArgmaxReducer(Reducer):
-    """The first position of the largest element; the first NaN is larger than all."""
+class Arg(Reducer):
+    """The first position of the best element, which NaN is; `merge` says whether the second is better."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ class ArgmaxReducer(Reducer):
 
     def step(self, b: Elements, state: State, x: Element, position: Element, present: Element | None) -> State:
         best, where = state
-        better = b.greater(x, best)
+        better = self.merge(b, best, x)
         if self.dtype.is_float:
             better = b.or_(better, b.and_(b.is_nan(x), b.not_(b.is_nan(best))))
         if present is not None:
@@ -68,7 +68,7 @@ class ArgmaxReducer(Reducer):
 
     def join(self, b: Elements, first: State, second: State) -> State:
         (x, at_x), (y, at_y) = first, second
-        better, same = b.greater(y, x), b.equal(y, x)
+        better, same = self.merge(b, x, y), b.equal(y, x)
         if self.dtype.is_float:
             nan_x, nan_y = b.is_nan(x), b.is_nan(y)
             better = b.or_(better, b.and_(nan_y, b.not_(nan_x)))
@@ -89,7 +89,9 @@ def reducer(node: Node) -> Reducer:
         case "min":
             return Reducer(dtype, highest, Elements.minimum)
         case "argmax":
-            return ArgmaxReducer(dtype, lowest, Elements.maximum)
+            return Arg(dtype, lowest, Elements.less)
+        case "argmin":
+            return Arg(dtype, highest, Elements.greater)
     raise UnsupportedError(f"no native code for {node.op.name}")
 
 
@@ -113,6 +115,11 @@ def _pick(b: Elements, x: Element, lanes: Sequence[int]) -> Element:
     if len(lanes) == 1:
         return Element(b.f.extract(x.reg, lanes[0]), x.dtype)
     return Element(b.f.shuffle(x.reg, x.reg, lanes), x.dtype)
+
+
+def reducer_start(name: str, dtype: DType) -> Any:
+    """The number a maximum or minimum begins with: no element is worse."""
+    return _ends(dtype)[name == "min"]
 
 
 def _ends(dtype: DType) -> tuple[Any, Any]:

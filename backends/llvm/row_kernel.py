@@ -96,7 +96,7 @@ class _RowKernel:
             self._check(node)
         forms = [ravel(index, value.shape) for value, index in chosen[: len(kernel.outputs)]]
         operands = chosen[len(kernel.outputs) :]
-        forms += [i[axes_of(n)[0]] if n.op.name == "argmax" else Form(()) for n, (_, i) in zip(nodes, operands)]
+        forms += [i[axes_of(n)[0]] if n.op.name.startswith("arg") else Form(()) for n, (_, i) in zip(nodes, operands)]
         kept, reduced = space.variables(self.kept), space.variables(self.reduced)
         # Vectors run along the row when its elements are neighbours, else across rows.
         every = space.variables()

@@ -14,7 +14,7 @@ import numpy as np
 from graphc.ir.dims import exact_divide, product
 from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ops.rules import same_float
-from graphc.ops.windows import check_windows, crop, taps, window_counts, windows
+from graphc.ops.windows import add_windows, check_windows, window_counts, windows
 
 CONVOLUTION = Kind.CONVOLUTION
 
@@ -43,26 +43,6 @@ def check_counts(c, sizes, kernel, strides, padding, dilation):
         raise TypeRuleError(
             f"{{0}} has spatial sizes {list(c.shape[2:])}, the convolution gives {list(counts)}"
         )
-
-
-def split(x, groups):
-    """[N, C, *S] -> [groups, N·S, C/groups]"""
-    n, c, *sizes = x.shape
-    grouped = x.reshape(n, groups, c // groups, *sizes)
-    return np.moveaxis(grouped, (1, 0, 2), (0, 1, -1)).reshape(groups, n * product(sizes), c // groups)
-
-
-def columns(x, kernel, groups, strides, padding, dilation):
-    """Every window as a row: [groups, N·T, C/groups·K]."""
-    view = windows(x, kernel, strides, padding, dilation)
-    n, c = x.shape[:2]
-    rank = len(kernel)
-    counts = view.shape[2 : 2 + rank]
-    grouped = view.reshape(n, groups, c // groups, *counts, *kernel)
-    order = (1, 0, *range(3, 3 + rank), 2, *range(3 + rank, 3 + 2 * rank))
-    return grouped.transpose(order).reshape(
-        groups, n * product(counts), c // groups * product(kernel)
-    ), counts
 
 
 def cases():
@@ -149,11 +129,13 @@ class conv:
             yield (x, w), attributes
 
     def reference(x, w, *, strides, padding, dilation, groups):
-        rows, counts = columns(x, w.shape[2:], groups, strides, padding, dilation)
-        n, o = x.shape[0], w.shape[0]
-        matrix = w.reshape(groups, o // groups, product(w.shape[1:]))
-        y = np.matmul(rows, matrix.transpose(0, 2, 1)).reshape(groups, n, *counts, o // groups)
-        return np.ascontiguousarray(np.moveaxis(y, (1, 0, -1), (0, 1, 2)).reshape(n, o, *counts))
+        view = windows(x, w.shape[2:], strides, padding, dilation)
+        axes = (1, *range(x.ndim, view.ndim)), tuple(range(1, w.ndim))
+        parts = [
+            np.tensordot(part, kernels, axes=axes)
+            for part, kernels in zip(np.split(view, groups, axis=1), np.split(w, groups))
+        ]
+        return np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
 
     def vjp(ct, x, w, y, **attributes):
         return conv_dx(ct, w, size=x.shape[2:], **attributes), conv_dw(
@@ -185,17 +167,12 @@ class conv_dx:
             yield (c, w), {"size": x.shape[2:], **attributes}
 
     def reference(c, w, *, size, strides, padding, dilation, groups):
-        n, o, *counts = c.shape
-        share, *kernel = w.shape[1:]
-        matrix = w.reshape(groups, o // groups, product(w.shape[1:]))
-        rows = np.matmul(split(c, groups), matrix).reshape(groups, n, *counts, share, *kernel)
-        rank = len(kernel)
-        order = (1, 0, 2 + rank, *range(2, 2 + rank), *range(3 + rank, 3 + 2 * rank))
-        cells = rows.transpose(order).reshape(n, groups * share, *counts, *kernel)
-        padded = np.zeros((n, groups * share, *(s + a + b for s, (a, b) in zip(size, padding))), c.dtype)
-        for tap, met in taps(kernel, strides, dilation, counts):
-            padded[met] += cells[(..., *tap)]
-        return crop(padded, size, padding)
+        parts = [
+            np.tensordot(part, kernels, axes=(1, 0))
+            for part, kernels in zip(np.split(c, groups, axis=1), np.split(w, groups))
+        ]
+        view = np.moveaxis(np.concatenate(parts, axis=c.ndim - 1), c.ndim - 1, 1)
+        return add_windows(view, size, strides, padding, dilation)
 
     def vjp(ct, c, w, x, *, size, **attributes):
         return conv(ct, w, **attributes), conv_dw(ct, c, kernel=w.shape[2:], **attributes)
@@ -228,9 +205,13 @@ class conv_dw:
             yield (x, c), {"kernel": w.shape[2:], **attributes}
 
     def reference(x, c, *, kernel, strides, padding, dilation, groups):
-        rows, _ = columns(x, kernel, groups, strides, padding, dilation)
-        w = np.matmul(split(c, groups).transpose(0, 2, 1), rows)
-        return w.reshape(c.shape[1], x.shape[1] // groups, *kernel)
+        view = windows(x, kernel, strides, padding, dilation)
+        places = (0, *range(2, x.ndim))
+        parts = [
+            np.tensordot(cotangents, part, axes=(places, places))
+            for cotangents, part in zip(np.split(c, groups, axis=1), np.split(view, groups, axis=1))
+        ]
+        return np.concatenate(parts)
 
     def vjp(ct, x, c, w, *, kernel, **attributes):
         return conv_dx(c, ct, size=x.shape[2:], **attributes), conv(x, ct, **attributes)

@@ -29,10 +29,10 @@ class IndexOutOfRange(GraphcError):
 
 
 def checked(indices: np.ndarray, size: int) -> np.ndarray:
-    """Positions as int64 in [0, size).  Raises IndexOutOfRange."""
+    """Positions in [0, size) for positions in [-size, size).  Raises IndexError."""
     outside = (indices < -size) | (indices >= size)
     if outside.any():
-        raise IndexOutOfRange(f"index {indices[outside].flat[0]} is out of range for a size of {size}")
+        raise IndexError(f"index {indices[outside].flat[0]} is out of range for a size of {size}")
     positions = indices.astype(np.int64)
     return np.where(positions < 0, positions + size, positions)
 

@@ -4,6 +4,8 @@ Max pooling also gives where each maximum stands, so that its gradient is a scat
 gather.  Average pooling is linear; it and its derivative are each other's gradients.
 """
 
+import math
+
 import numpy as np
 
 from graphc.ir.dims import product
@@ -12,14 +14,22 @@ from graphc.ir.types import int64
 from graphc.ops.indexing import gather_elements, scatter_elements
 from graphc.ops.movement import reshape
 from graphc.ops.rules import same_float, same_number
-from graphc.ops.windows import check_windows, crop, span, taps, window_counts
+from graphc.ops.windows import check_windows, taps, window_counts
 
 POOLING = Kind.POOLING
 
 
-def axis_positions(size, count, kernel, stride, low, dilation):
-    """[count, kernel]: the position in the input each tap of each window along one axis meets."""
-    return np.arange(count)[:, None] * stride - low + np.arange(kernel) * dilation
+def laid_out(sizes, kernel, strides, padding, dilation, ceil):
+    """How many windows there are along each axis, and the widths of padding that hold them all."""
+    counts, widths = [], [(0, 0), (0, 0)]
+    for size, k, s, (low, high), d in zip(sizes, kernel, strides, padding, dilation):
+        room = low + size + high - (d * (k - 1) + 1)
+        count = room // s + 1
+        if ceil and room % s and count * s < low + size:
+            count += 1  # the last window hangs over the end
+        counts.append(count)
+        widths.append((low, max(high, (count - 1) * s + d * (k - 1) + 1 - low - size)))
+    return counts, widths
 
 
 def check_not_empty(sizes, counts, kernel, strides, padding, dilation):
@@ -32,17 +42,12 @@ def check_not_empty(sizes, counts, kernel, strides, padding, dilation):
             raise TypeRuleError(
                 f"padding {low} + {high} around a window of {k} needs a fixed size along axis {axis} of {{0}}"
             )
-        positions = axis_positions(size, count, k, stride, low, d)
+        positions = np.arange(count)[:, None] * stride - low + np.arange(k) * d
         if not ((positions >= 0) & (positions < size)).any(axis=1).all():
             raise TypeRuleError(
                 f"a window lies in the padding {low} + {high} alone along spatial axis {axis} of {{0}}",
                 "use less padding than the size of the window",
             )
-
-
-def over_axis(values, axis, rank):
-    """A vector along one spatial axis, to be broadcast over [N, C, *T]."""
-    return values.reshape([-1 if i == axis else 1 for i in range(rank)])
 
 
 def pool_flops(x, *, kernel, strides, padding, **attributes):
@@ -99,27 +104,17 @@ class max_pool:
             )
 
     def reference(x, *, kernel, strides, padding, dilation, ceil):
-        sizes, rank = x.shape[2:], x.ndim
-        counts = window_counts(sizes, kernel, strides, padding, dilation, ceil)
-        ends = [(n - 1) * s + span(k, d) for n, s, k, d in zip(counts, strides, kernel, dilation)]
-        after = [max(0, end - size - low) for end, size, (low, _) in zip(ends, sizes, padding)]
-        padded = np.pad(x, ((0, 0), (0, 0), *((low, high) for (low, _), high in zip(padding, after))))
-        axes = [
-            axis_positions(*row)
-            for row in zip(sizes, counts, kernel, strides, (low for low, _ in padding), dilation)
-        ]
-        best = np.zeros((*x.shape[:2], *counts), x.dtype)
-        where = np.full(best.shape, -1, np.int64)
-        for tap, met in taps(kernel, strides, dilation, counts):
-            position, inside = np.int64(0), np.bool_(True)
-            for axis, (size, t) in enumerate(zip(sizes, tap)):
-                along = over_axis(axes[axis][:, t], axis + 2, rank)
-                position, inside = position * size + along, inside & (along >= 0) & (along < size)
-            element = padded[met]
-            better = (element > best) | (where < 0) | ((element != element) & (best == best))
-            taken = inside & better
-            best, where = np.where(taken, element, best), np.where(taken, position, where)
-        return best, where
+        counts, widths = laid_out(x.shape[2:], kernel, strides, padding, dilation, ceil)
+        positions = np.arange(math.prod(x.shape[2:])).reshape(1, 1, *x.shape[2:])
+        x, positions = np.pad(x, widths), np.pad(positions, widths, constant_values=-1)
+        largest = np.zeros((*x.shape[:2], *counts), x.dtype)
+        index = np.full(largest.shape, -1)
+        for _, met in taps(kernel, strides, dilation, counts):
+            element, position = x[met], positions[met]
+            larger = (element > largest) | (np.isnan(element) & ~np.isnan(largest)) | (index < 0)
+            taken = larger & (position >= 0)
+            largest, index = np.where(taken, element, largest), np.where(taken, position, index)
+        return largest, index
 
     def vjp(cts, x, y, indices, *, kernel, strides, padding, dilation, ceil):
         return max_pool_dx(cts[0], indices, size=x.shape[2:])
@@ -183,17 +178,20 @@ class max_pool_dx:
         return reshape(taken, shape=c.shape), NoGradient("positions are whole numbers")
 
 
-def divisors(sizes, counts, *, kernel, strides, padding, count_include_pad, dtype):
-    """[*T]: how many elements each average is over: those in the input, or in the input and its padding."""
-    total = np.ones((), dtype)
-    for axis, (size, count, k, stride, (low, high)) in enumerate(
-        zip(sizes, counts, kernel, strides, padding)
-    ):
-        positions = axis_positions(size, count, k, stride, low, 1)
-        first, end = (-low, size + high) if count_include_pad else (0, size)
-        number = ((positions >= first) & (positions < end)).sum(axis=1)
-        total = total * over_axis(np.maximum(number, 1).astype(dtype), axis, len(sizes))
-    return total
+def divisors(sizes, kernel, strides, padding, ceil, count_include_pad, dtype):
+    """[1, 1, *T]: how many elements each window averages: those in the input, or in the input and its padding."""
+    ones = (1,) * len(kernel)
+    counts, widths = laid_out(sizes, kernel, strides, padding, ones, ceil)
+    inside = np.pad(
+        np.ones((1, 1, *sizes), dtype), ((0, 0), (0, 0), *padding), constant_values=float(count_include_pad)
+    )
+    inside = np.pad(
+        inside, [(0, after - high) for (_, after), (_, high) in zip(widths, ((0, 0), (0, 0), *padding))]
+    )
+    total = np.zeros((1, 1, *counts), dtype)
+    for _, met in taps(kernel, strides, ones, counts):
+        total += inside[met]
+    return np.maximum(total, 1)
 
 
 def averages(x, *, kernel, strides, padding, ceil):
@@ -228,22 +226,12 @@ class avg_pool:
             yield (x,), attributes
 
     def reference(x, *, kernel, strides, padding, ceil, count_include_pad):
-        ones, sizes = (1,) * len(kernel), x.shape[2:]
-        counts = window_counts(sizes, kernel, strides, padding, ones, ceil)
-        padded = np.zeros((*x.shape[:2], *padded_sizes(sizes, counts, kernel, strides, padding)), x.dtype)
-        padded[inner(sizes, padding)] = x
-        total = np.zeros((*x.shape[:2], *counts), x.dtype)
+        ones = (1,) * len(kernel)
+        counts, widths = laid_out(x.shape[2:], kernel, strides, padding, ones, ceil)
+        padded, total = np.pad(x, widths), np.zeros((*x.shape[:2], *counts), x.dtype)
         for _, met in taps(kernel, strides, ones, counts):
             total += padded[met]
-        return total / divisors(
-            sizes,
-            counts,
-            kernel=kernel,
-            strides=strides,
-            padding=padding,
-            count_include_pad=count_include_pad,
-            dtype=x.dtype,
-        )
+        return total / divisors(x.shape[2:], kernel, strides, padding, ceil, count_include_pad, x.dtype)
 
     def vjp(ct, x, y, **attributes):
         return avg_pool_dx(ct, size=x.shape[2:], **attributes)
@@ -274,33 +262,18 @@ class avg_pool_dx:
             yield (rng.normal(size=c.shape),), {"size": x.shape[2:], **attributes}
 
     def reference(c, *, size, kernel, strides, padding, ceil, count_include_pad):
-        ones, counts = (1,) * len(kernel), c.shape[2:]
-        shared = c / divisors(
-            size,
-            counts,
-            kernel=kernel,
-            strides=strides,
-            padding=padding,
-            count_include_pad=count_include_pad,
-            dtype=c.dtype,
+        ones = (1,) * len(kernel)
+        counts, widths = laid_out(size, kernel, strides, padding, ones, ceil)
+        share = c / divisors(size, kernel, strides, padding, ceil, count_include_pad, c.dtype)
+        padded = np.zeros(
+            (*c.shape[:2], *(low + n + high for n, (low, high) in zip(size, widths[2:]))), c.dtype
         )
-        padded = np.zeros((*c.shape[:2], *padded_sizes(size, counts, kernel, strides, padding)), c.dtype)
         for _, met in taps(kernel, strides, ones, counts):
-            padded[met] += shared
-        return crop(padded, size, padding)
+            padded[met] += share
+        return padded[(..., *(slice(low, low + n) for n, (low, _) in zip(size, padding)))]
 
     def vjp(ct, c, x, *, size, **attributes):
         return avg_pool(ct, **attributes)
-
-
-def padded_sizes(sizes, counts, kernel, strides, padding):
-    """Sizes with the padding, and with what the last windows hang over."""
-    rows = zip(sizes, counts, kernel, strides, padding)
-    return [max(low + size + high, (n - 1) * s + k) for size, n, k, s, (low, high) in rows]
-
-
-def inner(sizes, padding):
-    return (slice(None), slice(None), *(slice(low, low + size) for size, (low, _) in zip(sizes, padding)))
 
 
 def average_cases(rng):

@@ -7,6 +7,8 @@ mask of its dropout.
     Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
 """
 
+import math
+
 import numpy as np
 
 from graphc.errors import DTypeError
@@ -42,12 +44,9 @@ def threefry2x32(
 
 def words(seed, shape, stream):
     """Both words of each element's block, as flat arrays."""
-    count = product(shape)
-    if count > 2**32:
-        raise TypeRuleError(f"a stream has 2**32 numbers, {count} were asked for")
-    halves = np.array([seed], np.uint64)
-    key = ((halves & np.uint64(0xFFFFFFFF)).astype(np.uint32), (halves >> np.uint64(32)).astype(np.uint32))
-    return threefry2x32(key, (np.arange(count, dtype=np.uint32), np.array([stream], np.uint32)))
+    counter = np.arange(math.prod(shape), dtype=np.uint32), np.array([stream], np.uint32)
+    key = np.array([seed & np.uint64(0xFFFFFFFF), seed >> np.uint64(32)]).astype(np.uint32)
+    return threefry2x32((key[:1], key[1:]), counter)
 
 
 def check_draw(seed, shape, stream):

@@ -80,27 +80,26 @@ def window_counts(
 
 
 def windows(x: np.ndarray, kernel: Ints, strides: Ints, padding: Pairs, dilation: Ints) -> np.ndarray:
-    """All windows of x, padded with zeros, as a view [N, C, *counts, *kernel]."""
-    padded = np.pad(x, ((0, 0), (0, 0), *padding)) if any(map(any, padding)) else x
-    spans = tuple(span(k, d) for k, d in zip(kernel, dilation, strict=True))
-    view = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=tuple(range(2, x.ndim)))
-    every = (slice(None),) * 2
-    return view[
-        every + tuple(slice(None, None, s) for s in strides) + tuple(slice(None, None, d) for d in dilation)
-    ]
+    """All windows of x with zeros around it: a view [N, C, *T, *K]."""
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
+    view = np.lib.stride_tricks.sliding_window_view(x, spans, axis=tuple(range(2, x.ndim)))
+    return view[(..., *(slice(None, None, step) for step in (*strides, *dilation)))]
 
 
 def taps(
     kernel: Ints, strides: Ints, dilation: Ints, counts: Ints
 ) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
-    """Each tap of the window in row-major order, with the index of the elements it meets in the padded input."""
+    """Each tap of a window in row-major order, with the index of the elements that it meets in all windows."""
     for tap in np.ndindex(*kernel):
-        starts = [t * d for t, d in zip(tap, dilation, strict=True)]
-        along = (slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, counts, strides, strict=True))
-        yield tap, (slice(None), slice(None), *along)
+        rows = zip(tap, strides, dilation, counts)
+        yield tap, (..., *(slice(t * d, t * d + (count - 1) * s + 1, s) for t, s, d, count in rows))
 
 
-def crop(padded: np.ndarray, sizes: Ints, padding: Pairs) -> np.ndarray:
-    """The input without its padding."""
-    inner = (slice(low, low + size) for size, (low, _) in zip(sizes, padding, strict=True))
-    return np.ascontiguousarray(padded[(slice(None), slice(None), *inner)])
+def add_windows(view: np.ndarray, size: Ints, strides: Ints, padding: Pairs, dilation: Ints) -> np.ndarray:
+    """The reverse of `windows`: each window of view[N, C, *T, *K] is added to where it was taken from."""
+    counts, kernel = view.shape[2 : 2 + len(size)], view.shape[2 + len(size) :]
+    x = np.zeros((*view.shape[:2], *(low + n + high for n, (low, high) in zip(size, padding))), view.dtype)
+    for tap, met in taps(kernel, strides, dilation, counts):
+        x[met] += view[(..., *tap)]
+    return x[(..., *(slice(low, low + n) for n, (low, _) in zip(size, padding)))]

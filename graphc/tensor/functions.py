@@ -16,7 +16,6 @@ from graphc.ir.dims import Dim, product
 from graphc.ir.op import REGISTRY
 from graphc.ir.types import DType, dtype_of
 from graphc.ops import linalg
-from graphc.ops import reduction as reductions
 from graphc.tensor import recording
 from graphc.tensor.promotion import cast, common_dtype, constant_like, elementwise
 from graphc.tensor.recording import here, record
@@ -223,7 +222,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, k
     x = as_tensor(x)
     x = astype(x, dtype) if dtype is not None else x if x.type.dtype.is_float else cast(x, dtype_of("float64"))
     axes = axes_of(x, axis if dim is None else dim)
-    return _keep(record(reductions.mean, x, axes), x, axes, keepdims or keepdim)
+    return _keep(record(REGISTRY["mean"], x, axes=axes), x, axes, keepdims or keepdim)
 
 
 def var(x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0, dim: Any = None, keepdim: bool = False) -> Tensor:

@@ -83,7 +83,7 @@ class Recording(Recorder):
     """An open trace: the graph so far, its leaves, and what must not be forgotten beside its outputs.
 
     training  layers like dropout behave as in training; otherwise every module behaves as in `eval()`
-    updates   name of a buffer -> (the buffer, its new value): batch statistics
+    updates   name of a buffer -> its new value: batch statistics
     known     names of tensors and arrays that may turn up, by identity
     """
 
@@ -94,7 +94,7 @@ class Recording(Recorder):
         self.ranges: Ranges = {}
         self.data: dict[str, np.ndarray] = {}
         self.known: dict[int, str] = {}
-        self.updates: dict[str, tuple[Tensor, Tensor]] = {}
+        self.updates: dict[str, Value] = {}
         self.open = True
         self.streams = 0  # draws of random numbers so far
         self._held: dict[int, tuple[Any, Value]] = {}  # holds the object, so that its identity stays its own
@@ -122,6 +122,15 @@ class Recording(Recorder):
         if self._seed is None:
             self._seed = self.input("seed", parse_type("uint64"))
         return self._seed
+
+    def update(self, buffer: Tensor, new: Tensor) -> None:
+        """From here on the buffer has a new value: one more output, which the training step writes back."""
+        name = self.known.get(id(buffer)) or buffer.name or _name_of(buffer)[0] or "buffer"
+        leaf = self.value_of(buffer)
+        if new.type != leaf.type:
+            raise TraceError(f"the buffer {name} is {leaf.type}, its new value {new.type}", span=here())
+        self.updates[name] = new.value
+        self._held[id(buffer)] = (buffer, new.value)
 
     def wrap(self, value: Value) -> Tensor:
         from graphc.tensor.tensor import Tensor

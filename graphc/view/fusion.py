@@ -12,8 +12,9 @@ from graphc.ir.graph import Node as Operation
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel, Partition
 from graphc.view.cost import flops_of
-from graphc.view.layers import BUDGET, HIDDEN
+from graphc.view.layers import BUDGET
 from graphc.view.numbers import amount
+from graphc.view.units import HIDDEN
 from graphc.view.render_ir import (
     Cluster,
     Edge,

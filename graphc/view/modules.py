@@ -1,4 +1,4 @@
-"""Which module each node of the forward pass lies in, as a tree of calls.
+"""Which module each node of the forward pass lies in, as a tree of calls, and which calls are alike.
 
 A module that is called twice (shared weights) gives two runs; a run is an unbroken stretch of the
 program, so folding runs to one box each can never make a cycle.
@@ -7,10 +7,10 @@ program, so folding runs to one box each can never make a cycle.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.graph import Node
+from graphc.ir.graph import Node, Value
 
 
 @dataclass(eq=False)
@@ -18,7 +18,6 @@ class Run:
     """One call of a module: the nodes it ran, nested calls included."""
 
     path: str
-    level: int
     parent: Run | None
     call: int  # 1 for the first call of this module, 2 for the second ...
     nodes: list[Node] = field(default_factory=list)
@@ -42,11 +41,62 @@ def runs_of(nodes: Sequence[Node]) -> dict[Node, tuple[Run, ...]]:
         while same < min(len(around), len(paths)) and around[same].path == paths[same]:
             same += 1
         del around[same:]
-        for level in range(same, len(paths)):
-            calls[paths[level]] += 1
-            parent = around[-1] if around else None
-            around.append(Run(paths[level], level + 1, parent, calls[paths[level]]))
+        for path in paths[same:]:
+            calls[path] += 1
+            around.append(Run(path, around[-1] if around else None, calls[path]))
         for run in around:
             run.nodes.append(node)
         found[node] = tuple(around)
     return found
+
+
+def repeats(around: Mapping[Node, tuple[Run, ...]], levels: int) -> dict[Run, tuple[Run, ...]]:
+    """Runs that only repeat the neighbour before them: each mapped to all that repeat the same one, in order.
+
+    Two runs are alike when their ops, attributes, types and wiring are equal, one by one; names do not count.
+    Looks at the outermost `levels` levels of modules.
+    """
+    children: dict[Run | None, dict[Run, None]] = {}
+    for runs in around.values():
+        for run in runs[:levels]:
+            children.setdefault(run.parent, {})[run] = None
+    position = {node: i for i, node in enumerate(around)}
+    found: dict[Run, tuple[Run, ...]] = {}
+    for siblings in children.values():
+        likeness = {run: _likeness(run) for run in siblings}
+        group: list[Run] = []
+        for run in (*siblings, None):
+            adjacent = run and group and position[run.nodes[0]] == position[group[-1].nodes[-1]] + 1
+            if run and adjacent and likeness[run] == likeness[group[0]]:
+                group.append(run)
+                continue
+            found |= dict.fromkeys(group[1:], tuple(group[1:]))
+            group = [run] if run else []
+    return found
+
+
+def _likeness(run: Run) -> tuple[object, ...]:
+    inside = {value: (i, value.index) for i, node in enumerate(run.nodes) for value in node.outputs}
+    outside: dict[Value, int] = {}  # what it reads from elsewhere, by order of first use
+
+    def operand(value: Value) -> object:
+        node = value.node
+        while value not in inside and node is not None and node.op.name == "broadcast_to":
+            value, node = node.inputs[0], node.inputs[0].node
+        if value in inside:
+            return inside[value]
+        if node is not None and node.op.name == "constant":
+            return ("constant", node.attributes["value"], value.type)
+        kind = value.leaf if value.leaf in ("parameter", "constant") else "data"
+        return (kind, outside.setdefault(value, len(outside)), value.type)
+
+    return tuple(
+        (
+            node.op.name,
+            tuple(sorted(node.attributes.items())),
+            tuple(value.type for value in node.outputs),
+            tuple(operand(value) for value in node.inputs),
+            node.provenance.module.removeprefix(run.path),
+        )
+        for node in run.nodes
+    )

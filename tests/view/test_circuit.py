@@ -133,7 +133,11 @@ def test_every_number_of_a_random_circuit(graphs, steps: list, numbers: list[flo
             assert text.endswith(number(values[gradient]))
         sums = re.fullmatch(r"∇ (.+) = .+", text or "")
         if sums:  # as many terms as chips behind the fork
-            (fork,) = [e.target for e in picture.edges if e.source == node.id and by_id[e.target].role is Role.ACCUMULATE]
+            (fork,) = [
+                e.target
+                for e in picture.edges
+                if e.source == node.id and by_id[e.target].role is Role.ACCUMULATE
+            ]
             assert len(sums[1].split(" + ")) == sum(e.source == fork for e in picture.edges)
 
 
@@ -156,10 +160,14 @@ def test_products_lead_to_gradients_that_finite_differences_confirm(graphs, name
         chain = [u for t in chain for u in (after[t] if by_id[t].role is Role.ACCUMULATE else [t])]
         total = 0.0
         for member in chain:
-            upstream, local, product = re.fullmatch(r"← (.+) · (.+) = (.+)", by_id[member].text(Text.PRODUCT)).groups()
+            upstream, local, product = re.fullmatch(
+                r"← (.+) · (.+) = (.+)", by_id[member].text(Text.PRODUCT)
+            ).groups()
             exact = shown_number(upstream) * shown_number(local)
             assert shown_number(product) == pytest.approx(exact, rel=2e-4)  # three roundings to 4 digits
-            assert shown_number(by_id[member].text(Text.DERIVATIVE).rpartition("= ")[2]) == shown_number(local)
+            assert shown_number(by_id[member].text(Text.DERIVATIVE).rpartition("= ")[2]) == shown_number(
+                local
+            )
             total += shown_number(product)
         gradient = shown_number(re.split("∇ |= ", node.text(Text.GRADIENT))[-1])
         assert total == pytest.approx(gradient, rel=1e-3, abs=1e-3)

@@ -104,7 +104,9 @@ def test_graphviz_reads_hostile_names(name: str) -> None:
     for layout in Layout:
         picture = with_name(name, layout)
         svg = ET.fromstring(draw.draw(to_dot(picture), "svg"))
-        assert {e.get("id") for e in svg.iter()} >= {n.id for n in picture.nodes} | ({"c"} - {layout is Layout.CIRCUIT and "c"})
+        assert {e.get("id") for e in svg.iter()} >= {n.id for n in picture.nodes} | (
+            {"c"} - {layout is Layout.CIRCUIT and "c"}
+        )
         assert {e.tag.rpartition("}")[2] for e in svg.iter()} <= DRAWN
         assert not any("href" in attribute for e in svg.iter() for attribute in e.attrib)
 
@@ -137,7 +139,9 @@ def test_themes_change_colours_only(pictures, theme: str) -> None:
 def test_ids_are_those_of_the_picture(graphs) -> None:
     picture = make_picture(differentiate(graphs.residual()))
     text = to_dot(picture)
-    assert set(re.findall(r'\bid="([^"]*)"', text)) == {n.id for n in picture.nodes} | {c.id for c in picture.clusters}
+    assert set(re.findall(r'\bid="([^"]*)"', text)) == {n.id for n in picture.nodes} | {
+        c.id for c in picture.clusters
+    }
 
 
 def test_parsed_back_it_is_the_same_graph(graphs) -> None:

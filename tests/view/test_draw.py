@@ -107,7 +107,9 @@ def boxes(svg: bytes, kinds: str = "node") -> dict[str, tuple[float, float, floa
         xs, ys = [], []
         for shape in group.iter():
             if shape.tag in (f"{SVG}polygon", f"{SVG}polyline", f"{SVG}path"):
-                numbers = [float(n) for n in re.findall(r"-?\d+\.?\d*", shape.get("points") or shape.get("d") or "")]
+                numbers = [
+                    float(n) for n in re.findall(r"-?\d+\.?\d*", shape.get("points") or shape.get("d") or "")
+                ]
                 xs += numbers[::2]
                 ys += numbers[1::2]
             elif shape.tag == f"{SVG}ellipse":
@@ -211,7 +213,7 @@ def test_the_order_of_engines(monkeypatch) -> None:
 
 
 def test_without_any_engine_the_line_that_installs_one_is_given(monkeypatch) -> None:
-    monkeypatch.setattr(draw, "engines", lambda: [])
+    monkeypatch.setattr(draw, "engines", list)
     with pytest.raises(MissingToolError) as caught:
         draw.draw("digraph {}", "svg")
     assert caught.value.exit_code == 4 and "apt-get install graphviz" in caught.value.fix
@@ -231,7 +233,9 @@ def test_an_engine_that_does_not_work_is_passed_over(monkeypatch) -> None:
 
 def test_a_layout_that_takes_too_long_is_stopped(monkeypatch) -> None:
     monkeypatch.setattr(draw, "engines", lambda: ["slow"])
-    monkeypatch.setattr(draw, "_command", lambda e, f, d: [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(
+        draw, "_command", lambda e, f, d: [sys.executable, "-c", "import time; time.sleep(60)"]
+    )
     with pytest.raises(draw.PictureTooLarge, match=r"more than 0\.3 s"):
         draw.draw("digraph {}", "svg", timeout=0.3)
 

@@ -76,4 +76,6 @@ def test_long_names_keep_apart() -> None:
 def test_numbering_is_per_name() -> None:
     first, second = Ids(), Ids()
     second.new("o", "layer1.relu")  # an edit elsewhere
-    assert [first.new("o", "layer2.relu") for _ in range(2)] == [second.new("o", "layer2.relu") for _ in range(2)]
+    assert [first.new("o", "layer2.relu") for _ in range(2)] == [
+        second.new("o", "layer2.relu") for _ in range(2)
+    ]

@@ -9,9 +9,21 @@ from graphc.view.theme import CS231N, DEFAULT, PRINT, THEMES, Theme, contrast, l
 
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
 DEFICIENCIES = {
-    "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
-    "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
-    "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+    "protan": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deutan": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "tritan": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
 }
 TELLING = [theme for theme in THEMES.values() if theme not in (PRINT, CS231N)]
 
@@ -46,7 +58,9 @@ def difference(a: str, b: str, deficiency: str | None = None) -> float:
 def test_known_values() -> None:
     assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
     assert luminance("#FF0000") == pytest.approx(0.2126)
-    assert difference("#008000", "#FF0000", "protan") < 15 < difference("#008000", "#FF0000")  # the tradition's flaw
+    assert (
+        difference("#008000", "#FF0000", "protan") < 15 < difference("#008000", "#FF0000")
+    )  # the tradition's flaw
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)

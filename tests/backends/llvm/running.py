@@ -7,10 +7,12 @@ import numpy as np
 from graphc.backends.llvm import jit
 from graphc.backends.llvm.lowering import lower
 from graphc.backends.llvm.target import Target, host
+from graphc.ir.composite import body_graph, inline
 from graphc.ir.dims import substitute
 from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel
+from graphc.ir.rewriter import rewrite
 from guarded import Guarded
 
 KINDS = {
@@ -80,3 +82,17 @@ def run_kernel(
     if status:
         raise RuntimeError(f"status {status}")
     return [buffer.array.copy() for buffer in outputs]
+
+
+def expanded(graph: Graph) -> Graph:
+    """The graph with every composite opened."""
+    while any(node.op.is_composite for node in graph.nodes):
+        graph, _ = rewrite(graph, _open, "test")
+    return graph
+
+
+def _open(node, operands):
+    if not node.op.is_composite:
+        return None
+    outputs, _ = inline(body_graph(node.op, [v.type for v in operands], node.attributes), operands)
+    return outputs

@@ -1,0 +1,306 @@
+"""The C interface of a compiled model, emitted as IR: no C compiler, and no runtime library but libc.
+
+    int32_t NAME_open(const char *weights, NAME **out)     checks processor, length and content; maps the file
+    size_t  NAME_workspace(const NAME *, int64_t N)        bytes `run` needs; SIZE_MAX for an N it does not
+    take int32_t NAME_run(const NAME *, int64_t N, inputs..., outputs..., void *workspace, int32_t threads)
+    void    NAME_close(NAME *) const char *NAME_error(int32_t) int32_t NAME_check_host(void)        int32_t
+    NAME_abi_version(void)
+
+A handle is 64 bytes: the address of the weights, of their packed form, and what `close` gives back. There is
+no mutable global; a handle is constant after `open`, so any number of threads may run on it at once.
+"""
+
+import ctypes
+from dataclasses import dataclass
+from enum import IntEnum
+
+from graphc.backends.llvm.content_hash import emit_content_hash
+from graphc.backends.llvm.emitter import Function, Module, Reg, constant
+from graphc.backends.llvm.features import baseline, emit_missing
+from graphc.backends.llvm.signature import ABI_VERSION, Array, Signature
+from graphc.errors import ArgumentShapeError, ArtefactError, GraphcError, HostMismatchError, InternalError
+
+HANDLE = 64
+WEIGHTS, PACKED, MAPPED, LENGTH = 0, 8, 16, 24  # bytes into the handle; `run` reads the first two
+
+O_RDONLY_CLOEXEC = 0o2000000
+SEEK_END = 2
+PROT_READ, MAP_PRIVATE, MAP_POPULATE = 1, 2, 0x8000
+
+
+class Status(IntEnum):
+    """What the functions return. From 64 on: the processor lacks feature number `status - 64` of the list."""
+
+    OK = 0
+    NULL = 1
+    SIZE = 2
+    ALIGNMENT = 3
+    OPEN = 4
+    LENGTH = 5
+    MAP = 6
+    CONTENT = 7
+    MEMORY = 8
+    HOST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights file a model was compiled with.
+
+    length: of the file in bytes. content: its `content_hash`. offset: where in it the handle's pointer goes.
+    packed: bytes of memory, aligned to 64, that `NAME_open` allocates and has `pack` fill; 0 for none.
+    pack: name of a function the module has already, `void pack(ptr weights, ptr packed)`.
+    """
+
+    length: int
+    content: int
+    offset: int = 0
+    packed: int = 0
+    pack: str = ""
+
+
+def exported_names(signature: Signature) -> list[str]:
+    """The symbols a library of this model exports."""
+    parts = ("abi_version", "check_host", "close", "error", "open", "run", "workspace")
+    return [f"{signature.name}_{part}" for part in parts]
+
+
+def emit_c_api(
+    module: Module,
+    signature: Signature,
+    body: str,
+    features: tuple[str, ...] = (),
+    weights: Weights | None = None,
+) -> None:
+    """Write the functions above into a module that has `body`.
+
+    body: `i32 body(handle, N, inputs..., outputs..., workspace, threads)`, called by `NAME_run` with
+    arguments that are known to be good. features: what `features.required` says of the target. weights: None
+    for a model without any.
+    """
+    name = signature.name
+    emit_missing(module, f"{name}.missing", features)
+    _emit_check_host(module, name)
+    _emit_constant(module, f"{name}_abi_version", ABI_VERSION[0] << 16 | ABI_VERSION[1])
+    _emit_open(module, name, weights)
+    _emit_close(module, name)
+    _emit_workspace(module, signature)
+    _emit_run(module, signature, body)
+    _emit_error(module, name, messages(signature, features))
+
+
+def make_handle(weights: int, packed: int = 0) -> ctypes.Array[ctypes.c_int64]:
+    """A handle made in Python, for code that was not opened from a file; keep it as long as the code runs."""
+    return (ctypes.c_int64 * (HANDLE // 8))(weights, packed)
+
+
+def messages(signature: Signature, features: tuple[str, ...]) -> dict[int, str]:
+    """The text of every status."""
+    low, high = signature.n_range
+    texts = {
+        Status.OK: "no error",
+        Status.NULL: "a pointer is null",
+        Status.SIZE: f"{signature.symbol} must be from {low} to {high}"
+        if signature.source
+        else "all sizes are fixed: pass 1",
+        Status.ALIGNMENT: "an array is not aligned to its element, or the workspace not to 64 bytes",
+        Status.OPEN: "the weights file cannot be opened",
+        Status.LENGTH: f"the weights file does not have the length {signature.name} was compiled with",
+        Status.MAP: "the weights file cannot be mapped into memory",
+        Status.CONTENT: f"the weights file is not the one {signature.name} was compiled with, or it is damaged",
+        Status.MEMORY: "out of memory",
+    }
+    lacking = "this processor does not have {}, for which {} was compiled"
+    return {int(k): v for k, v in texts.items()} | {
+        Status.HOST + i: lacking.format(feature, signature.name) for i, feature in enumerate(features)
+    }
+
+
+def status_error(signature: Signature, features: tuple[str, ...], status: int) -> GraphcError:
+    """The exception for a status, for `call.bind`."""
+    text = messages(signature, features).get(status, f"unknown status {status}")
+    message = f"{signature.name}: {text}"
+    match status:
+        case Status.SIZE | Status.NULL | Status.ALIGNMENT:
+            return ArgumentShapeError(message)
+        case Status.OPEN | Status.LENGTH | Status.MAP | Status.CONTENT:
+            return ArtefactError(
+                message, fix="compile the model again, or give the weights it was compiled with"
+            )
+        case _ if Status.HOST <= status < Status.HOST + len(features):
+            return HostMismatchError(message, fix="compile it on this machine, or with --cpu x86-64-v2")
+        case _:
+            return InternalError(message)
+
+
+def _function(module: Module, name: str, parameters: dict[str, str], returns: str = "void") -> Function:
+    f = module.function(name, parameters, returns)
+    f.attributes = baseline(module)
+    return f
+
+
+def _status(status: int) -> Reg:
+    return constant(int(status), "i32")
+
+
+def _return_if(f: Function, condition: Reg, status: int) -> None:
+    with f.if_(condition):
+        f.ret(_status(status))
+
+
+def _emit_constant(module: Module, name: str, value: int) -> None:
+    f = _function(module, name, {}, "i32")
+    f.ret(constant(value, "i32"))
+
+
+def _emit_check_host(module: Module, name: str) -> None:
+    f = _function(module, f"{name}_check_host", {}, "i32")
+    first = f.call(f"{name}.missing", "i32")
+    f.ret(f.select(f.icmp("eq", first, 0), _status(Status.OK), f.add(first, Status.HOST - 1)))
+
+
+def _emit_open(module: Module, name: str, weights: Weights | None) -> None:
+    f = _function(module, f"{name}_open", {"path": "ptr", "out": "ptr"}, "i32")
+    null = constant(0, "ptr")
+    _return_if(f, f.icmp("eq", f.out, null), Status.NULL)
+    f.store(null, f.out)
+    host = f.call(f"{name}_check_host", "i32")
+    with f.if_(f.icmp("ne", host, 0)):
+        f.ret(host)
+    if weights is None:
+        mapped, length, start = null, 0, null
+    else:
+        _return_if(f, f.icmp("eq", f.path, null), Status.NULL)
+        mapped, length = _map_file(f, weights), weights.length
+        start = f.gep(mapped, weights.offset)
+
+    def fail(status: int, packed: Reg | None = None) -> None:
+        if length:
+            f.call("munmap", "i32", mapped, constant(length, "i64"))
+        if packed is not None:
+            f.call("free", "void", packed)
+        f.ret(_status(status))
+
+    if length and weights is not None:
+        content = f.call(emit_content_hash(module), "i64", mapped, constant(length, "i64"))
+        with f.if_(f.icmp("ne", content, _signed(weights.content))):
+            fail(Status.CONTENT)
+    packed = null
+    if weights is not None and weights.packed:
+        size = -(-weights.packed // 64) * 64
+        packed = f.call("aligned_alloc", "ptr", constant(64, "i64"), constant(size, "i64"))
+        with f.if_(f.icmp("eq", packed, null)):
+            fail(Status.MEMORY)
+        # In line it would be compiled for the baseline that `open` is made for.
+        module.functions[weights.pack].inline = False
+        f.call(weights.pack, "void", start, packed)
+    handle = f.call("calloc", "ptr", constant(1, "i64"), constant(HANDLE, "i64"))
+    with f.if_(f.icmp("eq", handle, null)):
+        fail(Status.MEMORY, packed)
+    f.store(start, f.gep(handle, WEIGHTS))
+    f.store(packed, f.gep(handle, PACKED))
+    f.store(mapped, f.gep(handle, MAPPED))
+    f.store(constant(length, "i64"), f.gep(handle, LENGTH))
+    f.store(handle, f.out)
+    f.ret(_status(Status.OK))
+
+
+def _map_file(f: Function, weights: Weights) -> Reg:
+    """Open, measure and map the file; null for an empty one. The length is checked before anything is
+    read."""
+    f.module.declare("open", "i32", ["ptr", "i32", "..."])
+    fd = f.emit(f"call i32 (ptr, i32, ...) @open({f.path}, i32 {O_RDONLY_CLOEXEC})", "i32")
+    _return_if(f, f.icmp("slt", fd, 0), Status.OPEN)
+    # lseek, because the layout of fstat's answer differs between systems.
+    length = f.call("lseek", "i64", fd, constant(0, "i64"), constant(SEEK_END, "i32"))
+    with f.if_(f.icmp("ne", length, weights.length)):
+        f.call("close", "i32", fd)
+        f.ret(_status(Status.LENGTH))
+    if not weights.length:
+        f.call("close", "i32", fd)
+        return constant(0, "ptr")
+    flags = constant(MAP_PRIVATE | MAP_POPULATE, "i32")
+    size = constant(weights.length, "i64")
+    read = constant(PROT_READ, "i32")
+    mapped = f.call("mmap", "ptr", constant(0, "ptr"), size, read, flags, fd, constant(0, "i64"))
+    f.call("close", "i32", fd)
+    address = f.emit(f"ptrtoint {mapped} to i64", "i64")
+    _return_if(f, f.icmp("eq", address, -1), Status.MAP)
+    return mapped
+
+
+def _emit_close(module: Module, name: str) -> None:
+    f = _function(module, f"{name}_close", {"handle": "ptr"})
+    with f.if_(f.icmp("eq", f.handle, constant(0, "ptr"))):
+        f.ret()
+    length = f.load(f.gep(f.handle, LENGTH), "i64")
+    with f.if_(f.icmp("ne", length, 0)):
+        f.call("munmap", "i32", f.load(f.gep(f.handle, MAPPED), "ptr"), length)
+    f.call("free", "void", f.load(f.gep(f.handle, PACKED), "ptr"))
+    f.call("free", "void", f.handle)
+    f.ret()
+
+
+def _outside(f: Function, n: Reg, signature: Signature) -> Reg:
+    low, high = signature.n_range if signature.source else (1, 1)
+    return f.or_(f.icmp("slt", n, low), f.icmp("sgt", n, high))
+
+
+def _emit_workspace(module: Module, signature: Signature) -> None:
+    f = _function(module, f"{signature.name}_workspace", {"handle": "ptr", "n": "i64"}, "i64")
+    with f.if_(_outside(f, f.n, signature)):
+        f.ret(constant(-1, "i64"))
+    fixed, each = signature.workspace
+    f.ret(f.add(f.mul(f.n, each), fixed))
+
+
+def _emit_run(module: Module, signature: Signature, body: str) -> None:
+    """Check what can be checked, then the model itself."""
+    arrays = [*signature.inputs, *signature.outputs]
+    pointers = {f"a{i}": "ptr" for i in range(len(arrays))}
+    parameters = {"handle": "ptr", "n": "i64", **pointers, "workspace": "ptr", "threads": "i32"}
+    # For the target itself, not the baseline: `open` has checked the processor, and `body` may come in line.
+    f = module.function(f"{signature.name}_run", parameters, "i32")
+    _return_if(f, _outside(f, f.n, signature), Status.SIZE)
+    null, unaligned = f.icmp("eq", _address(f, f.handle), 0), constant(0, "i64")
+    for pointer, array in zip(pointers, arrays, strict=True):
+        null, unaligned = _check(f, f.parameters[pointer], array, null, unaligned)
+    if signature.workspace != (0, 0):
+        address = _address(f, f.workspace)
+        null = f.or_(null, f.icmp("eq", address, 0))
+        unaligned = f.or_(unaligned, f.and_(address, 63))
+    _return_if(f, null, Status.NULL)
+    _return_if(f, f.icmp("ne", f.or_(unaligned, constant(0, "i64")), 0), Status.ALIGNMENT)
+    f.ret(f.call(body, "i32", *(f.parameters[p] for p in parameters)))
+
+
+def _check(f: Function, pointer: Reg, array: Array, null: Reg, unaligned: Reg) -> tuple[Reg, Reg]:
+    address = _address(f, pointer)
+    # Nothing is read through the pointer of an array without elements.
+    null = f.or_(null, f.and_(f.icmp("eq", address, 0), f.icmp("ne", f.n, 0)))
+    return null, f.or_(unaligned, f.and_(address, array.itemsize - 1))
+
+
+def _address(f: Function, pointer: Reg) -> Reg:
+    return f.emit(f"ptrtoint {pointer} to i64", "i64")
+
+
+def _emit_error(module: Module, name: str, texts: dict[int, str]) -> None:
+    """All texts stand in one table; a second one has their offsets. So no address needs relocating."""
+    f = _function(module, f"{name}_error", {"status": "i32"}, "ptr")
+    unknown = "unknown status"
+    pool = unknown.encode() + b"\0"
+    offsets = [0] * (max(texts) + 1)
+    for status, text in texts.items():
+        offsets[status] = len(pool)
+        pool += text.encode() + b"\0"
+    table, strings = module.table(offsets, "i32", align=4), module.table(pool, "i8", align=1)
+    known = f.icmp("ult", f.status, len(offsets))
+    place = f.select(known, f.zext(f.status, "i64"), constant(0, "i64"))
+    offset = f.load(f.gep(table, f.mul(place, 4)), "i32", invariant=True)
+    offset = f.select(known, offset, constant(0, "i32"))
+    f.ret(f.gep(strings, f.zext(offset, "i64")))
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word

@@ -1,0 +1,160 @@
+"""Pooling: the maximum or the average of windows, and the gradient of the average.
+
+Taps are taken in row-major order, as the reference takes them, so averages have the same bits and the first of equal
+maxima wins. A tap that falls into the padding is switched off by its guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphc.backends.llvm.affine import Form, Quotient, ravel
+from graphc.backends.llvm.anchor import Anchor, emit_anchor_kernel, inside
+from graphc.backends.llvm.elements import Element
+from graphc.backends.llvm.emitter import Reg
+from graphc.backends.llvm.evaluator import Evaluator
+from graphc.backends.llvm.index_maps import Condition, Guard
+from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.reducers import reducer_start
+from graphc.errors import UnsupportedError
+from graphc.ir.dims import Dim
+from graphc.ir.graph import Node
+from graphc.ir.types import int64
+
+
+@dataclass(slots=True)
+class MaxPool(Anchor):
+    """The maximum of each window, and its position in the plane when somebody asks for it."""
+
+    with_position: bool = True
+
+    def prepare(self) -> None:
+        (x,) = self.node.inputs
+        a = self.node.attributes
+        taps = [self.loop(size) for size in a["kernel"]]
+        positions: list[Form] = []
+        guard: Guard = ()
+        rows = zip(self.space.index()[2:], taps, x.shape[2:], a["strides"], a["dilation"], a["padding"])
+        for window, tap, size, stride, dilation, (low, _) in rows:
+            position = window * stride + tap * dilation - low
+            positions.append(position)
+            guard += inside(position, size)
+        self.reads(x, (*self.space.index()[:2], *positions), guard)
+        self.forms.append(ravel(tuple(positions), x.shape[2:]))
+
+    def compute(self, e: Evaluator) -> Sequence[Element]:
+        b, dtype = e.elements, self.node.outputs[0].dtype
+        (access,), (position,) = self.accesses, self.forms
+        start = [e.full(b.number(reducer_start("max", dtype), dtype))]
+        if self.with_position:
+            start.append(e.full(b.number(-1, int64)))
+
+        def step(values: list[Reg]) -> list[Reg]:
+            best = Element(values[0], dtype)
+            x, here = e.full(e.load(access.value, access.offset, access.guard)), e.holds(access.guard)
+            present = None if here is None else e.full(here)
+            if not self.with_position:
+                larger = b.maximum(best, x)
+                return [(larger if present is None else b.select(present, larger, best)).reg]
+            where = Element(values[1], int64)
+            better = b.or_(b.greater(x, best), b.less(where, b.constant(0, where)))
+            if dtype.is_float:
+                better = b.or_(better, b.and_(b.is_nan(x), b.not_(b.is_nan(best))))
+            if present is not None:
+                better = b.and_(better, present)
+            at = e.full(Element(e.index(position), int64))
+            return [b.select(better, x, best).reg, b.select(better, at, where).reg]
+
+        found = self.fold(e, [x.reg for x in start], step)
+        value = Element(found[0], dtype)
+        return [value, Element(found[1], int64) if self.with_position else b.number(-1, int64)]
+
+
+@dataclass(slots=True)
+class Average(Anchor):
+    """Sums over windows or over the windows an element lies in, each part divided by its window's count."""
+
+    starts: list[tuple[int, Dim]] = field(default_factory=list)
+
+    def prepare(self) -> None:
+        (x,) = self.node.inputs
+        a = self.node.attributes
+        spatial = self.space.index()[2:]
+        taps = [self.loop(size) for size in a["kernel"]]
+        backwards = self.node.op.name == "avg_pool_dx"
+        sizes = a["size"] if backwards else x.shape[2:]
+        index: list[Form] = []
+        guard: Guard = ()
+        rows = zip(spatial, taps, x.shape[2:], a["strides"], a["padding"])
+        for here, tap, size, stride, (low, _) in rows:
+            if backwards:
+                window = here - tap + low
+                if stride > 1:
+                    guard += (Condition(window), Condition(window, stride))
+                    window = Form(((Quotient(window, stride), 1),))
+                position = window
+            else:
+                window, position = here, here * stride + tap - low
+            guard += inside(position, size)
+            index.append(position)
+            self.forms.append(window * stride - low)
+        self.reads(x, (*self.space.index()[:2], *index), guard)
+        self.starts = list(zip(a["kernel"], sizes))
+
+    def compute(self, e: Evaluator) -> Sequence[Element]:
+        b, dtype = e.elements, self.node.output.dtype
+        (access,) = self.accesses
+        backwards = self.node.op.name == "avg_pool_dx"
+
+        def step(values: list[Reg]) -> list[Reg]:
+            x = e.full(e.load(access.value, access.offset, access.guard))
+            part = b.div(x, e.full(self._count(e))) if backwards else x
+            here = e.holds(access.guard)
+            total = Element(values[0], dtype)
+            after = b.add(total, part)
+            return [(after if here is None else b.select(e.full(here), after, total)).reg]
+
+        (total,) = self.fold(e, [e.full(b.number(0, dtype)).reg], step)
+        result = Element(total, dtype)
+        return [result if backwards else b.div(result, e.full(self._count(e)))]
+
+    def _count(self, e: Evaluator) -> Element:
+        """How many elements the average of a window is over."""
+        b, dtype = e.elements, self.node.output.dtype
+        a = self.node.attributes
+        ranges = e.program.ranges
+        known, factors = 1, []
+        for form, (k, size), (low, high) in zip(self.forms, self.starts, a["padding"]):
+            first, end = (-low, size + high) if a["count_include_pad"] else (0, size)
+            if ranges.nonnegative(form - first) and ranges.nonnegative(Form((), end - k) - form):
+                known *= k
+                continue
+            start = Element(e.index(form), int64)
+            stop = b.minimum(b.add(start, b.constant(k, start)), self._like(e, end, start))
+            count = b.sub(stop, b.maximum(start, b.constant(first, start)))
+            factors.append(b.convert(b.maximum(count, b.constant(1, count)), dtype))
+        total = b.number(known, dtype)
+        for factor in factors:
+            total = b.mul(b.splat(total, factor.lanes), b.splat(factor, total.lanes))
+        return total
+
+    def _like(self, e: Evaluator, dim: Dim, other: Element) -> Element:
+        return e.elements.splat(Element(e.sizes(dim), int64), other.lanes)
+
+
+def emit_pooling(k: KernelFunction) -> None:
+    """A pooling kernel with its epilogue."""
+
+    def make(node: Node, space: Any) -> Anchor:
+        if node.op.name == "max_pool":
+            wanted = node.outputs[1]
+            asked = wanted in k.kernel.outputs or any(wanted in n.inputs for n in k.kernel.nodes)
+            return MaxPool(node, space, with_position=asked)
+        if node.op.name in ("avg_pool", "avg_pool_dx"):
+            return Average(node, space)
+        raise UnsupportedError(f"no native code for {node.op.name}")
+
+    emit_anchor_kernel(k, make)
+
