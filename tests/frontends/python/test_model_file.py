@@ -289,6 +289,16 @@ def test_a_bug_in_graphc_is_not_blamed_on_the_file(write):
         load(write, "from graphc.source import instruction_span\ninstruction_span(None, 0, 0)\n")
 
 
+def test_a_library_that_graphc_calls_is_graphc(write, monkeypatch):
+    import graphc.source
+
+    monkeypatch.setattr(graphc.source, "display_path", graphc.source.linecache.getline)
+    with pytest.raises(
+        TypeError
+    ):  # raised in the standard library, called by Span.__str__, called by the file
+        load(write, "from graphc.source import Span\nstr(Span('f', 1))\n")
+
+
 def test_helpers_beside_the_file(write):
     write("SIZE = 7\n", "models/sizes_of_the_test.py")
     write(
