@@ -25,7 +25,7 @@ LAYERS = [
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable"],
+    ["pipeline", "artefact", "executable", "explain"],
     ["api", "train"],
     ["cli"],
 ]

@@ -10,7 +10,7 @@ import click
 
 from graphc.cli.console import Console
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_options
+from graphc.cli.options import Request, load_model, model_at_work, model_options
 from graphc.errors import UsageError, kinds, nearest
 
 _CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "(GC\d{4})"$', re.MULTILINE)
@@ -32,7 +32,7 @@ def command(context: click.Context, request: Request, after: str | None) -> None
     if re.fullmatch(r"[Gg][Cc]\d+", request.target):
         explain_code(request.target.upper(), console)
         return
-    with console.user_output_to_stderr():
+    with model_at_work(console):
         found = load_model(request, console)
         from graphc import api  # after the model: an error in it is told at once
 

@@ -62,7 +62,7 @@ def test_everything_a_file_says(write):
     assert str(found.span) == "lenet.py:6"
     assert found.inputs == {"x": parse_type("float32[N,1,28,28]")}
     assert found.dims == {"N": (1, 4096)}
-    assert found.weights == Path("lenet.safetensors")
+    assert found.weights == Path("lenet.safetensors").absolute()
     assert found.notes == ()
 
 
@@ -104,7 +104,7 @@ def test_a_mark_carries_the_inputs(write):
         """,
     )
     assert found.inputs == {"x": parse_type("float32[B,2]")}
-    assert (found.dims, found.weights) == ({"B": (1, 8)}, Path("w.npz"))
+    assert (found.dims, found.weights) == ({"B": (1, 8)}, Path("w.npz").absolute())
 
 
 def test_a_class_is_instantiated_and_a_factory_called(write):
@@ -310,7 +310,7 @@ def test_helpers_beside_the_file(write):
 
 def test_weights_are_relative_to_their_file(write):
     write(INPUTS + "weights = 'w.npz'\ndef f(x): ...\n", "models/net.py")
-    assert load_model_file("models/net.py").weights == Path("models/w.npz")
+    assert load_model_file("models/net.py").weights == Path("models/w.npz").absolute()
     assert load_model_file("models/net.py", weights="w.npz").weights == Path("w.npz")
 
 
