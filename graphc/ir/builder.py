@@ -229,6 +229,14 @@ class Builder:
                 "cast the tensor to a float first",
                 DTypeError,
             )
+        if dtype.kind in ("int", "uint"):
+            limits = np.iinfo(dtype.numpy)
+            if not limits.min <= int(operand) <= limits.max:
+                raise TypeRuleError(
+                    f"the number {operand} does not fit a tensor of {dtype.name}",
+                    f"{dtype.name} holds {limits.min} to {limits.max}",
+                    DTypeError,
+                )
         return self.constant(operand, dtype)
 
 

@@ -224,7 +224,7 @@ def _read(tree: ast.expr) -> Dim:
                     return a - b
                 case ast.Mult():
                     return a * b
-                case ast.FloorDiv():
+                case ast.FloorDiv() if isinstance(b, int) and b > 0:
                     return a // b
                 case ast.Pow() if isinstance(b, int) and 0 <= b <= 8:
                     return product([a] * b)

@@ -17,7 +17,9 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     known = {name for value in graph.inputs for name in value.type.symbols}
     for name, size in sizes.items():
         if name not in known:
-            raise UsageError(f"{graph.name} has no dimension {name}", fix=f"it has {', '.join(sorted(known)) or 'none'}")
+            raise UsageError(
+                f"{graph.name} has no dimension {name}", fix=f"it has {', '.join(sorted(known)) or 'none'}"
+            )
         low, high = graph.dims.get(name, (0, None))
         if size < low or (high is not None and size > high):
             raise UsageError(f"{name} = {size} is outside its range {low}..{'' if high is None else high}")
@@ -30,11 +32,13 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
         types = tuple(value.type.substitute(sizes) for value in node.outputs)
         names = tuple(value.name for value in node.outputs)
         attributes = bind_attributes(node.attributes, sizes)
-        copy = Node(node.op, tuple(mapping[v] for v in node.inputs), attributes, types, names, node.provenance)
+        copy = Node(
+            node.op, tuple(mapping[v] for v in node.inputs), attributes, types, names, node.provenance
+        )
         builder.append(copy)
         mapping.update(zip(node.outputs, copy.outputs, strict=True))
     dims = {name: limits for name, limits in graph.dims.items() if name not in sizes}
-    fixed = builder.finish([mapping[v] for v in graph.outputs], graph.output_names, dims=dims, data=graph.data)
+    fixed = builder.finish(
+        [mapping[v] for v in graph.outputs], graph.output_names, dims=dims, data=graph.data
+    )
     return fixed.with_(gradients=graph.gradients)
-
-

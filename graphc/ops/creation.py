@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from graphc.ir.op import Kind, op
-from graphc.ir.types import TensorType, dtype_of
+from graphc.ir.op import Kind, TypeRuleError, op
+from graphc.ir.types import TensorType, bool_, dtype_of
 
 
 @op(Kind.CREATION, formula="constant", symbol="c", onnx="Constant", no_gradient="a constant")
@@ -26,11 +26,17 @@ class iota:
     """y[i0, ..., ik] = i_axis."""
 
     def infer(*, shape, axis, dtype):
+        if not 0 <= axis < len(shape):
+            raise TypeRuleError(f"axis {axis} does not fit the {len(shape)} dimensions {list(shape)}")
+        if dtype == bool_ or any(isinstance(size, int) and size < 0 for size in shape):
+            raise TypeRuleError(f"there is no ramp of {dtype} and sizes {list(shape)}")
         return TensorType(dtype, shape)
 
     def samples():
         yield (), {"shape": (3, 5), "axis": 1, "dtype": dtype_of("int32")}
         yield (), {"shape": (4,), "axis": 0, "dtype": dtype_of("float32")}
+        yield (), {"shape": (2, 3, 4), "axis": 0, "dtype": dtype_of("int64")}
+        yield (), {"shape": (0, 3), "axis": 0, "dtype": dtype_of("uint8")}
 
     def reference(*, shape, axis, dtype):
         ramp = np.arange(shape[axis], dtype=dtype.numpy)

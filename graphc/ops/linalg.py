@@ -98,7 +98,7 @@ class matmul:
     Kind.COMPOSITE,
     formula="y = x·wᵀ + b",
     symbol="linear",
-    derivative={0: "{w}", 1: "{x}ᵀ", 2: "1"},
+    derivative={0: "w", 1: "xᵀ", 2: "1"},
     onnx="Gemm",
 )
 class linear:

@@ -127,7 +127,7 @@ class sum_squares:
         return broadcast_to(ct * 2.0, shape=x.shape) * x
 
 
-@op(COMPOSITE, formula="y = λ Σ w²", symbol="λ‖·‖²", derivative={0: "2λ{w}"})
+@op(COMPOSITE, formula="y = λ Σ w²", symbol="λ‖·‖²", derivative={0: "2λw"})
 class l2_penalty:
     """L2 regularisation of one or several weights: y = strength·Σ w², a number.  dy/dw = 2·strength·w."""
 

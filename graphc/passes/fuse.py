@@ -118,7 +118,11 @@ class _Fusion:
         found = [False] * len(self.graph.nodes)
         for i in range(len(found) - 1, -1, -1):
             users = self.reading.users[i]
-            found[i] = bool(users) and not self.reading.returned[i] and all(self._reduces(u, r, found) for u, r in users)
+            found[i] = (
+                bool(users)
+                and not self.reading.returned[i]
+                and all(self._reduces(u, r, found) for u, r in users)
+            )
         return found
 
     def _reduces(self, user: int, read: Read, found: list[bool]) -> bool:
@@ -151,7 +155,9 @@ class _Fusion:
         readers: dict[Value, list[int]] = {}
         for i, reads in enumerate(self.reading.reads):
             for read in reads:
-                whole = read.axes == tuple(range(len(read.axes))) and not read.memory and read.value.type.rank > 0
+                whole = (
+                    read.axes == tuple(range(len(read.axes))) and not read.memory and read.value.type.rank > 0
+                )
                 if whole and i not in self.regions_at(i).frames:
                     readers.setdefault(read.value, []).append(i)
         for nodes in readers.values():
@@ -237,10 +243,17 @@ def sink(reading: Reading, regions: list[Region], refusals: list[Refusal]) -> li
         if isinstance(union, str) or len(union.nodes) > MAX_NODES:
             continue
         region.nodes = [j for j in region.nodes if j not in moved]
-        target.nodes, target.rows, target.frames, target.moves = union.nodes, union.rows, union.frames, union.moves
+        target.nodes, target.rows, target.frames, target.moves = (
+            union.nodes,
+            union.rows,
+            union.frames,
+            union.moves,
+        )
         home.update((j, target) for j in moved)
         for j in moved:
-            for root in sorted({r.root for r in reading.reads[j] if r.root is not None and home[r.root] is region}):
+            for root in sorted(
+                {r.root for r in reading.reads[j] if r.root is not None and home[r.root] is region}
+            ):
                 reason = f"fewer bytes move when %{nodes[j].name} is computed where it is used"
                 refusals.append(Refusal(nodes[root].name, nodes[j].name, reason))
     return regions
@@ -352,7 +365,6 @@ def nominal_bytes(value: Value) -> int:
     size = value.type.nbytes
     if isinstance(size, int):
         return size
-    fixed = substitute(size, {name: NOMINAL for name in value.type.symbols})
+    fixed = substitute(size, dict.fromkeys(value.type.symbols, NOMINAL))
     assert isinstance(fixed, int)
     return fixed
-

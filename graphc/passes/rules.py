@@ -194,7 +194,11 @@ def match(
                 number = number_of(value)
                 if number is None or not _same(number, wanted):
                     return None
-    return found if all(_repeats(value, found[wanted.axes.name]) for wanted, value in spreads) else None
+    for spread_, value in spreads:
+        axes = found.setdefault(spread_.axes.name, _repeated(value))
+        if not _repeats(value, axes):
+            return None
+    return found
 
 
 def _applies(
@@ -220,6 +224,12 @@ def _same(a: Any, b: Any) -> bool:
     )
 
 
+def _repeated(value: Value) -> tuple[int, ...]:
+    """The axes wider than 1 along which a value repeats its source."""
+    _, positions = source(value)
+    return tuple(axis for axis, size in enumerate(value.shape) if size != 1 and axis not in positions)
+
+
 def _repeats(value: Value, axes: tuple[int, ...]) -> bool:
     """Whether a value is its source repeated along exactly these axes."""
     _, positions = source(value)
@@ -234,7 +244,7 @@ class RuleSet:
 
     made_by: str
     rules: tuple[Rule, ...]
-    tell: bool = False  # make a note of each rewrite
+    tell: bool = False  # make a note of each rewrite that has a reason
 
     @cached_property
     def by_root(self) -> dict[Op, list[tuple[Rule, Application]]]:
@@ -282,7 +292,7 @@ class RuleSet:
                 *(found[n] for n in rule.variables), **{n: found[n] for n in rule.attributes}
             )
             if right is not None:
-                if self.tell:
+                if self.tell and rule.reason:
                     note(self.made_by, rule.equation, rule.reason, origin)
                 return right
         return None

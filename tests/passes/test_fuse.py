@@ -16,7 +16,11 @@ def arrays_for(graph: Graph, seed: int = 0) -> tuple[dict, dict]:
     for leaf in graph.leaves:
         shape = tuple(2 if not isinstance(d, int) else d for d in leaf.shape)
         ints = leaf.dtype.kind != "float"
-        found[leaf] = rng.integers(0, 3, shape).astype(leaf.dtype.numpy) if ints else rng.normal(size=shape).astype(leaf.dtype.numpy)
+        found[leaf] = (
+            rng.integers(0, 3, shape).astype(leaf.dtype.numpy)
+            if ints
+            else rng.normal(size=shape).astype(leaf.dtype.numpy)
+        )
     return {v: found[v] for v in graph.inputs}, {v.name: found[v] for v in graph.parameters + graph.constants}
 
 
@@ -33,7 +37,9 @@ def check_partition(graph: Graph) -> None:
             assert value in written, f"{kernel} reads %{value.name} before it is written"
         needed = {v for node in kernel.nodes for v in node.inputs}
         assert set(kernel.inputs) <= needed and needed <= inside | set(kernel.inputs)
-        assert len(set(kernel.inputs)) == len(kernel.inputs) and len(set(kernel.outputs)) == len(kernel.outputs)
+        assert len(set(kernel.inputs)) == len(kernel.inputs) and len(set(kernel.outputs)) == len(
+            kernel.outputs
+        )
         written |= set(kernel.outputs)
         for node in kernel.nodes:
             places.setdefault(node, []).append(kernel)
