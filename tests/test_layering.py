@@ -23,9 +23,9 @@ LAYERS = [
     ["weights", "data"],
     ["autodiff", "interpret", "passes"],
     ["plan"],
-    ["tensor", "nn", "optim"],
+    ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable"],
+    ["pipeline", "artefact", "executable", "explain"],
     ["api", "train"],
     ["cli"],
 ]

@@ -9,7 +9,7 @@ import click
 
 from graphc.cli.console import in_bytes, in_seconds, table
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_options
+from graphc.cli.options import Request, load_model, model_at_work, model_options
 from graphc.errors import UsageError
 
 EMIT = ("so", "o", "ll", "asm", "py", "h")
@@ -43,7 +43,7 @@ def command(
     console = console_of(context)
     kinds = _kinds(emit)
     start = time.perf_counter()
-    with console.user_output_to_stderr():
+    with model_at_work(console):
         found = load_model(request, console)
         from graphc import api  # after the model: an error in it is told at once
 

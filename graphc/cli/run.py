@@ -13,7 +13,7 @@ import numpy as np
 from graphc import atomic
 from graphc.cli.console import Console, in_seconds, table
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_options
+from graphc.cli.options import Request, load_model, model_at_work, model_options
 from graphc.errors import ModelError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ def command(
     """
     console = console_of(context)
     _check_output(output)
-    with console.user_output_to_stderr():
+    with model_at_work(console):
         executable = _executable(request, console)
     sizes = _one_size_each(request)
     arrays = read_arrays(data, {port.name: port for port in executable.inputs}, sizes, seed)
     best = float("inf")
     for _ in range(repeat):
         start = time.perf_counter()
-        results = executable(**arrays)
+        results = executable(*arrays.values())
         best = min(best, time.perf_counter() - start)
     outputs = _by_name(results, [port.name for port in executable.outputs])
     if output is not None:
