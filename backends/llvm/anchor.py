@@ -21,6 +21,7 @@ from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
 from graphc.backends.llvm.program import Program, Root, Space, trace_in
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
+from graphc.ir.partition import Kernel
 
 UNROLLED = 16  # trips of an anchor's own loops up to which they are written out
 
@@ -147,8 +148,29 @@ def emit_elements(
             e.store(element, value, offset, k.outputs[value])
 
     if 0 not in [program.ranges.extents[v] for v in loops]:
-        lanes = k.lanes([v for v in (*node.inputs, *kernel.outputs)])
+        lanes = k.lanes([*node.inputs, *kernel.outputs])
         nest(e, loops, program.results, lanes, k.target.masked_memory, _each(e, body))
+
+
+@dataclass(slots=True)
+class Finished(Anchor):
+    """A result that is in memory already: what is left is its epilogue."""
+
+    def prepare(self) -> None:
+        self.reads(self.node.output, self.space.index())
+
+    def compute(self, e: Evaluator) -> Sequence[Element]:
+        (access,) = self.accesses
+        return [e.load(access.value, access.offset, ())]
+
+
+def place_of_result(kernel: Kernel) -> Value | None:
+    """The output whose memory an anchor's result may be made in before the epilogue runs over it."""
+    assert kernel.anchor is not None
+    result = kernel.anchor.outputs[0]
+    if result in kernel.outputs:
+        return result
+    return next((v for v in kernel.outputs if v.type == result.type), None)
 
 
 def _each(e: Evaluator, body: Callable[[], None]) -> Callable[[], None]:

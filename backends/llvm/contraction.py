@@ -8,14 +8,13 @@ are counted at run time only is computed element by element.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc.backends.llvm.affine import Ranges, ravel
-from graphc.backends.llvm.anchor import Anchor, emit_anchor_kernel, emit_elements
+from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_elements, place_of_result
 from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, panels
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
@@ -89,7 +88,7 @@ def plan_product(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Pro
     batch, rows = product(lead), m
     if shared and not transpose_x:
         batch, rows = 1, batch * m
-    main = next((v for v in (y, *kernel.outputs) if v in kernel.outputs and v.dtype == y.dtype), None)
+    main = place_of_result(kernel)
     own_row, own_step = (1, m) if transpose_x else (k, 1)
     if main is None or not isinstance(n, int) or 0 in (n, k, product(y.shape)):
         return None
@@ -150,7 +149,11 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
     if plan.pack == "fixed":
         k.packed[w] = _packing(w, plan)
     depth, rows = k.sizes(plan.depth), k.sizes(plan.rows)
-    blocks = f.sdiv(f.add(rows, cut.block - 1), cut.block) if spec.m is None else constant(cut.blocks(spec.m), "i64")
+    blocks = (
+        f.sdiv(f.add(rows, cut.block - 1), cut.block)
+        if spec.m is None
+        else constant(cut.blocks(spec.m), "i64")
+    )
     strides = [k.sizes(s * spec.bytes) for s in plan.strides]
     packer, room = "", f.gep(f.scratch, plan.own_scratch)
     if plan.pack == "run":
@@ -187,18 +190,6 @@ def _packing(w: Value, plan: Product) -> Packing:
 
     size = packed_bytes(spec.k, spec.n, width, spec.element)
     return Packing(f"panels of {width}{' of the transpose' * transposed}", size, apply)
-
-
-@dataclass(slots=True)
-class Finished(Anchor):
-    """The result of a product that is in memory already."""
-
-    def prepare(self) -> None:
-        self.reads(self.node.output, self.space.index())
-
-    def compute(self, e: Evaluator) -> Sequence[Element]:
-        (access,) = self.accesses
-        return [e.load(access.value, access.offset, ())]
 
 
 class _Tail:
@@ -253,4 +244,3 @@ class _Tail:
                 else:
                     e.store(element, value, offset, b.parameters[f"write{self.writes.index(value)}"])
         return found
-

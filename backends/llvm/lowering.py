@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from graphc.backends.llvm import contraction
-from graphc.backends.llvm.anchor import emit_anchor_kernel
+from graphc.backends.llvm.anchor import emit_anchor_kernel, place_of_result
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
@@ -56,7 +56,15 @@ def lower(
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
-    return contraction.scratch_bytes(kernel, target, fixed) if kernel.kind == "contraction" else 0
+    if kernel.kind == "contraction":
+        return contraction.scratch_bytes(kernel, target, fixed)
+    if (
+        kernel.anchor is not None
+        and kernel.anchor.op.name == "max_pool_dx"
+        and place_of_result(kernel) is None
+    ):
+        return kernel.anchor.output.type.nbytes
+    return 0
 
 
 def structure(kernel: Kernel, fixed: frozenset[Value]) -> str:

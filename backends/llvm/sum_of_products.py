@@ -126,4 +126,3 @@ class SumOfProducts(Anchor):
             index.append(position)
             guard += inside(position, size)
         return index, guard
-

@@ -4,6 +4,7 @@ import ctypes
 from collections.abc import Mapping
 
 import numpy as np
+
 from graphc.backends.llvm import jit
 from graphc.backends.llvm.lowering import lower, scratch_bytes
 from graphc.backends.llvm.target import Target, host

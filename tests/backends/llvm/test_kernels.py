@@ -6,6 +6,7 @@ sums and products within k eps sum|a||b| of their value in float64.
 
 import numpy as np
 import pytest
+
 from graphc.backends.llvm.target import level
 from graphc.interpret import interpret
 from graphc.ir.builder import Builder
@@ -14,7 +15,7 @@ from graphc.ir.types import TensorType, dtype_of
 from tests.backends.llvm.running import compile_kernel, run_kernel, whole
 
 ULPS = {"exp": 2, "log": 2, "tanh": 4, "sigmoid": 4, "erf": 4, "sin": 2, "cos": 2, "pow": 2}
-PRIMITIVES = [op for op in REGISTRY.values() if not op.is_composite]
+PRIMITIVES = [op for op in REGISTRY.values() if op.kind is not Kind.COMPOSITE]
 ELEMENTWISE = [op for op in PRIMITIVES if op.kind is Kind.ELEMENTWISE]
 SUMS = (Kind.CONTRACTION, Kind.CONVOLUTION)
 
@@ -22,7 +23,8 @@ SUMS = (Kind.CONTRACTION, Kind.CONVOLUTION)
 def graph_of(op: Op, arrays, attributes):
     with Builder(op.name) as builder:
         inputs = [
-            builder.leaf("input", f"x{i}", TensorType(dtype_of(a.dtype), a.shape)) for i, a in enumerate(arrays)
+            builder.leaf("input", f"x{i}", TensorType(dtype_of(a.dtype), a.shape))
+            for i, a in enumerate(arrays)
         ]
         outputs = builder.emit(op, inputs, {**op.defaults, **attributes})
     return builder.finish(outputs, [f"y{i}" for i in range(len(outputs))])
@@ -84,11 +86,30 @@ def test_narrower_machines_give_the_same_bits(op: Op, name: str) -> None:
             assert [y.tobytes() for y in here] == [y.tobytes() for y in there]
 
 
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 5e-324, -1e-310, 1e-40, 1.5, 2.5, -2.5, 3e9, -3e9, 1e300, np.inf, -np.inf, np.nan]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    5e-324,
+    -1e-310,
+    1e-40,
+    1.5,
+    2.5,
+    -2.5,
+    3e9,
+    -3e9,
+    1e300,
+    np.inf,
+    -np.inf,
+    np.nan,
+]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("op", [op for op in ELEMENTWISE if not op.name.startswith("logical")], ids=lambda op: op.name)
+@pytest.mark.parametrize(
+    "op", [op for op in ELEMENTWISE if not op.name.startswith("logical")], ids=lambda op: op.name
+)
 def test_special_values(op: Op, dtype: str) -> None:
     """Elementwise ops on every pair of special values: NaN, infinities, zeros and denormals come out as in NumPy."""
     arrays, attributes = next(iter(op.samples()))
@@ -99,7 +120,10 @@ def test_special_values(op: Op, dtype: str) -> None:
     if op.name == "where":
         floats[0] = floats[0] > 0
     if op.name == "cast":
-        cases = [{"dtype": d} for d in map(dtype_of, ("float32", "float64", "int8", "int32", "int64", "uint8", "bool"))]
+        cases = [
+            {"dtype": d}
+            for d in map(dtype_of, ("float32", "float64", "int8", "int32", "int64", "uint8", "bool"))
+        ]
     else:
         cases = [attributes]
     for attributes in cases:
@@ -126,7 +150,20 @@ def test_whole_numbers(dtype: str) -> None:
     x = rng.integers(info.min, info.max, 37, dtype, endpoint=True)
     y = rng.integers(info.min, info.max, 37, dtype, endpoint=True)
     x[:4], y[:4] = info.min, [info.max, info.min, 0, 1]
-    for name in ("add", "sub", "mul", "neg", "abs", "sign", "maximum", "minimum", "less", "greater_equal", "equal", "relu"):
+    for name in (
+        "add",
+        "sub",
+        "mul",
+        "neg",
+        "abs",
+        "sign",
+        "maximum",
+        "minimum",
+        "less",
+        "greater_equal",
+        "equal",
+        "relu",
+    ):
         op = REGISTRY[name]
         operands = [x, y][: 1 if name in ("neg", "abs", "sign", "relu") else 2]
         with np.errstate(over="ignore"):
