@@ -42,9 +42,9 @@ class ChannelLoops:
         return [v for v in loops if v != self.lane] + [self.lane]
 
     @property
-    def barrier(self) -> int | None:
-        """How many of the innermost loops must stay as they are."""
-        return 1 if self.masked else None
+    def apart(self) -> tuple[int, ...]:
+        """Loops that may not be joined with the one outside of them."""
+        return (self.lane,) if self.masked else ()
 
     def within(self, e: Evaluator, body: Callable[[], None]) -> Callable[[], None]:
         """The body, where needed with the lanes off that have no channel."""

@@ -21,6 +21,7 @@ from graphc.backends.llvm.call import Checked, bind
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
+from graphc.backends.llvm.layouts import choose_layouts
 from graphc.backends.llvm.lowering import scratch_bytes
 from graphc.backends.llvm.module import NativeModule, build_module
 from graphc.backends.llvm.target import Target, host
@@ -120,11 +121,17 @@ class _Kept:
 def native_plan(
     partition: Partition, *, target: Target | None = None, donate: Mapping[str, str] | None = None
 ) -> Plan:
-    """`make_plan` with the working memory native kernels need on this machine."""
+    """`make_plan` with the layouts and the working memory native kernels want on this machine."""
     leaves = {v.name: v for v in (*partition.graph.parameters, *partition.graph.constants)}
     fixed = frozenset(v for name, v in leaves.items() if name not in (donate or {}).values())
     machine = target or host()
-    return make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, machine, fixed), donate=donate)
+    layouts = choose_layouts(partition, machine, fixed)
+    return make_plan(
+        partition,
+        scratch=lambda kernel: scratch_bytes(kernel, machine, fixed, layouts),
+        donate=donate,
+        layouts=layouts,
+    )
 
 
 def compile_plan(

@@ -13,6 +13,7 @@ from typing import Any
 from graphc.backends.llvm.affine import Form, Index, Ranges
 from graphc.backends.llvm.emitter import Function, Module, Reg
 from graphc.backends.llvm.evaluator import Sizes
+from graphc.backends.llvm.program import Root, Space
 from graphc.backends.llvm.storage import place
 from graphc.backends.llvm.target import Target
 from graphc.errors import GraphcError
@@ -71,6 +72,11 @@ class KernelFunction:
     def place(self, value: Value, index: Index, ranges: Ranges) -> Form:
         """The number of the element of a value at an index, in its memory."""
         return place(value, index, ranges, self.layouts)
+
+    def places(self, roots: Sequence[Root], space: Space) -> list[Form]:
+        """`place` for values at indices, in the loops a kernel has settled on."""
+        ranges = Ranges(space.extents, may_split=False)
+        return [self.place(value, index, ranges) for value, index in roots]
 
     def lanes(self, values: Sequence[Value] = ()) -> int:
         """Lanes of a vector such that the widest element fills a register, and none is narrower than 32 bits."""
