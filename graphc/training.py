@@ -17,7 +17,7 @@ from graphc.frontends.python.loss_graph import loss_graph
 from graphc.ir.types import TensorType, dtype_of
 from graphc.nn import Module
 from graphc.optim import Optimizer
-from graphc.pipeline import lower
+from graphc.pipeline import lower, stabilized
 from graphc.plan import Plan
 from graphc.step import LR, STEP, StepGraph, step_graph
 
@@ -133,7 +133,7 @@ def _compile(
         raise UsageError("the optimizer does not hold the model's parameters", fix="pass net.parameters() to it")
     model.train()
     forward, updates = loss_graph(model, loss, inputs, targets, dims=dims)
-    step = step_graph(forward, optimizer, updates, frozen=[n for n, p in tensors.items() if id(p) not in held])
+    step = step_graph(stabilized(forward).graph, optimizer, updates, frozen=[n for n, p in tensors.items() if id(p) not in held])
     batch = [*inputs, *targets]
     tensors |= dict(model.named_buffers())
     if backend == "numpy":
