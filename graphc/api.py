@@ -154,14 +154,13 @@ def native_executable(
 ) -> Executable:
     """Plan and compile what was lowered."""
     from graphc.backends.llvm import cache as caches
-    from graphc.backends.llvm.executable import compile_partition
+    from graphc.backends.llvm.executable import compile_plan, native_plan
     from graphc.backends.llvm.target import host, level
 
     target = host() if cpu == "native" else level(cpu)
-    native = compile_partition(
-        lowered.partition,
+    native = compile_plan(
+        native_plan(lowered.partition, target=target, donate=donate),
         target=target,
-        donate=donate,
         name=c_name(graph.name),
         public=graph.data,
         cache=caches.default() if cache else None,

@@ -151,11 +151,13 @@ def _compile(
 
 def _native_runner(step: StepGraph, threads: int, cache: bool) -> tuple[Callable[..., Any], dict[str, np.ndarray], Plan]:
     from graphc.backends.llvm import cache as caches
-    from graphc.backends.llvm.executable import compile_partition
+    from graphc.backends.llvm.executable import compile_plan, native_plan
 
     lowered = lower(step.graph, training=True)
-    native = compile_partition(
-        lowered.partition, donate=step.donate, name=step.graph.name, cache=caches.default() if cache else None
+    native = compile_plan(
+        native_plan(lowered.partition, donate=step.donate),
+        name=step.graph.name,
+        cache=caches.default() if cache else None,
     )
     weights = native.weights()
     graph = lowered.graph
