@@ -7,7 +7,7 @@ slot; `donate` says whose memory each of them takes over, so that a compiled ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,15 +35,19 @@ class StepGraph:
     slots: Mapping[str, tuple[str, str]]
 
 
-def step_graph(loss: Graph, optimizer: Optimizer, updates: Mapping[str, str] | None = None) -> StepGraph:
+def step_graph(
+    loss: Graph, optimizer: Optimizer, updates: Mapping[str, str] | None = None, frozen: Collection[str] = ()
+) -> StepGraph:
     """The step for a graph whose first output is the loss, a number.
 
     updates   output name of `loss` -> name of the buffer it is the new value of (batch statistics)
+    frozen    parameters the optimiser leaves as they are
 
     New values are the outputs `new.NAME`, beside the loss and what else the graph returns.
     """
     updates = dict(updates or {})
-    joint = differentiate(loss, of=loss.output_names[0])
+    trained = [value.name for value in loss.parameters if value.name not in frozen]
+    joint = differentiate(loss, trained, of=loss.output_names[0])
     gradients = {
         name.removeprefix("grad."): v
         for name, v in zip(joint.output_names, joint.outputs)
@@ -62,7 +66,7 @@ def step_graph(loss: Graph, optimizer: Optimizer, updates: Mapping[str, str] | N
     with builder:
         lr = builder.leaf("input", LR, TensorType(float64, ()))
         count = builder.leaf("input", STEP, TensorType(float64, ()))
-        for parameter in joint.parameters:
+        for parameter in (joint.value(name) for name in trained):
             held: dict[str, Value] = {}
             for slot in optimizer.slots:
                 held[slot] = builder.leaf("constant", f"{parameter.name}.{slot}", parameter.type)

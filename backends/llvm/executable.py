@@ -43,13 +43,7 @@ class Executable:
 
     def weights(self) -> NDArray[np.uint8]:
         """The weights as `NAME_run` expects them, aligned to a page."""
-        memory = mmap.mmap(-1, max(self.module.weights_bytes, 1))
-        if self.module.weights_bytes >= HUGE:
-            try:
-                memory.madvise(mmap.MADV_HUGEPAGE)
-            except (AttributeError, OSError):  # a wish only, and not every kernel grants it
-                pass
-        blob = np.frombuffer(memory, np.uint8)
+        blob = _memory(self.module.weights_bytes)
         for piece in self.module.pieces:
             array = self.data[piece.name]
             if piece.packing is not None:
@@ -58,13 +52,16 @@ class Executable:
             blob[piece.offset : piece.offset + piece.size] = flat
         return blob
 
-    def load(self, threads: int = 1, *, checked: bool = False) -> Callable[..., Any]:
+    def load(
+        self, threads: int = 1, *, checked: bool = False, weights: NDArray[np.uint8] | None = None
+    ) -> Callable[..., Any]:
         """The function: takes the input arrays in order, gives the output array or a tuple of them.
 
+        weights: what `weights()` gave, for a caller who reads or changes them too.
         checked: the plain Python road through ctypes, which checks every argument itself.
         """
         code = load(self.image, [self.module.entry], self.module.target)
-        weights = self.weights()
+        weights = self.weights() if weights is None else weights
         handle = make_handle(weights.ctypes.data)
         keep = _Kept(code, weights, handle)
         run, context = code.address(self.module.entry), ctypes.addressof(handle)
@@ -89,6 +86,26 @@ class Executable:
             return b""
         native = self.weights()[: self.module.weights_bytes]
         return self.module.file.content(native, self.public, self.module.identity)
+
+
+def in_huge_pages(mapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes of a file as they are, or copied to memory with huge pages when they are many: files get none."""
+    if len(mapped) < HUGE:
+        return mapped
+    blob = _memory(len(mapped))
+    blob[: len(mapped)] = mapped
+    return blob
+
+
+def _memory(size: int) -> NDArray[np.uint8]:
+    """So many bytes, aligned to a page."""
+    memory = mmap.mmap(-1, max(size, 1))
+    if size >= HUGE:
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except (AttributeError, OSError):  # a wish only, and not every kernel grants it
+            pass
+    return np.frombuffer(memory, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

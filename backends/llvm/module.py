@@ -22,6 +22,7 @@ from graphc.backends.llvm.lowering import lower, structure
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
+from graphc.ir.cost import total_flops
 from graphc.ir.dims import Dim, linear_in
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
@@ -232,14 +233,9 @@ def _static(dim: Dim) -> int:
 
 def estimate(plan: Plan) -> tuple[float, float]:
     """Nanoseconds a run takes, roughly, as (fixed, per unit of the symbolic dimension)."""
-    flops: Dim = 0
+    flops = total_flops(node for kernel in plan.order for node in kernel.nodes)
     traffic: Dim = 0
     for kernel in plan.order:
-        for node in kernel.nodes:
-            if node.op.flops is None:
-                flops = flops + node.outputs[0].type.size
-            else:
-                flops = flops + node.op.flops(*(v.type for v in node.inputs), **node.attributes)
         if kernel.kind != "view":
             for value in (*kernel.inputs, *kernel.outputs):
                 traffic = traffic + value.type.nbytes
