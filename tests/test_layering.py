@@ -22,10 +22,11 @@ LAYERS = [
     ["ops"],
     ["weights", "data"],
     ["autodiff", "interpret", "passes"],
+    ["gradcheck"],
     ["plan"],
-    ["tensor", "nn", "optim"],
+    ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable"],
+    ["pipeline", "artefact", "executable", "explain"],
     ["api", "train"],
     ["cli"],
 ]

@@ -47,24 +47,32 @@ def make_picture(
     if view not in get_args(View):
         raise UsageError(f"there is no view {view!r}", fix=f"choose one of {', '.join(get_args(View))}")
     if depth is not None and depth < 1:
-        raise UsageError(f"depth {depth} shows nothing", fix="depth=1 shows the outermost modules as one box each")
+        raise UsageError(
+            f"depth {depth} shows nothing", fix="depth=1 shows the outermost modules as one box each"
+        )
     graph = graph_of(thing)
     if view == "memory":
-        raise UsageError("the memory view is not a graph", fix="write it with render(plan, 'memory.svg', view='memory')")
+        raise UsageError(
+            "the memory view is not a graph", fix="write it with render(plan, 'memory.svg', view='memory')"
+        )
     if view == "fusion":
         if isinstance(thing, Graph):
-            raise UsageError("the fusion view needs a fused graph", fix="give the Partition or the Plan of the graph")
+            raise UsageError(
+                "the fusion view needs a fused graph", fix="give the Partition or the Plan of the graph"
+            )
         partition = thing.partition if isinstance(thing, Plan) else thing
         return fusion.kernels(partition, title or f"{graph.name}: kernels", show)
     has_gradients = any(node.provenance.role == "backward" for node in graph.nodes)
     if view in ("backward", "joint") and not has_gradients:
         raise UsageError(
-            f"{graph.name} has no backward nodes to draw", fix="draw graphc.differentiate(graph), or view='forward'"
+            f"{graph.name} has no backward nodes to draw",
+            fix="draw graphc.differentiate(graph), or view='forward'",
         )
     gradients = has_gradients and view != "forward"
     if style == "circuit" and not circuit.suits(graph):
         raise UsageError(
-            f"{graph.name} is not a graph of at most {circuit.LIMIT} numbers", fix="style='layers' draws tensors"
+            f"{graph.name} is not a graph of at most {circuit.LIMIT} numbers",
+            fix="style='layers' draws tensors",
         )
     name = title if title is not None else graph.name
     if style != "layers" and view != "backward" and circuit.suits(graph):

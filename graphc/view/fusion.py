@@ -11,10 +11,10 @@ from collections.abc import Collection
 from graphc.ir.graph import Node as Operation
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel, Partition
-from graphc.view.cost import flops_of
+from graphc.ir.cost import flops_of
+from graphc.view.hidden import HIDDEN
 from graphc.view.layers import BUDGET
 from graphc.view.numbers import amount
-from graphc.view.units import HIDDEN
 from graphc.view.render_ir import (
     Cluster,
     Edge,
@@ -77,9 +77,10 @@ class _Kernels:
             self._edge(self.box[value], end, Kind.TRAFFIC, value)
         nodes, edges = tuple(self.nodes), tuple(self.edges.values())
         ops = sum(len(_visible(k)) for k in self.partition.kernels)
-        notices = (f"{ops} ops in {len(self.partition.kernels)} kernels" + ("" if self.opened else ", one box a kernel"),)
+        notice = f"{ops} ops in {len(self.partition.kernels)} kernels"
+        notice += "" if self.opened else ", one box a kernel"
         return Picture(
-            title, Layout.FLOW, nodes, edges, tuple(self.clusters), (), legend_for(nodes, edges), notices
+            title, Layout.FLOW, nodes, edges, tuple(self.clusters), (), legend_for(nodes, edges), (notice,)
         )
 
     def _type(self, value: Value) -> tuple[Line, ...]:
@@ -122,7 +123,9 @@ class _Kernels:
     def _closed(self, kernel: Kernel) -> None:
         identifier = safe_id("o", kernel.name)
         members = _visible(kernel)
-        names = " ".join(node.op.name for node in members[:6]) + (f" +{len(members) - 6} more" if len(members) > 6 else "")
+        names = " ".join(node.op.name for node in members[:6]) + (
+            f" +{len(members) - 6} more" if len(members) > 6 else ""
+        )
         lines = [Line(Text.NAME, kernel.kind), Line(Text.NOTE, names)]
         lines += [line for value in kernel.outputs[:2] for line in self._type(value)]
         backward = all(node.provenance.role == "backward" for node in members)
@@ -134,7 +137,9 @@ class _Kernels:
         self.box |= dict.fromkeys(kernel.outputs, identifier)
 
     def _edge(self, source: str, target: str, kind: Kind, value: Value) -> None:
-        label = f"{amount(value.type.nbytes)} bytes" if kind is Kind.TRAFFIC and value.node is not None else ""
+        label = (
+            f"{amount(value.type.nbytes)} bytes" if kind is Kind.TRAFFIC and value.node is not None else ""
+        )
         self.edges.setdefault((source, target, kind), Edge(source, target, kind, label))
 
 
@@ -148,7 +153,9 @@ def _sources(operand: Value, own: dict[Value, str], inside: set[Value]) -> list[
     pending = [operand]
     while pending:
         value = pending.pop()
-        hidden = value not in own and value in inside and value.node is not None and value.node.op.name in HIDDEN
+        hidden = (
+            value not in own and value in inside and value.node is not None and value.node.op.name in HIDDEN
+        )
         if hidden:
             pending.extend(_operands(value))
         else:
