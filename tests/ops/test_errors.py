@@ -430,12 +430,9 @@ def test_a_position_out_of_range_is_an_error_with_its_node(name, index):
         interpret(graph, [np.zeros(5, "f"), positions])
 
 
-@pytest.mark.parametrize("label", [3, -1, -100, 255])
+@pytest.mark.parametrize(("classes", "label"), [(3, 3), (3, -1), (300, 300), (300, -100), (300, -301)])
 @pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", "multiclass_hinge_loss"])
-@pytest.mark.parametrize("classes", [3, 300])
 def test_a_label_out_of_range_is_an_error(name, label, classes):
-    if label in range(classes):
-        pytest.skip("this label exists")
     with Builder("g") as builder:
         x = builder.leaf("input", "x", parse_type(f"f32[2,{classes}]"))
         t = builder.leaf("input", "t", parse_type("i64[2]"))
