@@ -135,7 +135,7 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
     x, w = plan.node.inputs
     tail = _Tail(k, plan) if plan.inline and k.kernel.epilogue else None
     operands = tail.operands if tail else {}
-    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, tail and tail.emit, operands, cut)
+    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, tail.emit if tail else None, operands, cut)
     kernel.internal, kernel.inline = True, False
     count = panels(spec.n, cut.tile)
     zero, every = constant(0, "i64"), constant(count, "i64")

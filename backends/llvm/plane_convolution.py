@@ -101,7 +101,7 @@ def plan_correlation(node: Node, target: Target) -> Correlation | None:
         run = covered + (taps[1] - 1) * dilation[1] // phases + 1
         planes = Planes(source.shape[1], rows, columns, phases, run, element)
         return Correlation(
-            planes, groups, share, w.shape[0] // groups, *counts, taps, strides[0],
+            planes, groups, share, w.shape[0] // groups, counts[0], counts[1], taps, strides[0],
             (0, dilation[0]), (0, dilation[1]), (whole, taps[0] * taps[1]), lanes,
         )  # fmt: skip
     reach = [max(0, (k - 1) * d - low) for k, d, low in zip(taps, dilation, before)]
@@ -110,7 +110,7 @@ def plan_correlation(node: Node, target: Target) -> Correlation | None:
     )
     planes = Planes(source.shape[1], rows, columns, 1, covered + before[1] + reach[1] + 1, element)
     return Correlation(
-        planes, groups, w.shape[0] // groups, share, *counts, taps, 1,
+        planes, groups, w.shape[0] // groups, share, counts[0], counts[1], taps, 1,
         (before[0] + reach[0], -dilation[0]), (before[1] + reach[1], -dilation[1]), (taps[0] * taps[1], whole), lanes,
     )  # fmt: skip
 
