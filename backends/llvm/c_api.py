@@ -103,7 +103,9 @@ def emit_c_api(
     _emit_close(module, name)
     _emit_workspace(module, signature)
     _emit_run(module, signature, body)
-    _emit_error(module, name, messages(signature, features) | {FAULT + i: text for i, text in enumerate(faults)})
+    _emit_error(
+        module, name, messages(signature, features) | {FAULT + i: text for i, text in enumerate(faults)}
+    )
 
 
 def make_handle(weights: int, packed: int = 0) -> ctypes.Array[ctypes.c_int64]:

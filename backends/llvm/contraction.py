@@ -18,6 +18,7 @@ from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_eleme
 from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, panels
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
+from graphc.backends.llvm.epilogue import is_short
 from graphc.backends.llvm.evaluator import Evaluator, Sizes
 from graphc.backends.llvm.gemm import emit_gemm
 from graphc.backends.llvm.index_maps import reshape_index
@@ -35,9 +36,6 @@ from graphc.ir.partition import Kernel
 from graphc.plan.layout import Flattened, Layout
 
 LINE = 64
-INLINE = 12  # operations of an epilogue that are written out for every register of a tile
-FUNCTIONS = ("exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow")
-FUNCTION_COST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +114,6 @@ def plan_product(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Pro
     return Product(node, spec, cut, batch, rows, k, strides, pack, main, is_short(kernel))
 
 
-def is_short(kernel: Kernel) -> bool:
-    cost = sum(FUNCTION_COST if n.op.name in FUNCTIONS else 1 for n in kernel.epilogue if n.op.scalar)
-    return cost <= INLINE
-
-
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
     """Working memory of a matrix product."""
     plan = plan_product(kernel, target, fixed)
@@ -144,7 +137,7 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
     x, w = plan.node.inputs
     tail = _Tail(k, plan) if plan.inline and k.kernel.epilogue else None
     operands = tail.operands if tail else {}
-    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, tail and tail.emit, operands, cut)
+    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, tail.emit if tail else None, operands, cut)
     kernel.internal, kernel.inline = True, False
     count = panels(spec.n, cut.tile)
     zero, every = constant(0, "i64"), constant(count, "i64")

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from graphc.backends.llvm import plane_convolution
 from graphc.backends.llvm.affine import Form, Ranges
-from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_elements
+from graphc.backends.llvm.anchor import Finished, emit_elements
 from graphc.backends.llvm.blocked import BLOCK, Image, emit_clear_halo, emit_convert
-from graphc.backends.llvm.contraction import is_short
 from graphc.backends.llvm.convolution import Pixel, emit_convolution
 from graphc.backends.llvm.convolution_plan import (
     Convolution,
@@ -25,13 +25,13 @@ from graphc.backends.llvm.convolution_plan import (
 )
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
+from graphc.backends.llvm.epilogue import is_short
 from graphc.backends.llvm.evaluator import Evaluator, Sizes
 from graphc.backends.llvm.index_maps import Guard, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing
 from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.program import Load, Root, Space, trace
 from graphc.backends.llvm.storage import image_of
-from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Node, Value
@@ -146,14 +146,16 @@ def _plain(value: Value, element: str) -> Image:
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory of a convolution."""
     plan = plan_convolution(kernel, target, fixed, layouts)
-    return 0 if plan is None else plan.source_bytes + plan.result_bytes
+    if plan is None:
+        return plane_convolution.scratch_bytes(kernel, target)
+    return plan.source_bytes + plan.result_bytes
 
 
 def emit_convolution_kernel(k: KernelFunction) -> None:
     """A convolution with its epilogue."""
     plan = plan_convolution(k.kernel, k.target, k.fixed, k.layouts)
     if plan is None:
-        emit_anchor_kernel(k, SumOfProducts)
+        plane_convolution.emit_plane_convolution(k)
         return
     _emit_direct(k, plan)
     k.f.ret(constant(0, "i32"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import contraction, convolution_kernel
+from graphc.backends.llvm import contraction, convolution_kernel, weight_gradient
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
@@ -23,11 +23,19 @@ from graphc.ir.partition import Kernel
 from graphc.ir.printer import print_attribute
 from graphc.plan.layout import Layouts
 
+
+def _convolution(k: KernelFunction) -> None:
+    if k.kernel.anchor is not None and k.kernel.anchor.op.name == "conv_dw":
+        weight_gradient.emit_weight_gradient(k)
+    else:
+        convolution_kernel.emit_convolution_kernel(k)
+
+
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
     "row": emit_row_kernel,
     "contraction": contraction.emit_contraction,
-    "convolution": convolution_kernel.emit_convolution_kernel,
+    "convolution": _convolution,
     "pooling": emit_pooling,
     "indexing": emit_indexing,
     "random": emit_random,
@@ -71,16 +79,15 @@ def clear_borders(k: KernelFunction) -> None:
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
-    if kernel.kind == "contraction":
-        return contraction.scratch_bytes(kernel, target, fixed)
-    if kernel.kind == "convolution":
-        return convolution_kernel.scratch_bytes(kernel, target, fixed, layouts)
-    if (
-        kernel.anchor is not None
-        and kernel.anchor.op.name == "max_pool_dx"
-        and place_of_result(kernel) is None
-    ):
-        return kernel.anchor.output.type.nbytes
+    match kernel.anchor.op.name if kernel.anchor else "":
+        case "matmul":
+            return contraction.scratch_bytes(kernel, target, fixed)
+        case "conv" | "conv_dx":
+            return convolution_kernel.scratch_bytes(kernel, target, fixed, layouts)
+        case "conv_dw":
+            return weight_gradient.scratch_bytes(kernel, target)
+        case "max_pool_dx" if kernel.anchor is not None and place_of_result(kernel) is None:
+            return kernel.anchor.output.type.nbytes
     return 0
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, Weights, emit_c_api
-from graphc.backends.llvm.emitter import Function, Module, Reg, constant
+from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.evaluator import Sizes
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing

@@ -64,6 +64,8 @@ def weights_file(native: int, arrays: Mapping[str, np.ndarray]) -> WeightsFile:
     return WeightsFile(header, native, tuple(names), len(header) + position)
 
 
-def _add(entries: dict[str, dict[str, object]], name: str, kind: str, shape: list[int], start: int, size: int) -> int:
+def _add(
+    entries: dict[str, dict[str, object]], name: str, kind: str, shape: list[int], start: int, size: int
+) -> int:
     entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, start + size]}
     return start + size
