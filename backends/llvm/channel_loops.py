@@ -34,7 +34,8 @@ class ChannelLoops:
     def of(space: Space, values: Sequence[Value], layouts: Layouts) -> ChannelLoops | None:
         """The loops in blocks when one of these values is blocked and has the shape of the space."""
         blocked = any(isinstance(layouts.get(v), Blocked) and v.shape[:2] == space.shape[:2] for v in values)
-        return ChannelLoops(space, values, layouts) if blocked and len(space.shape) == 4 else None
+        cut = blocked and len(space.shape) == 4 and space.shape[1] != 1
+        return ChannelLoops(space, values, layouts) if cut else None
 
     def order(self, loops: Sequence[int]) -> list[int]:
         """The loops with that over a block's channels innermost."""

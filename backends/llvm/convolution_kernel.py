@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.backends.llvm import plane_convolution
-from graphc.backends.llvm.affine import Form, Ranges
+from graphc.backends.llvm.affine import Form, Index, Ranges
 from graphc.backends.llvm.anchor import Finished, emit_elements
 from graphc.backends.llvm.blocked import BLOCK, Image, emit_clear_halo, emit_convert
 from graphc.backends.llvm.convolution import Pixel, emit_convolution
@@ -237,9 +237,11 @@ class _Tail:
         space = Space(result.shape)
         self.block, self.lane = space.block(1, BLOCK)
         ranges = Ranges(space.extents, may_split=False)
-        index = space.index()
-        roots: list[Root] = [(v, reshape_index(index, result.shape, v.shape, ranges)) for v in kernel.outputs]
-        self.program = trace(kernel.nodes, roots, ranges, {result: index}, k.layouts)
+        here: dict[Value, Index] = {
+            v: reshape_index(space.index(), result.shape, v.shape, ranges) for v in (result, *kernel.outputs)
+        }
+        roots: list[Root] = [(v, here[v]) for v in kernel.outputs]
+        self.program = trace(kernel.nodes, roots, ranges, {result: here[result]}, k.layouts)
         self.stores = k.places(roots, space)
         self.image, self.y, self.x = (next(iter(space.variables([axis])), None) for axis in (0, 2, 3))
         read = {e.value for e in self.program.expressions if isinstance(e, Load)}

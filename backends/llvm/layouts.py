@@ -111,7 +111,7 @@ class _Choice:
         """Whether a value may be blocked: every kernel that touches it can deal with that."""
         if value.leaf is not None or value in self.graph.outputs or value.type.rank != 4:
             return False
-        if not all(isinstance(d, int) and d > 0 for d in value.shape[1:]):
+        if not all(isinstance(d, int) and d > 0 for d in value.shape[1:]) or value.shape[1] == 1:
             return False
         return all(self._deals(kernel, value) for kernel in self.touching[value])
 
