@@ -22,6 +22,7 @@ LAYERS = [
     ["ops"],
     ["weights", "data"],
     ["autodiff", "interpret", "passes"],
+    ["explain"],
     ["plan"],
     ["tensor", "nn", "optim"],
     ["frontends", "backends", "view"],
