@@ -11,7 +11,7 @@ import ast
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import TypeAlias
 
 MAX_EXPRESSION = 200  # characters; longer is no dimension anyone wrote
 
@@ -28,7 +28,7 @@ class FloorDiv:
         return f"{text}//{self.divisor}" if text.isidentifier() else f"({text})//{self.divisor}"
 
 
-Atom = Union[str, FloorDiv]
+Atom: TypeAlias = "str | FloorDiv"
 Monomial = tuple[tuple[Atom, int], ...]  # ((atom, power), ...) sorted by the atom's text
 
 
@@ -101,7 +101,7 @@ class SymbolicDim:
         return True
 
 
-Dim = Union[int, SymbolicDim]
+Dim: TypeAlias = "int | SymbolicDim"
 
 
 def symbol(name: str) -> SymbolicDim:
