@@ -290,5 +290,8 @@ def canonical_attribute(value: Any) -> Any:
         case list() | tuple():
             return tuple(canonical_attribute(item) for item in value)
         case np.dtype():
-            return dtype_of(value)
+            try:
+                return dtype_of(value)
+            except ValueError as error:
+                raise TypeRuleError(str(error), kind=DTypeError) from None
     raise TypeRuleError(f"an attribute cannot be a {type(value).__name__}", kind=TraceError)
