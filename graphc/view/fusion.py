@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from graphc.ir.cost import flops_of
 from graphc.ir.graph import Node as Operation
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel, Partition
-from graphc.ir.cost import flops_of
 from graphc.view.hidden import HIDDEN
 from graphc.view.layers import BUDGET
 from graphc.view.numbers import amount
