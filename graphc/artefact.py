@@ -123,13 +123,13 @@ def _gir(graph: Graph) -> str:
 
 
 def _draw(executable: Executable, folder: Path) -> tuple[str, ...]:
-    from graphc.autodiff import differentiate
     from graphc.errors import MissingToolError
+    from graphc.pipeline import gradient_graph
     from graphc.view import render
 
     try:
         render(executable.graph, folder / "forward.svg", view="forward")
-        joint = executable.graph if executable.graph.gradients else differentiate(executable.graph)
+        joint = executable.graph if executable.graph.gradients else gradient_graph(executable.graph)
         render(joint, folder / "joint.svg", view="joint")
     except MissingToolError as error:
         return (f"no pictures: {error.message}; {error.fix}",)
@@ -172,7 +172,7 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         arena_bytes_fixed=plan.fixed_bytes,
         arena=plan.verdict,
         flops=str(total_flops(executable.graph.nodes)),
-        numerics="default",
+        numerics=executable.lowered.numerics,
         threads=1,
         packed_bytes=native.module.weights_bytes if native else 0,
         files=files,

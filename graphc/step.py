@@ -15,6 +15,7 @@ import numpy as np
 from graphc.autodiff import differentiate
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Provenance, Value
+from graphc.ir.specialize import as_parameters
 from graphc.ir.types import TensorType, float64
 from graphc.optim import Optimizer
 
@@ -26,7 +27,7 @@ class StepGraph:
     """A training step.
 
     graph    the whole step
-    donate   output name -> name of the parameter or constant it replaces
+    donate   output name -> name of the parameter it replaces; batch statistics and optimiser arrays are parameters here
     slots    name of an optimiser's array in the graph -> (parameter, slot)
     """
 
@@ -47,7 +48,7 @@ def step_graph(
     """
     updates = dict(updates or {})
     trained = [value.name for value in loss.parameters if value.name not in frozen]
-    joint = differentiate(loss, trained, of=loss.output_names[0])
+    joint = differentiate(as_parameters(loss, updates.values()), trained, of=loss.output_names[0])
     gradients = {
         name.removeprefix("grad."): v
         for name, v in zip(joint.output_names, joint.outputs)
@@ -69,7 +70,7 @@ def step_graph(
         for parameter in (joint.value(name) for name in trained):
             held: dict[str, Value] = {}
             for slot in optimizer.slots:
-                held[slot] = builder.leaf("constant", f"{parameter.name}.{slot}", parameter.type)
+                held[slot] = builder.leaf("parameter", f"{parameter.name}.{slot}", parameter.type)
                 slots[held[slot].name] = (parameter.name, slot)
                 data[held[slot].name] = optimizer.initial(slot, parameter.type.shape, parameter.dtype.numpy)
             with builder.at(Provenance(role="update", forward=parameter.name, made_by="optim")):

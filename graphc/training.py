@@ -17,7 +17,7 @@ from graphc.frontends.python.loss_graph import loss_graph
 from graphc.ir.types import TensorType, dtype_of
 from graphc.nn import Module
 from graphc.optim import Optimizer
-from graphc.pipeline import lower
+from graphc.pipeline import lower, stabilized
 from graphc.plan import Plan
 from graphc.step import LR, STEP, StepGraph, step_graph
 
@@ -133,7 +133,7 @@ def _compile(
         raise UsageError("the optimizer does not hold the model's parameters", fix="pass net.parameters() to it")
     model.train()
     forward, updates = loss_graph(model, loss, inputs, targets, dims=dims)
-    step = step_graph(forward, optimizer, updates, frozen=[n for n, p in tensors.items() if id(p) not in held])
+    step = step_graph(stabilized(forward).graph, optimizer, updates, frozen=[n for n, p in tensors.items() if id(p) not in held])
     batch = [*inputs, *targets]
     tensors |= dict(model.named_buffers())
     if backend == "numpy":
@@ -151,11 +151,13 @@ def _compile(
 
 def _native_runner(step: StepGraph, threads: int, cache: bool) -> tuple[Callable[..., Any], dict[str, np.ndarray], Plan]:
     from graphc.backends.llvm import cache as caches
-    from graphc.backends.llvm.executable import compile_partition
+    from graphc.backends.llvm.executable import compile_plan, native_plan
 
     lowered = lower(step.graph, training=True)
-    native = compile_partition(
-        lowered.partition, donate=step.donate, name=step.graph.name, cache=caches.default() if cache else None
+    native = compile_plan(
+        native_plan(lowered.partition, donate=step.donate),
+        name=step.graph.name,
+        cache=caches.default() if cache else None,
     )
     weights = native.weights()
     graph = lowered.graph

@@ -117,6 +117,16 @@ class _Kept:
     handle: Any
 
 
+def native_plan(
+    partition: Partition, *, target: Target | None = None, donate: Mapping[str, str] | None = None
+) -> Plan:
+    """`make_plan` with the working memory native kernels need on this machine."""
+    leaves = {v.name: v for v in (*partition.graph.parameters, *partition.graph.constants)}
+    fixed = frozenset(v for name, v in leaves.items() if name not in (donate or {}).values())
+    machine = target or host()
+    return make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, machine, fixed), donate=donate)
+
+
 def compile_plan(
     plan: Plan,
     data: Mapping[str, np.ndarray] | None = None,
@@ -126,7 +136,7 @@ def compile_plan(
     public: Mapping[str, np.ndarray] | None = None,
     cache: _cache.Cache | None = None,
 ) -> Executable:
-    """Compile a plan for a machine.
+    """Compile a plan, made by `native_plan`, for a machine.
 
     data    arrays of parameters and constants; `plan.graph.data` by default
     target  the machine, this one by default
@@ -137,22 +147,5 @@ def compile_plan(
     target = target or host()
     data = plan.graph.data if data is None else data
     public = data if public is None else public
-    module = build_module(plan, target, data, name, public)
+    module = build_module(plan, target, name, public)
     return Executable(plan, module, emit_object(module.text, target, cache), data, public)
-
-
-def compile_partition(
-    partition: Partition,
-    *,
-    target: Target | None = None,
-    donate: Mapping[str, str] | None = None,
-    name: str = "",
-    public: Mapping[str, np.ndarray] | None = None,
-    cache: _cache.Cache | None = None,
-) -> Executable:
-    """Plan a partition with the working memory its kernels need, and compile it; `donate` is `make_plan`'s."""
-    target = target or host()
-    donated = {partition.graph.by_name[leaf] for leaf in (donate or {}).values()}
-    fixed = frozenset(v for v in partition.graph.parameters + partition.graph.constants if v not in donated)
-    plan = make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, target, fixed), donate=donate)
-    return compile_plan(plan, target=target, name=name, public=public, cache=cache)

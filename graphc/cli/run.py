@@ -15,6 +15,7 @@ from graphc.cli.console import Console, in_seconds, table
 from graphc.cli.main import Command, console_of
 from graphc.cli.options import Request, load_model, model_at_work, model_options
 from graphc.errors import ModelError, UsageError, nearest
+from graphc.weights import read_numpy
 
 if TYPE_CHECKING:
     from graphc.api import Executable
@@ -164,18 +165,15 @@ def _size(dim: Any, sizes: Mapping[str, int], name: str) -> int:
 
 
 def _load(path: str) -> Any:
-    """An array, or a dictionary of them.  Object arrays, which would be unpickled, are refused."""
+    """An array, or a dictionary of them."""
     try:
         with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            return {name: loaded[name] for name in loaded.files}
+            return read_numpy(file)
     except FileNotFoundError:
         raise UsageError(f"no file {path}") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder") from None
-    except (ValueError, EOFError, KeyError) as error:
+    except ValueError as error:
         raise ModelError(
             f"{path} is not a .npy or .npz file of numbers: {error}", fix="write it with np.save(path, array)"
         ) from None

@@ -125,4 +125,4 @@ def _evaluate(graph: Graph, known: Mapping[Value, object], folded: set[Value]) -
             except GraphcError:  # an index that does not exist: an error when the graph runs, not now
                 continue
             arrays.update(zip(node.outputs, results))
-    return {value: np.ascontiguousarray(arrays[value]) for value in folded if value in arrays}
+    return {value: np.array(arrays[value], order="C") for value in folded if value in arrays}
