@@ -195,7 +195,6 @@ def test_edges_lead_through_chips(graphs) -> None:
         ("exp", 0, ["x", "y"], "y"),
         ("sub", 1, ["x", "y", "z"], "−1"),
         ("mul", 0, ["x", "−2", "y"], "(−2)"),
-        ("linear", 1, ["a", "b", "c", "d"], "aᵀ"),
         ("tanh", 0, ["a", "h"], "1 − h²"),
     ],
 )
