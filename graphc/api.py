@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.autodiff import differentiate as _differentiate
 from graphc.errors import UsageError
 from graphc.executable import Executable
 from graphc.frontends.python.tracer import trace, trace_graph
@@ -17,7 +17,11 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.specialize import specialize
 from graphc.ir.types import TensorType, int64
-from graphc.pipeline import Lowered, lower
+from graphc.pipeline import Lowered, gradient_graph, lower
+from graphc.plan import Plan
+
+if TYPE_CHECKING:
+    from graphc.artefact import Artefact
 
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
@@ -74,7 +78,7 @@ def differentiate(
            output's type); without it the output itself is differentiated, see `graphc.autodiff.differentiate`
     wrt    what to differentiate by: names of inputs or parameters; all parameters by default
     """
-    return _differentiate(graph if loss is None else with_loss(graph, loss, of), wrt, of=None if loss else of)
+    return gradient_graph(graph if loss is None else with_loss(graph, loss, of), wrt, of=None if loss else of)
 
 
 def with_loss(graph: Graph, loss: str, of: str | None = None) -> Graph:
@@ -108,7 +112,7 @@ def compile(
     cpu: str = "native",
     threads: int = 1,
     train: bool = False,
-    strict: bool = False,
+    numerics: str = "default",
     cache: bool = True,
 ) -> Executable:
     """Compile a Module, a function or a graph.
@@ -118,7 +122,7 @@ def compile(
     backend  "llvm" for native code, "numpy" for generated NumPy source
     cpu      "native", or "x86-64-v2", "x86-64-v3", "x86-64-v4"
     train    the result also returns the gradients of all parameters
-    strict   only rewrites that change no bit
+    numerics "default", "strict" (only rewrites that change no bit) or "fast" (also those that round differently)
     cache    keep compiled objects between processes
 
     >>> import numpy as np
@@ -132,8 +136,8 @@ def compile(
     if sizes:
         graph = specialize(graph, {symbol: _one(symbol, given) for symbol, given in sizes.items()})
     if train:
-        graph = _differentiate(graph)
-    lowered = lower(graph, strict=strict)
+        graph = gradient_graph(graph)
+    lowered = lower(graph, numerics=numerics)
     if backend == "numpy":
         return _numpy_executable(graph, lowered)
     return native_executable(graph, lowered, cpu=cpu, threads=threads, cache=cache)
@@ -150,12 +154,16 @@ def native_executable(
 ) -> Executable:
     """Plan and compile what was lowered."""
     from graphc.backends.llvm import cache as caches
-    from graphc.backends.llvm.executable import compile_partition
+    from graphc.backends.llvm.executable import compile_plan, native_plan
     from graphc.backends.llvm.target import host, level
 
     target = host() if cpu == "native" else level(cpu)
-    native = compile_partition(
-        lowered.partition, target=target, donate=donate, name=c_name(graph.name), cache=caches.default() if cache else None
+    native = compile_plan(
+        native_plan(lowered.partition, target=target, donate=donate),
+        target=target,
+        name=c_name(graph.name),
+        public=graph.data,
+        cache=caches.default() if cache else None,
     )
     return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native)
 
@@ -179,7 +187,7 @@ def c_name(name: str) -> str:
     return plain if plain.isidentifier() else f"m_{plain}"
 
 
-def load(path: str | PathLike[str], *, threads: int = 1) -> Executable:
+def load(path: str | PathLike[str], *, threads: int = 1) -> Artefact:
     """Load an artefact; see `graphc.artefact.load`."""
     from graphc.artefact import load as load_artefact
 
@@ -224,7 +232,7 @@ def _drawable(
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
     if view in ("joint", "backward") and not graph.gradients:
-        graph = _differentiate(graph)
+        graph = gradient_graph(graph)
     if view == "fusion":
         return lower(graph).partition, None
     if view == "memory":
@@ -278,11 +286,52 @@ def explain(
     after: str | None = None,
 ) -> Any:
     """What the passes did, which kernels came out and why others did not, and the memory plan."""
-    from graphc.explain import explain_lowered
     from graphc.plan import make_plan
 
     lowered = lower(graph_of(model, inputs, dims=dims, weights=weights, name=name))
-    return explain_lowered(lowered, make_plan(lowered.partition), after=after)
+    return Explanation(lowered, make_plan(lowered.partition), after)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What was done with a graph and why: print it, or take `as_dict()`.
+
+    after   the name of a pass: the graph it left; "all": every step; None: what changed, the kernels, the memory
+    """
+
+    lowered: Lowered
+    plan: Plan
+    after: str | None = None
+
+    def __str__(self) -> str:
+        from graphc.explain import explain as explained
+
+        log, partition = self.lowered.log, self.lowered.partition
+        if self.after is None:
+            return f"{explained(log, partition)}\n\nmemory: {self.plan.verdict}"
+        if self.after == "fuse":
+            return explained(log, partition, only="fuse")
+        graphs = [("trace", log.before), *((step.name, step.graph) for step in log.steps)]
+        chosen = [g for g in graphs if self.after in (g[0], "all")]
+        if not chosen:
+            names = ", ".join([*(name for name, _ in graphs), "fuse", "all"])
+            raise UsageError(f"no pass {self.after!r} ran", fix=f"those that ran: {names}")
+        return "\n\n".join(f"after {name}:\n{graph!r}" for name, graph in chosen)
+
+    def as_dict(self) -> dict[str, Any]:
+        log, partition = self.lowered.log, self.lowered.partition
+        return {
+            "passes": [
+                {"name": step.name, "nodes": len(step.graph.nodes), "notes": [str(n) for n in step.notes]} for step in log.steps
+            ],
+            "kernels": [
+                {"name": k.name, "kind": k.kind, "ops": [n.op.name for n in k.nodes],
+                 "inputs": [v.name for v in k.inputs], "outputs": [v.name for v in k.outputs]}
+                for k in partition.kernels
+            ],
+            "refusals": [asdict(refusal) for refusal in partition.refusals],
+            "memory": self.plan.verdict,
+        }  # fmt: skip
 
 
 def _one(symbol: str, given: Sequence[int]) -> int:

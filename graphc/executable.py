@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -44,22 +44,9 @@ class Executable:
 
     def __call__(self, *arrays: Any, out: Any = None, **named: Any) -> Any:
         if named:
-            arrays = self._in_order(arrays, named)
+            arrays = input_order(self.name, self._names, arrays, named)
         results = self._run(*arrays)
         return results if out is None else copy_out(results, out, self.outputs)
-
-    def _in_order(self, arrays: Sequence[Any], named: dict[str, Any]) -> tuple[Any, ...]:
-        rest = self._names[len(arrays) :]
-        for name in named:
-            if name not in rest:
-                twice = name in self._names
-                raise UsageError(
-                    f"input {name} is given twice" if twice else f"{self.name} has no input {name}{nearest(name, rest)}"
-                )
-        missing = [name for name in rest if name not in named]
-        if missing:
-            raise UsageError(f"{self.name}: no array for input {', '.join(missing)}")
-        return (*arrays, *(named[name] for name in rest))
 
     @cached_property
     def numpy_source(self) -> str:
@@ -87,8 +74,8 @@ class Executable:
 
     def save(
         self, path: str | PathLike[str], *, emit: Sequence[str] | None = None, pictures: bool = False
-    ) -> Path:
-        """Write the artefact; see `graphc.artefact.save`."""
+    ) -> tuple[str, ...]:
+        """Write the artefact; returns notes on what could not be written.  See `graphc.artefact.save`."""
         from graphc.artefact import save
 
         return save(self, Path(path), emit=emit, pictures=pictures)
@@ -104,6 +91,19 @@ def ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:
         Port(name, v.dtype.name, tuple(d if isinstance(d, int) else str(d) for d in v.type.shape))
         for name, v in zip(names, values, strict=True)
     )
+
+
+def input_order(name: str, inputs: Sequence[str], arrays: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Arrays given in order and by name, in the order of the inputs.  Raises UsageError for what does not fit."""
+    rest = inputs[len(arrays) :]
+    for given in named:
+        if given not in rest:
+            twice = given in inputs
+            raise UsageError(f"input {given} is given twice" if twice else f"{name} has no input {given}{nearest(given, rest)}")
+    missing = [each for each in rest if each not in named]
+    if missing:
+        raise UsageError(f"{name}: no array for input {', '.join(missing)}")
+    return (*arrays, *(named[each] for each in rest))
 
 
 def copy_out(results: Any, out: Any, outputs: Sequence[Port]) -> Any:

@@ -63,6 +63,17 @@ def save_weights(path: str | PathLike[str], arrays: Mapping[str, np.ndarray]) ->
     return file
 
 
+def safetensors_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of a safetensors file."""
+    from safetensors.numpy import save
+
+    return bytes(save(_ordered(arrays)))
+
+
+def _ordered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape) for name in sorted(arrays)}
+
+
 def check_weights(
     arrays: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray], source: str, *, strict: bool = True
 ) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ LAYERS = [
     ["ops"],
     ["weights", "data"],
     ["autodiff", "interpret", "passes"],
+    ["gradcheck"],
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],

@@ -43,13 +43,7 @@ class Executable:
 
     def weights(self) -> NDArray[np.uint8]:
         """The weights as `NAME_run` expects them, aligned to a page."""
-        memory = mmap.mmap(-1, max(self.module.weights_bytes, 1))
-        if self.module.weights_bytes >= HUGE:
-            try:
-                memory.madvise(mmap.MADV_HUGEPAGE)
-            except (AttributeError, OSError):  # a wish only, and not every kernel grants it
-                pass
-        blob = np.frombuffer(memory, np.uint8)
+        blob = _memory(self.module.weights_bytes)
         for piece in self.module.pieces:
             array = self.data[piece.name]
             if piece.packing is not None:
@@ -58,13 +52,16 @@ class Executable:
             blob[piece.offset : piece.offset + piece.size] = flat
         return blob
 
-    def load(self, threads: int = 1, *, checked: bool = False) -> Callable[..., Any]:
+    def load(
+        self, threads: int = 1, *, checked: bool = False, weights: NDArray[np.uint8] | None = None
+    ) -> Callable[..., Any]:
         """The function: takes the input arrays in order, gives the output array or a tuple of them.
 
+        weights: what `weights()` gave, for a caller who reads or changes them too.
         checked: the plain Python road through ctypes, which checks every argument itself.
         """
         code = load(self.image, [self.module.entry], self.module.target)
-        weights = self.weights()
+        weights = self.weights() if weights is None else weights
         handle = make_handle(weights.ctypes.data)
         keep = _Kept(code, weights, handle)
         run, context = code.address(self.module.entry), ctypes.addressof(handle)
@@ -91,6 +88,26 @@ class Executable:
         return self.module.file.content(native, self.public, self.module.identity)
 
 
+def in_huge_pages(mapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes of a file as they are, or copied to memory with huge pages when they are many: files get none."""
+    if len(mapped) < HUGE:
+        return mapped
+    blob = _memory(len(mapped))
+    blob[: len(mapped)] = mapped
+    return blob
+
+
+def _memory(size: int) -> NDArray[np.uint8]:
+    """So many bytes, aligned to a page."""
+    memory = mmap.mmap(-1, max(size, 1))
+    if size >= HUGE:
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except (AttributeError, OSError):  # a wish only, and not every kernel grants it
+            pass
+    return np.frombuffer(memory, np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """What must live as long as the function."""
@@ -98,6 +115,16 @@ class _Kept:
     code: Code
     weights: NDArray[np.uint8]
     handle: Any
+
+
+def native_plan(
+    partition: Partition, *, target: Target | None = None, donate: Mapping[str, str] | None = None
+) -> Plan:
+    """`make_plan` with the working memory native kernels need on this machine."""
+    leaves = {v.name: v for v in (*partition.graph.parameters, *partition.graph.constants)}
+    fixed = frozenset(v for name, v in leaves.items() if name not in (donate or {}).values())
+    machine = target or host()
+    return make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, machine, fixed), donate=donate)
 
 
 def compile_plan(
@@ -109,7 +136,7 @@ def compile_plan(
     public: Mapping[str, np.ndarray] | None = None,
     cache: _cache.Cache | None = None,
 ) -> Executable:
-    """Compile a plan for a machine.
+    """Compile a plan, made by `native_plan`, for a machine.
 
     data    arrays of parameters and constants; `plan.graph.data` by default
     target  the machine, this one by default
@@ -120,22 +147,5 @@ def compile_plan(
     target = target or host()
     data = plan.graph.data if data is None else data
     public = data if public is None else public
-    module = build_module(plan, target, data, name, public)
+    module = build_module(plan, target, name, public)
     return Executable(plan, module, emit_object(module.text, target, cache), data, public)
-
-
-def compile_partition(
-    partition: Partition,
-    *,
-    target: Target | None = None,
-    donate: Mapping[str, str] | None = None,
-    name: str = "",
-    public: Mapping[str, np.ndarray] | None = None,
-    cache: _cache.Cache | None = None,
-) -> Executable:
-    """Plan a partition with the working memory its kernels need, and compile it; `donate` is `make_plan`'s."""
-    target = target or host()
-    donated = {partition.graph.by_name[leaf] for leaf in (donate or {}).values()}
-    fixed = frozenset(v for v in partition.graph.parameters + partition.graph.constants if v not in donated)
-    plan = make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, target, fixed), donate=donate)
-    return compile_plan(plan, target=target, name=name, public=public, cache=cache)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm.contraction import emit_contraction
+from graphc.backends.llvm import contraction
+from graphc.backends.llvm.anchor import emit_anchor_kernel, place_of_result
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
@@ -12,6 +13,7 @@ from graphc.backends.llvm.loop_kernel import emit_loop_kernel
 from graphc.backends.llvm.pooling import emit_pooling
 from graphc.backends.llvm.random import emit_random
 from graphc.backends.llvm.row_kernel import emit_row_kernel
+from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
 from graphc.errors import UnsupportedError
 from graphc.ir.dims import Dim
@@ -22,8 +24,8 @@ from graphc.ir.printer import print_attribute
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
     "row": emit_row_kernel,
-    "contraction": emit_contraction,
-    "convolution": emit_contraction,
+    "contraction": contraction.emit_contraction,
+    "convolution": lambda k: emit_anchor_kernel(k, SumOfProducts),
     "pooling": emit_pooling,
     "indexing": emit_indexing,
     "random": emit_random,
@@ -54,6 +56,14 @@ def lower(
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
+    if kernel.kind == "contraction":
+        return contraction.scratch_bytes(kernel, target, fixed)
+    if (
+        kernel.anchor is not None
+        and kernel.anchor.op.name == "max_pool_dx"
+        and place_of_result(kernel) is None
+    ):
+        return kernel.anchor.output.type.nbytes
     return 0
 
 

@@ -14,14 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, Weights, emit_c_api
-from graphc.backends.llvm.emitter import Function, Module, Reg, constant
+from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.evaluator import Sizes
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
-from graphc.backends.llvm.lowering import lower, structure
+from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
+from graphc.errors import InternalError
+from graphc.ir.cost import total_flops
 from graphc.ir.dims import Dim, linear_in
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
@@ -74,25 +76,21 @@ def fixed_values(plan: Plan) -> frozenset[Value]:
 
 
 def build_module(
-    plan: Plan,
-    target: Target,
-    data: Mapping[str, np.ndarray],
-    name: str = "",
-    public: Mapping[str, np.ndarray] | None = None,
+    plan: Plan, target: Target, name: str = "", public: Mapping[str, np.ndarray] | None = None
 ) -> NativeModule:
     """The module of a plan.
 
-    data: arrays of parameters and constants, asked only for the size they have when packed. public: the user's arrays,
-    which stand in the weights file too; asked for shapes only.
+    name: prefix of the exported symbols, the graph's name by default. public: the user's arrays, which stand in the
+    weights file too; asked for shapes only.
     """
-    return _Driver(plan, target, data, name or plan.graph.name).build(dict(public or {}))
+    return _Driver(plan, target, name or plan.graph.name).build(dict(public or {}))
 
 
 class _Driver:
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, data: Mapping[str, np.ndarray], name: str) -> None:
-        self.plan, self.target, self.data, self.name = plan, target, data, name
+    def __init__(self, plan: Plan, target: Target, name: str) -> None:
+        self.plan, self.target, self.name = plan, target, name
         self.module = target.module()
         self.fixed = fixed_values(plan)
         self.symbols = (plan.symbol,) if plan.symbol else ()
@@ -157,6 +155,8 @@ class _Driver:
             operands.append(self._address(f, value, code.packed.get(own)))
         operands += [self._address(f, value) for value in kernel.outputs]
         scratch = self.plan.scratch.get(kernel.name)
+        if scratch is None and scratch_bytes(kernel, self.target, self.fixed) != 0:
+            raise InternalError(f"the plan has no working memory for {kernel!r}")
         operands.append(
             constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)
         )
@@ -192,10 +192,7 @@ class _Driver:
     def _piece(self, leaf: Value, packing: Packing | None) -> Piece:
         key = leaf.name, packing.key if packing else ""
         if key not in self.pieces:
-            if packing:
-                size = packing.apply(self.data[leaf.name]).nbytes
-            else:
-                size = _static(leaf.type.nbytes)
+            size = packing.nbytes if packing else _static(leaf.type.nbytes)
             self.pieces[key] = Piece(leaf.name, packing, self.weights_bytes, size)
             self.weights_bytes += -(-size // ALIGNMENT) * ALIGNMENT
         return self.pieces[key]
@@ -232,14 +229,9 @@ def _static(dim: Dim) -> int:
 
 def estimate(plan: Plan) -> tuple[float, float]:
     """Nanoseconds a run takes, roughly, as (fixed, per unit of the symbolic dimension)."""
-    flops: Dim = 0
+    flops = total_flops(node for kernel in plan.order for node in kernel.nodes)
     traffic: Dim = 0
     for kernel in plan.order:
-        for node in kernel.nodes:
-            if node.op.flops is None:
-                flops = flops + node.outputs[0].type.size
-            else:
-                flops = flops + node.op.flops(*(v.type for v in node.inputs), **node.attributes)
         if kernel.kind != "view":
             for value in (*kernel.inputs, *kernel.outputs):
                 traffic = traffic + value.type.nbytes

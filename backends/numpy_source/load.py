@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ class NumpyFunction:
         result = self.function(*(arrays[v.name] for v in self.graph.inputs), **stored)
         results = result if isinstance(result, tuple) else (result,)
         return tuple(np.asarray(array) for array in results)
+
+
+def run_file(path: Path) -> Any:
+    """The function `forward` of a generated file, which finds its weights beside it."""
+    namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
+    return namespace["forward"]
 
 
 def load_source(graph: Graph, function: str = "forward") -> NumpyFunction:

@@ -49,15 +49,16 @@ def command(
 
         executable = api.compile(
             found.model, inputs=found.inputs, dims=found.dims, sizes=request.sizes, weights=found.weights,
-            name=found.name, backend=backend, cpu=cpu, threads=threads, train=train, strict=strict,
+            name=found.name, backend=backend, cpu=cpu, threads=threads, train=train, numerics="strict" if strict else "default",
             cache=not no_cache,
         )  # fmt: skip
     path = Path(output or f"{found.name}.graphc")
-    executable.save(path, emit=kinds, pictures=render)
+    for text in executable.save(path, emit=kinds, pictures=render):
+        console.note(f"note: {text}")
     seconds = time.perf_counter() - start
     files = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
     console.note(f"compiled in {in_seconds(seconds)}")
-    data = {"artefact": str(path), "files": files, "seconds": seconds, "memory": str(executable.plan)}
+    data = {"artefact": str(path), "files": files, "seconds": seconds, "memory": executable.plan.verdict}
     console.result(data, f"{path}\n{table((name, in_bytes(size)) for name, size in files.items())}")
 
 

@@ -36,6 +36,7 @@ from graphc.passes.notes import note
 Grade = Literal["exact", "stable", "fast"]
 GRADES: tuple[Grade, ...] = ("exact", "stable", "fast")
 COMMUTATIVE = frozenset("add mul maximum minimum equal not_equal logical_and logical_or".split())
+When = Callable[[Node, Mapping[str, Any]], bool]
 MAX_CHAIN = 8  # rules applied one after the other to the result of a rule
 
 
@@ -254,16 +255,23 @@ class RuleSet:
                 table.setdefault(pattern.op, []).append((rule, pattern))
         return table
 
-    def run(self, graph: Graph, grades: Sequence[Grade] = ("exact", "stable")) -> tuple[Graph, ValueMap]:
-        """One sweep from inputs to outputs; operands are rewritten before the nodes that read them."""
-        return rewrite(graph, lambda node, operands: self.apply(node, operands, grades), self.made_by)
+    def run(
+        self, graph: Graph, grades: Sequence[Grade] = ("exact", "stable"), when: When | None = None
+    ) -> tuple[Graph, ValueMap]:
+        """One sweep from inputs to outputs; operands are rewritten before the nodes that read them.
 
-    def apply(self, node: Node, operands: tuple[Value, ...], grades: Sequence[Grade]) -> Value | None:
+        `when(node, found)` may forbid a rewrite of a node of the graph, given what the variables stand for.
+        """
+        return rewrite(graph, lambda node, operands: self.apply(node, operands, grades, when), self.made_by)
+
+    def apply(
+        self, node: Node, operands: tuple[Value, ...], grades: Sequence[Grade], when: When | None = None
+    ) -> Value | None:
         """The value that replaces a node's only output, or None."""
         value: Value | None = None
         op, attributes = node.op, node.attributes
         for _ in range(MAX_CHAIN):
-            step = self._once(op, operands, attributes, grades, node)
+            step = self._once(op, operands, attributes, grades, node, when)
             if step is None:
                 return value
             if step.type != node.outputs[0].type:
@@ -281,6 +289,7 @@ class RuleSet:
         attributes: Mapping[str, Any],
         grades: Sequence[Grade],
         origin: Node,
+        when: When | None,
     ) -> Value | None:
         for rule, pattern in self.by_root.get(op, ()):
             if rule.grade not in grades:
@@ -288,9 +297,10 @@ class RuleSet:
             found = match(pattern, op, operands, attributes)
             if found is None or not rule.holds_for(found[rule.variables[0]].dtype.kind):
                 continue
-            right: Value | None = rule.right(
-                *(found[n] for n in rule.variables), **{n: found[n] for n in rule.attributes}
-            )
+            if when is not None and not when(origin, found):
+                continue
+            values, named = (found[n] for n in rule.variables), {n: found[n] for n in rule.attributes}
+            right: Value | None = rule.right(*values, **named)
             if right is not None:
                 if self.tell and rule.reason:
                     note(self.made_by, rule.equation, rule.reason, origin)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from graphc.ir.graph import Node as Operation
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel, Partition
-from graphc.view.cost import flops_of
+from graphc.ir.cost import flops_of
 from graphc.view.hidden import HIDDEN
 from graphc.view.layers import BUDGET
 from graphc.view.numbers import amount

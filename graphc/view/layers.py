@@ -15,7 +15,7 @@ import numpy as np
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
-from graphc.view.cost import flops_of, parameter_count
+from graphc.ir.cost import flops_of, parameter_count
 from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, number
 from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
