@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc.backends.llvm.emitter import BITS, Module
+from graphc.backends.llvm.features import checkable
 
 X86_64_V2 = ("cx16", "popcnt", "sahf", "sse", "sse2", "sse3", "sse4.1", "sse4.2", "ssse3")
 X86_64_V3 = (*X86_64_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
@@ -83,7 +84,8 @@ def _host() -> Target:
     features = tuple(("+" if on else "-") + name for name, on in sorted(flags.items()))
     if triple.startswith("x86_64"):
         bits = 512 if all(flags.get(n) for n in X86_64_V4) else 256 if flags.get("avx2") else 128
-        features += ("-prefer-256-bit",)
+        # Only what an artefact can check on another machine.
+        features = (*checkable(features), "-prefer-256-bit")
         fma = bool(flags.get("fma"))
     else:
         bits, fma = 128, True

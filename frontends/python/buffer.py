@@ -12,9 +12,9 @@ import numpy as np
 
 from graphc.errors import TraceError
 from graphc.ir.op import REGISTRY
-from graphc.tensor import Tensor
+from graphc.ir.types import dtype_of
+from graphc.tensor import Tensor, numpy_protocol
 from graphc.tensor import functions as f
-from graphc.tensor import numpy_protocol
 from graphc.tensor.recording import here, record
 from graphc.tensor.shaping import holds_tensor
 
@@ -30,7 +30,9 @@ class Buffer(np.ndarray):
         self._origin = source if isinstance(source, Buffer) and np.may_share_memory(self, source) else None
 
     def __setitem__(self, index: Any, new: Any) -> None:
-        if self.traced is None and not holds_tensor([new, *(index if isinstance(index, tuple) else (index,))]):
+        if self.traced is None and not holds_tensor(
+            [new, *(index if isinstance(index, tuple) else (index,))]
+        ):
             super().__setitem__(index, new)
             return
         if self.traced is None:
@@ -43,7 +45,7 @@ class Buffer(np.ndarray):
                 )
             constant = np.array(self)
             self.traced = (
-                record(REGISTRY["cast"], constant, dtype=numpy_protocol.dtype_of(constant))
+                record(REGISTRY["cast"], constant, dtype=dtype_of(constant))
                 if constant.any()
                 else f.full(constant.shape, 0, constant.dtype)
             )
@@ -56,7 +58,7 @@ class Buffer(np.ndarray):
             return f.as_tensor(np.array(self))[index]
         return super().__getitem__(index)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **keywords: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: Any, *inputs: Any, out: Any = None, **keywords: Any) -> Any:
         if any(isinstance(i, Tensor) or getattr(i, "traced", None) is not None for i in inputs):
             inputs = tuple(_plain(i) for i in inputs)
             if out is not None:
@@ -71,7 +73,9 @@ class Buffer(np.ndarray):
     def __array_function__(self, function: Any, types: Any, arguments: Any, keywords: Any) -> Any:
         if _any_traced(arguments) or _any_traced(tuple(keywords.values())):
             arguments = _replace(arguments)
-            return numpy_protocol.array_function(None, function, types, arguments, {k: _replace(v) for k, v in keywords.items()})
+            return numpy_protocol.array_function(
+                None, function, types, arguments, {k: _replace(v) for k, v in keywords.items()}
+            )
         return super().__array_function__(function, types, arguments, keywords)
 
 
@@ -108,12 +112,39 @@ def _forward(name: str) -> Any:
 
         method.__name__ = name
         return method
-    return property(lambda self: getattr(self.traced, name) if self.traced is not None else plain.__get__(self))
+    return property(
+        lambda self: getattr(self.traced, name) if self.traced is not None else plain.__get__(self)
+    )
 
 
 for _name in (
-    "T", "all", "any", "argmax", "argmin", "astype", "clip", "copy", "dot", "flatten", "item", "max", "mean", "min", "ravel",
-    "reshape", "squeeze", "std", "sum", "swapaxes", "tolist", "transpose", "var", "__float__", "__int__", "__bool__",
-    "__array__", "__iter__",
-):  # fmt: skip
+    "T",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "astype",
+    "clip",
+    "copy",
+    "dot",
+    "flatten",
+    "item",
+    "max",
+    "mean",
+    "min",
+    "ravel",
+    "reshape",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "tolist",
+    "transpose",
+    "var",
+    "__float__",
+    "__int__",
+    "__bool__",
+    "__array__",
+    "__iter__",
+):
     setattr(Buffer, _name, _forward(_name))

@@ -1,8 +1,8 @@
 """A stand-in for the module `numpy` while a function is traced.
 
-It is NumPy in all but the functions that make arrays, which NumPy cannot hand to its guests: they accept tensors and sizes
-left open, and give buffers that accept a tensor later (`B = np.zeros((3, 3)); B[0, 1] = t`).  Without a tensor they do what
-NumPy does.
+It is NumPy in all but the functions that make arrays, which NumPy cannot hand to its guests: they accept
+tensors and sizes left open, and give buffers that accept a tensor later (`B = np.zeros((3, 3)); B[0, 1] =
+t`). Without a tensor they do what NumPy does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from graphc.frontends.python.buffer import Buffer
 from graphc.ir.op import REGISTRY
 from graphc.ir.types import dtype_of
-from graphc.tensor import Tensor, open_trace
+from graphc.tensor import Tensor
 from graphc.tensor import functions as f
 from graphc.tensor.recording import record
 from graphc.tensor.shaping import holds_tensor
@@ -30,21 +30,24 @@ def _sizes(shape: Any) -> tuple[Any, ...]:
 
 
 def _filled(name: str, value: Any) -> Callable[..., Any]:
-    plain = getattr(np, name)
+    plain: Any = np.zeros if name == "empty" else getattr(np, name)  # an empty array differs between traces
 
     def make(shape: Any, dtype: Any = None, order: str = "C", **keywords: Any) -> Any:
         if holds_tensor(_sizes(shape)):
             return f.full(_sizes(shape), value, dtype or np.float64)
-        made = np.zeros if name == "empty" else plain  # what an empty array holds would differ between traces
-        return made(shape, dtype or float, order, **keywords).view(Buffer)
+        return plain(shape, dtype or float, order, **keywords).view(Buffer)
 
     make.__name__ = name
     return make
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", **keywords: Any) -> Any:
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **keywords: Any) -> Any:
     if holds_tensor(_sizes(shape)) or holds_tensor([fill_value]):
-        return f.full(_sizes(shape), fill_value, dtype) if not isinstance(fill_value, Tensor) else _spread(fill_value, shape, dtype)
+        return (
+            f.full(_sizes(shape), fill_value, dtype)
+            if not isinstance(fill_value, Tensor)
+            else _spread(fill_value, shape, dtype)
+        )
     return np.full(shape, fill_value, dtype, order, **keywords).view(Buffer)
 
 
@@ -53,7 +56,7 @@ def _spread(value: Tensor, shape: Any, dtype: Any) -> Any:
     return wide if dtype is None else f.astype(wide, dtype)
 
 
-def array(object: Any, dtype: Any = None, **keywords: Any) -> Any:  # noqa: A002
+def array(object: Any, dtype: Any = None, **keywords: Any) -> Any:
     if not holds_tensor([object]):
         return np.array(object, dtype, **keywords)
     made = f.copy(f.as_tensor(object)) if isinstance(object, Tensor) else f.as_tensor(object)
@@ -61,7 +64,7 @@ def array(object: Any, dtype: Any = None, **keywords: Any) -> Any:  # noqa: A002
 
 
 def asarray(a: Any, dtype: Any = None, **keywords: Any) -> Any:
-    """Refused for a tensor by the tensor itself, as `np.asarray` promises a real array; a list of tensors is stacked."""
+    """Refused for a tensor by the tensor itself, as it promises a real array; a list of tensors is stacked."""
     if isinstance(a, (list, tuple)) and holds_tensor(a):
         return array(a, dtype)
     return np.asarray(a, dtype, **keywords)
@@ -72,8 +75,12 @@ def arange(*bounds: Any, dtype: Any = None, **keywords: Any) -> Any:
         return np.arange(*bounds, dtype=dtype, **keywords)
     start, stop, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
     if not all(isinstance(b, (int, np.integer, OpenSize)) for b in (start, stop, step)) or step != 1:
-        return np.arange(*bounds, dtype=dtype, **keywords)  # refuses a size left open, and a tensor, by itself
-    ramp = record(REGISTRY["iota"], shape=(_dim(stop - start),), axis=0, dtype=dtype_of(np.dtype(dtype or np.int64)))
+        return np.arange(
+            *bounds, dtype=dtype, **keywords
+        )  # refuses a size left open, and a tensor, by itself
+    ramp = record(
+        REGISTRY["iota"], shape=(_dim(stop - start),), axis=0, dtype=dtype_of(np.dtype(dtype or np.int64))
+    )
     return ramp if isinstance(start, int) and start == 0 else ramp + start
 
 
@@ -81,16 +88,24 @@ def _dim(size: Any) -> Any:
     return size.dim if isinstance(size, OpenSize) else int(size)
 
 
-def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float, **keywords: Any) -> Any:  # noqa: N803
+def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = float, **keywords: Any) -> Any:
     return np.eye(N, M, k, dtype, **keywords)
 
 
-def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:  # noqa: A002
-    return f.broadcast_to(f.as_tensor(array), _sizes(shape)) if holds_tensor([array, *_sizes(shape)]) else np.broadcast_to(array, shape)
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
+    return (
+        f.broadcast_to(f.as_tensor(array), _sizes(shape))
+        if holds_tensor([array, *_sizes(shape)])
+        else np.broadcast_to(array, shape)
+    )
 
 
-def reshape(a: Any, shape: Any, order: str = "C") -> Any:
-    return f.reshape(f.as_tensor(a), shape, order=order) if holds_tensor([a, *_sizes(shape)]) else np.reshape(a, shape, order)
+def reshape(a: Any, shape: Any, order: Any = "C") -> Any:
+    return (
+        f.reshape(f.as_tensor(a), shape, order=order)
+        if holds_tensor([a, *_sizes(shape)])
+        else np.reshape(a, shape, order)
+    )
 
 
 def joined(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +113,11 @@ def joined(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     plain = getattr(np, name)
 
     def join(arrays: Sequence[Any], *arguments: Any, **keywords: Any) -> Any:
-        return function(arrays, *arguments, **keywords) if holds_tensor(list(arrays)) else plain(arrays, *arguments, **keywords)
+        return (
+            function(arrays, *arguments, **keywords)
+            if holds_tensor(list(arrays))
+            else plain(arrays, *arguments, **keywords)
+        )
 
     join.__name__ = name
     return join
@@ -113,14 +132,22 @@ class StandIn(types.ModuleType):
 
 STANDIN = StandIn("numpy")
 for _name, _function in {
-    "zeros": _filled("zeros", 0), "ones": _filled("ones", 1), "empty": _filled("empty", 0), "full": full, "array": array,
-    "asarray": asarray, "arange": arange, "broadcast_to": broadcast_to, "reshape": reshape,
-    "concatenate": joined("concatenate", f.concatenate), "stack": joined("stack", f.stack),
-}.items():  # fmt: skip
+    "zeros": _filled("zeros", 0),
+    "ones": _filled("ones", 1),
+    "empty": _filled("empty", 0),
+    "full": full,
+    "array": array,
+    "asarray": asarray,
+    "arange": arange,
+    "broadcast_to": broadcast_to,
+    "reshape": reshape,
+    "concatenate": joined("concatenate", f.concatenate),
+    "stack": joined("stack", f.stack),
+}.items():
     setattr(STANDIN, _name, _function)
 
 _lock = threading.Lock()
-_replaced: dict[int, tuple[int, dict[str, Any], list[str]]] = {}  # by namespace: how many traces, itself, its names of numpy
+_replaced: dict[int, tuple[int, dict[str, Any], list[str]]] = {}  # traces, itself, names
 
 
 @contextmanager
@@ -142,7 +169,3 @@ def standing_in(namespaces: Sequence[dict[str, Any]]) -> Iterator[None]:
                     _replaced[id(space)] = (count - 1, space, names)
                 else:
                     space.update({name: np for name in names if space.get(name) is STANDIN})
-
-
-def is_tracing() -> bool:
-    return open_trace() is not None

@@ -23,7 +23,9 @@ def named_outputs(result: Any, trace: Recording, where: Span | None) -> dict[str
     parts = list(_flatten(result, ""))
     if not parts:
         raise TraceError(
-            "the function returns nothing" if result is None else f"the function returns an empty {type(result).__name__}",
+            "the function returns nothing"
+            if result is None
+            else f"the function returns an empty {type(result).__name__}",
             span=where,
             fix="return the tensor(s) that are the result",
         )
@@ -36,7 +38,9 @@ def named_outputs(result: Any, trace: Recording, where: Span | None) -> dict[str
         if not name and (not chosen or own.count(chosen) > 1):
             chosen = "output" if len(parts) == 1 else f"output_{number}"
         if chosen in outputs:
-            raise TraceError(f"two outputs are called {chosen!r}", span=where, fix="give each result a name of its own")
+            raise TraceError(
+                f"two outputs are called {chosen!r}", span=where, fix="give each result a name of its own"
+            )
         outputs[chosen] = value
     return outputs
 
@@ -73,7 +77,10 @@ def _value(part: Any, name: str, trace: Recording, where: Span | None) -> Value:
             raise foreign(part)
         return trace.value_of(part)
     if isinstance(part, np.ndarray):
-        kind, fix = "a plain array that does not depend on the inputs", "return a tensor computed from the inputs"
+        kind, fix = (
+            "a plain array that does not depend on the inputs",
+            "return a tensor computed from the inputs",
+        )
     else:
         kind, fix = f"a {type(part).__name__}" if part is not None else "None", "return tensors"
     raise TraceError(f"the function returns {kind}" + (f" as {name!r}" if name else ""), span=where, fix=fix)

@@ -1,8 +1,9 @@
 """Makes a plain NumPy function traceable without changing it.
 
-The function runs as a copy with its own globals: floating-point arrays among them, and among the variables it encloses,
-are tensors called by their names, and functions of the same file are copies too.  What NumPy does not hand to its guests
-(`np.full`, `np.array([t, t])`) is served by a stand-in for `np`, for the time of the trace.
+The function runs as a copy with its own globals: floating-point arrays among them, and among the variables it
+encloses, are tensors called by their names, and functions of the same file are copies too. What NumPy does
+not hand to its guests (`np.full`, `np.array([t, t])`) is served by a stand-in for `np`, for the time of the
+trace.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from graphc.tensor import Recording, Tensor
 
 
 @contextmanager
-def prepared(model: Any, trace: Recording) -> Iterator[Callable[..., Any]]:
-    """The callable to trace."""
-    if isinstance(model, Module):
-        with standing_in(_namespaces(model)):
+def prepared(model: Any, root: Module | None, trace: Recording) -> Iterator[Callable[..., Any]]:
+    """The callable to trace: with modules below `root` as it is, else a copy."""
+    if root is not None:
+        with standing_in(_namespaces(root)):
             yield model
         return
     copier = _Copier(trace)
@@ -62,15 +63,16 @@ class _Copier:
             return self.function(model)
         if isinstance(model, types.MethodType):
             owner = self.instance(model.__self__)
-            return types.MethodType(self.function(model.__func__), owner)  # type: ignore[arg-type]
+            method: Any = model.__func__
+            return types.MethodType(self.function(method), owner)
         if isinstance(model, functools.partial):
             arguments = [self.value(a, f"argument_{i}") for i, a in enumerate(model.args)]
             keywords = {key: self.value(a, key) for key, a in model.keywords.items()}
             return functools.partial(self.callable(model.func), *arguments, **keywords)
-        call = getattr(type(model), "__call__", None)
+        call = vars(type(model)).get("__call__")
         if isinstance(call, types.FunctionType) and not isinstance(model, type):
             return types.MethodType(self.function(call), self.instance(model))
-        return model  # type: ignore[no-any-return]
+        return model
 
     def instance(self, owner: Any) -> Any:
         """A shallow copy of an object whose arrays are tensors; modules and classes as they are."""
@@ -89,7 +91,11 @@ class _Copier:
         names = function.__code__.co_freevars
         cells = tuple(types.CellType() for _ in names) if function.__closure__ else None
         copy = types.FunctionType(
-            function.__code__, self.namespace(function.__globals__), function.__name__, function.__defaults__, cells
+            function.__code__,
+            self.namespace(function.__globals__),
+            function.__name__,
+            function.__defaults__,
+            cells,
         )
         copy.__kwdefaults__ = function.__kwdefaults__
         copy.__dict__.update(function.__dict__)

@@ -7,8 +7,7 @@ graph the second time, and is refused.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,14 @@ from graphc.errors import GraphcError, NoInputsError, TraceError, UsageError, ne
 from graphc.frontends.python.outputs import named_outputs
 from graphc.frontends.python.plain_functions import prepared
 from graphc.frontends.python.purity import check_same
-from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType, parse_type
 from graphc.ir.verifier import verify
 from graphc.nn import Module
 from graphc.nn.module import module_paths
 from graphc.source import Span
-from graphc.tensor import Recording, Tensor
+from graphc.tensor import Recording, Tensor, open_trace
+from graphc.tensor.recording import here
 
 Ranges = Mapping[str, tuple[int, int | None]]
 InputType = str | TensorType
@@ -58,37 +57,52 @@ def trace_graph(
 ) -> Graph:
     """`trace` with all choices: ranges of sizes, training mode, the name of the graph.
 
-    In training, dropout draws from one more input `seed: uint64[]`, and each buffer that changes has its new value as an
-    output called `new.` and its name.
+    In training, dropout draws from one more input `seed: uint64[]`, and each buffer that changes has its new value as
+    an output called `new.` and its name.
     """
+    if isinstance(model, Module):
+        return trace_twice(model, model, model, inputs, dims=dims, training=training, name=name)
+    return trace_twice(model, model, None, inputs, dims=dims, training=training, name=name)
+
+
+def trace_twice(
+    function: Any,
+    told: Any,
+    root: Module | None,
+    inputs: Mapping[str, InputType],
+    *,
+    dims: Ranges | None,
+    training: bool,
+    name: str,
+) -> Graph:
+    """Trace a function whose modules have their paths below `root`; errors tell of `told`, what the user gave."""
+    if open_trace() is not None:
+        raise UsageError("a trace inside a trace", span=here(), fix="trace the inner function on its own")
     types = _types(inputs)
-    if any(isinstance(thing, Builder) for thing in (Builder.active(),)):
-        raise UsageError("a trace inside a trace", fix="trace the inner function on its own")
-    first = _trace_once(model, types, dims, training, name)
-    second = _trace_once(model, types, dims, training, name)
-    check_same(first, second)
+    where = definition_of(told)
+
+    def once() -> Graph:
+        trace = Recording(name or name_of(told), training=training, dims=dims)
+        if root is not None:
+            trace.paths = module_paths(root)
+            note_names(root, trace)
+        with prepared(function, root, trace) as prepared_function:
+            arguments, keywords = _arguments(function, told, types, trace)
+            with trace.running():
+                try:
+                    result = prepared_function(*arguments, **keywords)
+                except RecursionError:
+                    raise TraceError(
+                        "the program calls itself too deeply",
+                        span=where,
+                        fix="use a loop; every call of the function is traced",
+                    ) from None
+                outputs = named_outputs(result, trace, where)
+        return finish(trace, outputs)
+
+    first = once()
+    check_same(first, once())
     return verify(first)
-
-
-def _trace_once(model: Any, types: Mapping[str, TensorType], dims: Ranges | None, training: bool, name: str) -> Graph:
-    trace = Recording(name or name_of(model), training=training, dims=dims)
-    with ExitStack() as stack:
-        function = stack.enter_context(prepared(model, trace))
-        arguments, keywords = _arguments(model, function, types, trace)
-        stack.enter_context(trace.running())
-        if isinstance(model, Module):
-            trace.paths = module_paths(model)
-            note_names(model, trace)
-        try:
-            result = function(*arguments, **keywords)
-        except RecursionError:
-            raise TraceError(
-                "the program calls itself too deeply",
-                span=definition_of(model),
-                fix="use a loop; each call of the function is traced",
-            ) from None
-        outputs = named_outputs(result, trace, definition_of(model))
-    return finish(trace, outputs)
 
 
 def finish(trace: Recording, outputs: Mapping[str, Any]) -> Graph:
@@ -110,7 +124,9 @@ def note_names(module: Module, trace: Recording, prefix: str = "") -> None:
 def name_of(model: Any) -> str:
     """A name for the graph: the function's, or the class of the module."""
     name = getattr(model, "__name__", None) or type(model).__name__
-    return "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).strip("_") or "graph"
+    return (
+        "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name).strip("_") or "graph"
+    )
 
 
 def definition_of(model: Any) -> Span | None:
@@ -133,43 +149,41 @@ def _types(inputs: Mapping[str, InputType]) -> dict[str, TensorType]:
 
 
 def _arguments(
-    model: Any, function: Callable[..., Any], types: Mapping[str, TensorType], trace: Recording
-) -> tuple[list[Any], dict[str, Any]]:
-    """Stand-ins for the inputs, as the function takes them."""
-    signature = inspect.signature(model.forward if isinstance(model, Module) else function)
-    parameters = signature.parameters
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    star = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    function: Any, told: Any, types: Mapping[str, TensorType], trace: Recording
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Stand-ins for the inputs, as the function takes them: in the order of its parameters, then of `types`."""
+    parameters = inspect.signature(function.forward if isinstance(function, Module) else function).parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
     known = [p.name for p in parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    unknown = [name for name in types if name not in known and not takes_any and star is None]
-    missing = [n for n in known if n not in types and parameters[n].default is inspect.Parameter.empty]
-    where = definition_of(model)
-    if unknown:
+    extra = [name for name in types if name not in known]
+    missing = [
+        name for name in known if name not in types and parameters[name].default is inspect.Parameter.empty
+    ]
+    if extra and not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}:
         raise UsageError(
-            f"{name_of(model)} has no input {unknown[0]}{nearest(unknown[0], known)}",
-            span=where,
+            f"{name_of(told)} has no input {extra[0]}{nearest(extra[0], known)}",
+            span=definition_of(told),
             fix=f"its inputs are {', '.join(known)}" if known else "it takes no inputs",
         )
     if missing:
         raise NoInputsError(
             f"the type of input {missing[0]} is not given",
-            span=where,
+            span=definition_of(told),
             fix=f'{missing[0]}="float32[N,...]": a dtype and a size for each axis; a letter is a size left open',
         )
-    positional, keywords = [], {}
-    for name in [*(n for n in known if n in types), *(n for n in types if n not in known)]:
-        tensor = trace.input(name, types[name])
-        kind = parameters[name].kind if name in parameters else None
-        if kind is inspect.Parameter.KEYWORD_ONLY or kind is None and star is None:
-            keywords[name] = tensor
-        elif kind is None or len(positional) == len([n for n in known[: known.index(name)]]):
-            positional.append(tensor)
-        else:
-            keywords[name] = tensor
-    return positional, keywords
-
-
-def inputs_of(model: Any) -> Iterator[str]:
-    """Names of the arguments a module or function takes."""
-    function = model.forward if isinstance(model, Module) else model
-    return (p.name for p in inspect.signature(function).parameters.values())
+    tensors = {name: trace.input(name, types[name]) for name in [n for n in known if n in types] + extra}
+    by_position = inspect.Parameter.VAR_POSITIONAL in kinds and inspect.Parameter.VAR_KEYWORD not in kinds
+    arguments = [
+        tensors.pop(name)
+        for name in list(tensors)
+        if by_position
+        and name in extra
+        or name in known
+        and (
+            parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY
+            or bool(extra)
+            and by_position
+            and parameters[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        )
+    ]
+    return arguments, tensors

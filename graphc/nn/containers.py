@@ -100,10 +100,10 @@ class ModuleDict(Module):
         return len(list(self.keys()))
 
     def items(self) -> Iterator[tuple[str, Module]]:
-        return ((name, self[name]) for name in self.keys())  # noqa: SIM118
+        return ((name, self[name]) for name in self.keys())
 
     def values(self) -> Iterator[Module]:
-        return (self[name] for name in self.keys())  # noqa: SIM118
+        return (self[name] for name in self.keys())
 
 
 def _checked(module: Any) -> Module:

@@ -13,17 +13,18 @@ import numpy as np
 from graphc.errors import ShapeError, UnsupportedError
 from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.op import REGISTRY, TypeRuleError
-from graphc.ir.types import parse_type
 from graphc.nn import init
 from graphc.tensor import functions as f
 from graphc.tensor import recording
 from graphc.tensor.functions import (  # noqa: F401  (functional has them too)
     log_softmax,
-    pad as pad_axes,
     relu,
     sigmoid,
     softmax,
     tanh,
+)
+from graphc.tensor.functions import (
+    pad as pad_axes,
 )
 from graphc.tensor.recording import here, open_trace, record
 
@@ -39,7 +40,9 @@ def _spread(value: Any, rank: int, name: str) -> tuple[int, ...]:
     if len(numbers) == 1:
         numbers *= rank
     if len(numbers) != rank or not all(isinstance(n, (int, np.integer)) for n in numbers):
-        raise ShapeError(f"{name}={value!r} is not one whole number, or one for each of {rank} axes", span=here())
+        raise ShapeError(
+            f"{name}={value!r} is not one whole number, or one for each of {rank} axes", span=here()
+        )
     return tuple(int(n) for n in numbers)
 
 
@@ -66,19 +69,25 @@ def _convolution(rank: int) -> Any:
         groups: int = 1,
     ) -> Tensor:
         strides, dilations = _spread(stride, rank, "stride"), _spread(dilation, rank, "dilation")
-        kernel = [int(k) for k in f.as_tensor(weight).type.shape[2:]]
+        kernel: Any = f.as_tensor(weight).type.shape[2:]
         if padding == "same":
             if any(s != 1 for s in strides):
-                raise UnsupportedError('padding="same" with a stride', span=here(), fix="give the padding in numbers")
+                raise UnsupportedError(
+                    'padding="same" with a stride', span=here(), fix="give the padding in numbers"
+                )
             both = [d * (k - 1) for k, d in zip(kernel, dilations)]
             pads = tuple((total // 2, total - total // 2) for total in both)
         else:
             pads = tuple((p, p) for p in _spread(0 if padding == "valid" else padding, rank, "padding"))
         operands = (x, weight) if bias is None else (x, weight, bias)
-        return record(_with_bias, *operands, strides=strides, padding=pads, dilation=dilations, groups=int(groups))
+        return record(
+            _with_bias, *operands, strides=strides, padding=pads, dilation=dilations, groups=int(groups)
+        )
 
     convolution.__name__ = convolution.__qualname__ = f"conv{rank}d"
-    convolution.__doc__ = f"Convolution over {rank} spatial axes; `padding` is a number for both sides, or \"same\"."
+    convolution.__doc__ = (
+        f'Convolution over {rank} spatial axes; `padding` is a number for both sides, or "same".'
+    )
     return convolution
 
 
@@ -87,7 +96,9 @@ def _with_bias(x: Any, weight: Any, *bias: Any, **attributes: Any) -> Any:
     if not bias:
         return y
     if bias[0].type.shape != (weight.type.shape[0],):
-        raise TypeRuleError(f"the bias must have the {weight.type.shape[0]} channels of the output, it is {bias[0].type}")
+        raise TypeRuleError(
+            f"the bias must have the {weight.type.shape[0]} channels of the output, it is {bias[0].type}"
+        )
     return y + REGISTRY["reshape"](bias[0], shape=(weight.type.shape[0],) + (1,) * (y.type.rank - 2))
 
 
@@ -167,7 +178,9 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
 def _parts(size: Dim, count: Any) -> np.ndarray:
     """The matrix [count, size] that averages about equal parts of an axis."""
     if not isinstance(size, int):
-        raise UnsupportedError(f"adaptive pooling of a size {size} that is left open", span=here(), fix="pool to (1, 1)")
+        raise UnsupportedError(
+            f"adaptive pooling of a size {size} that is left open", span=here(), fix="pool to (1, 1)"
+        )
     matrix = np.zeros((count, size))
     for i in builtins.range(count):
         low, high = i * size // count, -(-(i + 1) * size // count)
@@ -175,7 +188,7 @@ def _parts(size: Dim, count: Any) -> np.ndarray:
     return matrix
 
 
-def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:  # noqa: A002
+def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
     """PyTorch's padding: pairs (before, after), of the last axis first."""
     if mode != "constant":
         raise UnsupportedError(f"padding with mode={mode!r}", span=here(), fix='mode="constant"')
@@ -267,7 +280,9 @@ def move(buffer: Tensor, new: Tensor) -> None:
         trace.update(buffer, new)
 
 
-def layer_norm(x: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+def layer_norm(
+    x: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
     """Normalise each sample over its last axes."""
     sizes = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
     if x.type.shape[x.ndim - len(sizes) :] != sizes:
@@ -296,45 +311,50 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
 # Losses ------------------------------------------------------------------------------------------------------------
 
 
-def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """(x - target)², its mean by default."""
     return record(REGISTRY["mse_loss"], input, target, reduction=reduction)
 
 
-def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """|x - target|, its mean by default."""
     return _reduced(f.abs(f.sub(input, target)), reduction)
 
 
 def cross_entropy(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     target: Any,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross-entropy of scores [N, C, ...] and class labels [N, ...], or probabilities [N, C, ...] in place of labels."""
+    """Cross-entropy of scores [N, C, ...] and class labels [N, ...], or probabilities [N, C, ...] in their place."""
     labels = f.as_tensor(target)
     if not labels.type.dtype.is_float and label_smoothing == 0:
         return record(REGISTRY["cross_entropy"], input, labels, reduction=reduction)
     if not labels.type.dtype.is_float:
-        raise UnsupportedError("label_smoothing of class labels", span=here(), fix="give smoothed probabilities")
+        raise UnsupportedError(
+            "label_smoothing of class labels", span=here(), fix="give smoothed probabilities"
+        )
     classes = input.type.shape[1]
     if label_smoothing:
-        labels = f.add(f.mul(labels, 1.0 - label_smoothing), f.div(label_smoothing, f.size_number(classes, labels.type.dtype)))
+        labels = f.add(
+            f.mul(labels, 1.0 - label_smoothing),
+            f.div(label_smoothing, f.size_number(classes, labels.type.dtype)),
+        )
     return _reduced(f.neg(f.sum(f.mul(labels, log_softmax(input, 1)), 1)), reduction)
 
 
-def nll_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def nll_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Minus the log-probability [N, C, ...] of each label [N, ...]."""
     return record(REGISTRY["nll_loss"], input, target, reduction=reduction)
 
 
-def binary_cross_entropy(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def binary_cross_entropy(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """-t·ln p - (1 - t)·ln(1 - p) of probabilities p."""
     return record(REGISTRY["binary_cross_entropy"], input, target, reduction=reduction)
 
 
-def binary_cross_entropy_with_logits(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:  # noqa: A002
+def binary_cross_entropy_with_logits(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy of scores, computed without the sigmoid."""
     return record(REGISTRY["binary_cross_entropy_with_logits"], input, target, reduction=reduction)
 

@@ -1,7 +1,7 @@
 """Initial values of parameters, drawn from one generator that `graphc.manual_seed` sets.
 
-Names and formulas are PyTorch's: Glorot and Bengio 2010 (xavier), He et al. 2015 (kaiming).  Each function fills a tensor
-in place and returns it.
+Names and formulas are PyTorch's: Glorot and Bengio 2010 (xavier), He et al. 2015 (kaiming).  Each function fills a
+tensor in place and returns it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     if tensor.ndim < 2:
         raise UsageError(f"{tensor.type} has no fan-in and fan-out: a weight has at least 2 dimensions")
     out, inside, *kernel = tensor.type.shape
-    area = math.prod(int(k) for k in kernel)  # type: ignore[arg-type]
+    area = int(np.prod(kernel))  # type: ignore[arg-type]
     return int(inside) * area, int(out) * area  # type: ignore[arg-type]
 
 
@@ -94,12 +94,16 @@ def xavier_normal_(tensor: Any, gain: float = 1.0) -> Any:
     return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(tensor))))
 
 
-def kaiming_uniform_(tensor: Any, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Any:
+def kaiming_uniform_(
+    tensor: Any, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Any:
     bound = math.sqrt(3) * _kaiming(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound)
 
 
-def kaiming_normal_(tensor: Any, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Any:
+def kaiming_normal_(
+    tensor: Any, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Any:
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity))
 
 

@@ -58,7 +58,9 @@ class Linear(Module):
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        )
 
 
 class _Conv(Module):
@@ -81,10 +83,13 @@ class _Conv(Module):
         super().__init__()
         _positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
         if padding_mode != "zeros":
-            raise UnsupportedError(f"padding_mode={padding_mode!r}", span=user_span(), fix='padding_mode="zeros"')
+            raise UnsupportedError(
+                f"padding_mode={padding_mode!r}", span=user_span(), fix='padding_mode="zeros"'
+            )
         if in_channels % groups or out_channels % groups:
             raise UsageError(
-                f"{in_channels} and {out_channels} channels do not divide into {groups} groups", span=user_span()
+                f"{in_channels} and {out_channels} channels do not divide into {groups} groups",
+                span=user_span(),
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = F._spread(kernel_size, self.rank, "kernel_size")
@@ -103,11 +108,15 @@ class _Conv(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[self.rank]
-        result: Tensor = function(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        result: Tensor = function(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
         return result
 
     def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        )
         text += f", padding={self.padding}" if self.padding != (0,) * self.rank else ""
         text += f", groups={self.groups}" if self.groups != 1 else ""
         return text + ("" if self.bias is not None else ", bias=False")
@@ -120,7 +129,7 @@ class Conv1d(_Conv):
 
 
 class Conv2d(_Conv):
-    """Convolution of x[N, C, H, W], weight[out, in/groups, kH, kW].  Initial values: U(-1/√n, 1/√n), n = in/groups·kH·kW."""
+    """Convolution of x[N, C, H, W], weight[out, in/groups, kH, kW].  Initial: U(-1/√n, 1/√n), n = in/groups·kH·kW."""
 
 
 class MaxPool2d(Module):
@@ -140,7 +149,11 @@ class MaxPool2d(Module):
         super().__init__()
         if return_indices:
             raise UnsupportedError("return_indices=True", span=user_span())
-        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
+        self.kernel_size, self.stride, self.padding = (
+            kernel_size,
+            kernel_size if stride is None else stride,
+            padding,
+        )
         self.dilation, self.ceil_mode = dilation, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,11 +183,17 @@ class AvgPool2d(Module):
         count_include_pad: bool = True,
     ):
         super().__init__()
-        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
+        self.kernel_size, self.stride, self.padding = (
+            kernel_size,
+            kernel_size if stride is None else stride,
+            padding,
+        )
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        return self.function(
+            x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+        )
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -243,7 +262,9 @@ class _BatchNorm(Module):
         super().__init__()
         _positive(num_features=num_features)
         if momentum is None:
-            raise UnsupportedError("momentum=None, a cumulative average", span=user_span(), fix="momentum=0.1")
+            raise UnsupportedError(
+                "momentum=None, a cumulative average", span=user_span(), fix="momentum=0.1"
+            )
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = _empty((num_features,), dtype) if affine else None
         self.bias = _empty((num_features,), dtype) if affine else None
@@ -261,11 +282,20 @@ class _BatchNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in self.ranks:
-            raise UsageError(f"{type(self).__name__} of {x.ndim} dimensions", span=user_span(), facts=[("x", str(x.type))])
+            raise UsageError(
+                f"{type(self).__name__} of {x.ndim} dimensions", span=user_span(), facts=[("x", str(x.type))]
+            )
         if self.training and self.num_batches_tracked is not None:
             F.move(self.num_batches_tracked, self.num_batches_tracked + 1)
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
         )
 
     def extra_repr(self) -> str:
@@ -286,10 +316,18 @@ class LayerNorm(Module):
     """Normalise each sample over its last axes."""
 
     def __init__(
-        self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True, *, dtype: Any = None
+        self,
+        normalized_shape: Any,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
     ):
         super().__init__()
-        sizes = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        sizes = (
+            tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        )
         self.normalized_shape, self.eps = sizes, eps
         self.weight = _empty(sizes, dtype) if elementwise_affine else None
         self.bias = _empty(sizes, dtype) if elementwise_affine and bias else None

@@ -1,7 +1,7 @@
 """Module: layers and networks, as in PyTorch.
 
-A module is an ordinary object.  Its parameters, buffers and submodules are its attributes, found by looking at them; there
-is no registry that could disagree.  While its `forward` runs, what is recorded carries the module's path.
+A module is an ordinary object.  Its parameters, buffers and submodules are its attributes, found by looking at them;
+there is no registry that could disagree.  While its `forward` runs, what is recorded carries the module's path.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Module:
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """The computation.  Every module has its own."""
-        raise UsageError(f"{type(self).__name__} has no method forward", span=here(), fix="define forward(self, x)")
+        raise UsageError(
+            f"{type(self).__name__} has no method forward", span=here(), fix="define forward(self, x)"
+        )
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         target = recorder()
@@ -129,7 +131,9 @@ class Module:
     def modules(self) -> Iterator[Module]:
         return (module for _, module in self.named_modules())
 
-    def _named_tensors(self, prefix: str, recurse: bool, chosen: Callable[[Module, str, Any], bool]) -> Iterator[tuple[str, Any]]:
+    def _named_tensors(
+        self, prefix: str, recurse: bool, chosen: Callable[[Module, str, Any], bool]
+    ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for path, module in self.named_modules(prefix):
             for name, value in vars(module).items():
@@ -222,9 +226,13 @@ class Module:
         unexpected = [name for name in state if name not in own]
         errors: list[GraphcError] = []
         if strict:
-            errors += [WeightsError(f"no weights for {name}{nearest(name, unexpected)}", span=here()) for name in missing]
             errors += [
-                WeightsError(f"the model has no {name}{nearest(name, missing or own)}", span=here()) for name in unexpected
+                WeightsError(f"no weights for {name}{nearest(name, unexpected)}", span=here())
+                for name in missing
+            ]
+            errors += [
+                WeightsError(f"the model has no {name}{nearest(name, missing or own)}", span=here())
+                for name in unexpected
             ]
         arrays = {name: _array(state[name]) for name in own if name in state}
         for name, array in arrays.items():
@@ -234,7 +242,9 @@ class Module:
                     WeightsError(
                         f"weights of {name} are {array.dtype}{list(array.shape)}, the model has {tensor.type}",
                         span=here(),
-                        fix="" if array.shape != tensor.type.shape else f'cast them: .astype("{tensor.dtype}")',
+                        fix=""
+                        if array.shape != tensor.type.shape
+                        else f'cast them: .astype("{tensor.dtype}")',
                     )
                 )
         raise_all(errors)

@@ -47,6 +47,7 @@ class reshape:
 
     def samples():
         yield (np.arange(12.0).reshape(3, 4),), {"shape": (2, 6)}
+        yield (np.arange(12.0).reshape(3, 4),), {"shape": (3, 2, 2)}
         yield (np.arange(6.0),), {"shape": (1, 6, 1)}
         yield (np.zeros((0, 3)),), {"shape": (3, 0)}
 

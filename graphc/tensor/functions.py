@@ -34,10 +34,10 @@ from graphc.tensor.shaping import (  # noqa: F401  (together they are the functi
     fact,
     flatten,
     flip,
+    matrix_transposed,
     moveaxis,
     pad,
     permute,
-    matrix_transposed,
     repeat_elements,
     reshape,
     size_of,
@@ -77,7 +77,7 @@ sub = _elementwise("sub", "x - y")
 mul = _elementwise("mul", "x · y, element by element")
 div = _elementwise("div", "x / y")
 neg = _elementwise("neg", "-x")
-abs = _elementwise("abs", "|x|")  # noqa: A001
+abs = _elementwise("abs", "|x|")
 sign = _elementwise("sign", "-1, 0 or 1")
 exp = _elementwise("exp", "e^x")
 log = _elementwise("log", "the natural logarithm")
@@ -100,7 +100,7 @@ def stop_gradient(x: Tensor) -> Tensor:
     return record(REGISTRY["stop_gradient"], x)
 
 
-def pow(x: Any, y: Any) -> Any:  # noqa: A001
+def pow(x: Any, y: Any) -> Any:
     """x^y.  A whole power of whole numbers is computed by multiplication, as NumPy does."""
     dtype = common_dtype("pow", (x, y)) if _operand(x) and _operand(y) else None
     if dtype is None:
@@ -109,7 +109,9 @@ def pow(x: Any, y: Any) -> Any:  # noqa: A001
         return elementwise("pow", x, y)
     if isinstance(y, (int, np.integer)) and 1 <= y <= 64:
         return math.prod([x] * (int(y) - 1), start=x)
-    raise UnsupportedError(f"the power {y} of whole numbers ({dtype})", span=here(), fix='cast first: .astype("float32")')
+    raise UnsupportedError(
+        f"the power {y} of whole numbers ({dtype})", span=here(), fix='cast first: .astype("float32")'
+    )
 
 
 def _operand(x: Any) -> bool:
@@ -134,7 +136,9 @@ def dot(x: Any, y: Any) -> Tensor:
     if x.ndim == 0 or y.ndim == 0:
         return mul(x, y)
     if y.ndim > 2:
-        raise UnsupportedError("dot with more than two dimensions on the right", span=here(), fix="use x @ y", facts=fact(x, y))
+        raise UnsupportedError(
+            "dot with more than two dimensions on the right", span=here(), fix="use x @ y", facts=fact(x, y)
+        )
     return matmul(x, y)
 
 
@@ -163,11 +167,18 @@ def to(x: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
     for argument in (*arguments, *keywords.values()):
         if isinstance(argument, str) and argument.split(":")[0] in ("cpu", "cuda", "mps"):
             if argument.split(":")[0] != "cpu":
-                raise UnsupportedError(f"the device {argument!r}", span=here(), fix="everything runs on the CPU")
+                raise UnsupportedError(
+                    f"the device {argument!r}", span=here(), fix="everything runs on the CPU"
+                )
         elif isinstance(argument, bool):
             continue
         else:
-            x = cast(x, argument.type.dtype if hasattr(argument, "type") and not isinstance(argument, type) else _dtype(argument))
+            x = cast(
+                x,
+                argument.type.dtype
+                if hasattr(argument, "type") and not isinstance(argument, type)
+                else _dtype(argument),
+            )
     return x
 
 
@@ -206,7 +217,15 @@ def _number(x: Tensor) -> Tensor:
     return cast(x, dtype_of("int64")) if x.type.dtype.kind == "bool" else x
 
 
-def sum(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:  # noqa: A001
+def sum(
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    dim: Any = None,
+    keepdim: bool = False,
+    dtype: Any = None,
+) -> Tensor:
     """The sum over axes.  As in NumPy, small whole numbers are summed as int64 or uint64."""
     x = as_tensor(x)
     if dtype is not None:
@@ -217,15 +236,31 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, ke
     return _keep(record(REGISTRY["sum"], x, axes=axes), x, axes, keepdims or keepdim)
 
 
-def mean(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+def mean(
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    dim: Any = None,
+    keepdim: bool = False,
+    dtype: Any = None,
+) -> Tensor:
     """The mean over axes; of whole numbers as float64."""
     x = as_tensor(x)
-    x = astype(x, dtype) if dtype is not None else x if x.type.dtype.is_float else cast(x, dtype_of("float64"))
+    x = (
+        astype(x, dtype)
+        if dtype is not None
+        else x
+        if x.type.dtype.is_float
+        else cast(x, dtype_of("float64"))
+    )
     axes = axes_of(x, axis if dim is None else dim)
     return _keep(record(REGISTRY["mean"], x, axes=axes), x, axes, keepdims or keepdim)
 
 
-def var(x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0, dim: Any = None, keepdim: bool = False) -> Tensor:
+def var(
+    x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0, dim: Any = None, keepdim: bool = False
+) -> Tensor:
     """The mean square of the distance to the mean; divided by n - ddof (NumPy's default, 0)."""
     x = as_tensor(x)
     axes = axes_of(x, axis if dim is None else dim)
@@ -239,7 +274,9 @@ def size_number(size: Dim, dtype: DType) -> Any:
     return float(size) if isinstance(size, int) else record(REGISTRY["dim_size"], dim=size, dtype=dtype)
 
 
-def std(x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0, dim: Any = None, keepdim: bool = False) -> Tensor:
+def std(
+    x: Any, axis: Any = None, keepdims: bool = False, *, ddof: int = 0, dim: Any = None, keepdim: bool = False
+) -> Tensor:
     """The square root of the variance."""
     return sqrt(var(x, axis, keepdims, ddof=ddof, dim=dim, keepdim=keepdim))
 
@@ -261,12 +298,12 @@ def _extreme(name: str, x: Any, axis: Any, keepdims: bool, dim: Any, keepdim: bo
     return Extreme(values, position(x, dim, keepdims=keepdims or keepdim))
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Any:  # noqa: A001
+def max(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Any:
     """The maximum over axes; with PyTorch's `dim=` also its positions."""
     return _extreme("max", x, axis, keepdims, dim, keepdim)
 
 
-def min(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Any:  # noqa: A001
+def min(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Any:
     """The minimum over axes; with PyTorch's `dim=` also its positions."""
     return _extreme("min", x, axis, keepdims, dim, keepdim)
 
@@ -281,7 +318,9 @@ def amin(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, k
     return min(x, axis if dim is None else dim, keepdims or keepdim)
 
 
-def argmax(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+def argmax(
+    x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+) -> Tensor:
     """The position (int64) of the first maximum along an axis; without one, in the flattened tensor."""
     x = as_tensor(x)
     axis = axis if dim is None else dim
@@ -291,19 +330,25 @@ def argmax(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None,
     return _keep(record(REGISTRY["argmax"], x, axis=place), x, (place,), keepdims or keepdim)
 
 
-def argmin(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False) -> Tensor:
+def argmin(
+    x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+) -> Tensor:
     """The position (int64) of the first minimum."""
     return argmax(neg(as_tensor(x)), axis, keepdims, dim=dim, keepdim=keepdim)
 
 
-def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A001
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether any element is not 0."""
-    return cast(max(cast(cast(as_tensor(x), dtype_of("bool")), dtype_of("int32")), axis, keepdims), dtype_of("bool"))
+    return cast(
+        max(cast(cast(as_tensor(x), dtype_of("bool")), dtype_of("int32")), axis, keepdims), dtype_of("bool")
+    )
 
 
-def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A001
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """Whether every element is not 0."""
-    return cast(min(cast(cast(as_tensor(x), dtype_of("bool")), dtype_of("int32")), axis, keepdims), dtype_of("bool"))
+    return cast(
+        min(cast(cast(as_tensor(x), dtype_of("bool")), dtype_of("int32")), axis, keepdims), dtype_of("bool")
+    )
 
 
 def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -346,7 +391,9 @@ def gather(x: Tensor, dim: int, index: Any) -> Tensor:
     axis = axis_of(x, dim)
     for other, (have, want) in enumerate(zip(x.type.shape, index.type.shape)):
         if other != axis and have != want:
-            raise ShapeError("gather needs equal sizes except along the axis", span=here(), facts=fact(x, index))
+            raise ShapeError(
+                "gather needs equal sizes except along the axis", span=here(), facts=fact(x, index)
+            )
     return record(REGISTRY["gather_elements"], x, index, axis=axis)
 
 

@@ -1,6 +1,6 @@
 """`x[...]` and `x[...] = y`: integers, slices, None, Ellipsis; and positions that are themselves a tensor.
 
-A graph's values never change.  Writing makes a new value and points the tensor at it, which is what Python's user sees, as
+A graph's values never change.  Writing makes a new value and points the tensor at it, which is what the user sees as
 long as no other tensor would share the memory in NumPy; where one does, the write is refused.
 """
 
@@ -42,7 +42,8 @@ def take(x: Tensor, index: Any) -> Tensor:
     positions = [i for i, item in enumerate(items) if _is_positions(item)]
     if positions:
         return _take_positions(x, items, positions)
-    result, shape = x, []
+    result = x
+    shape: list[Dim] = []
     parts = _parts(x, items)
     for axis, part in enumerate(parts):
         result = _cut(result, axis, part)
@@ -106,9 +107,13 @@ def _part(x: Tensor, item: Any, size: Dim) -> Part:
         return _part_of_slice(x, item, size)
     at = dim_of(item, "an index")
     if not isinstance(at, int):
-        raise UnsupportedError(f"the position {at}, which is left open", span=here(), fix="count from the end: x[-1]")
+        raise UnsupportedError(
+            f"the position {at}, which is left open", span=here(), fix="count from the end: x[-1]"
+        )
     if not _holds(size, at + 1 if at >= 0 else -at):
-        raise ShapeError(f"index {at} is out of range for a size of {size}", span=here(), facts=shaping.fact(x))
+        raise ShapeError(
+            f"index {at} is out of range for a size of {size}", span=here(), facts=shaping.fact(x)
+        )
     if isinstance(size, int):
         return Part(at % size, at % size + 1, dropped=True)
     at, back = (at, False) if at >= 0 else (-at - 1, True)
@@ -125,7 +130,10 @@ def _holds(size: Dim, least: int) -> bool:
 
 def _part_of_slice(x: Tensor, item: slice, size: Dim) -> Part:
     if isinstance(size, int) and not any(isinstance(b, OpenSize) for b in (item.start, item.stop)):
-        places = range(size)[slice(*(None if b is None else dim_of(b, "a bound") for b in (item.start, item.stop, item.step)))]
+        bounds: Any = [
+            None if b is None else dim_of(b, "a bound") for b in (item.start, item.stop, item.step)
+        ]
+        places = range(size)[slice(*bounds)]
         if places.step > 0:
             return Part(places.start, max(places.stop, places.start), places.step)
         flipped = range(size - 1 - places.start, size - 1 - places.stop, -places.step)
@@ -175,12 +183,16 @@ def _take_positions(x: Tensor, items: list[Any], places: list[int]) -> Tensor:
         axis = places[0]
         rest = [slice(None) if i == axis else item for i, item in enumerate(items)]
         if any(not isinstance(item, slice) for item in rest):
-            raise UnsupportedError("positions and single numbers in one index", span=here(), fix="index in two steps")
+            raise UnsupportedError(
+                "positions and single numbers in one index", span=here(), fix="index in two steps"
+            )
         plain = all(item == slice(None) for item in rest)
         return record(REGISTRY["gather"], x if plain else take(x, tuple(rest)), items[axis], axis=axis)
     if None not in items and places == [0, 1] and _counts_rows(items[0], x.type.shape[0]) and x.ndim == 2:
         column = items[1] if isinstance(items[1], Tensor) else shaping.as_tensor(items[1])
-        return shaping.squeeze(record(REGISTRY["gather_elements"], x, shaping.unsqueeze(column, 1), axis=1), axis=1)
+        return shaping.squeeze(
+            record(REGISTRY["gather_elements"], x, shaping.unsqueeze(column, 1), axis=1), axis=1
+        )
     raise UnsupportedError(
         "this combination of positions in one index",
         span=here(),
@@ -209,7 +221,9 @@ def update(x: Tensor, new: Tensor, sign: str) -> Any:
         message = f"{sign} would change the shape of {shown(x)}"
         raise ShapeError(message, span=here(), facts=shaping.fact(x, new), fix=f"write x = x {sign[:-1]} y")
     if new.type.dtype.is_float and not x.type.dtype.is_float:
-        raise ShapeError(f"{sign} cannot put {new.type.dtype} numbers into {x.type.dtype}", span=here(), fix="cast x first")
+        raise ShapeError(
+            f"{sign} cannot put {new.type.dtype} numbers into {x.type.dtype}", span=here(), fix="cast x first"
+        )
     _become(x, cast(new, x.type.dtype))
     return x
 
@@ -219,15 +233,18 @@ def shown(x: Tensor) -> str:
 
 
 def _become(x: Tensor, new: Tensor) -> None:
-    if x.is_leaf and x.recording is None:
-        x._array = None
     x._value = new.value
     x._array = new._array
 
 
 def _check_alone(x: Tensor, what: str, fix: str) -> None:
     """Refuse a write that NumPy's user would see elsewhere: in the caller's array, or in a view."""
-    leaf = x.recording is None and (open_trace() is not None or x.requires_grad) or x.recording is not None and x.value.node is None
+    leaf = (
+        x.recording is None
+        and (open_trace() is not None or x.requires_grad)
+        or x.recording is not None
+        and x.value.node is None
+    )
     reason = "it is an input or parameter, and the caller's array stays as it is" if leaf else ""
     base = x.base() if x.base is not None else None
     if base is not None or any(view() is not None for view in x.views):
@@ -283,7 +300,9 @@ def _put(x: Tensor, parts: list[Part], value: Tensor) -> Tensor:
         pieces = [
             shaping.piece(frame, axis, 0, parts[axis].start) if parts[axis].start != 0 else None,
             value,
-            shaping.piece(frame, axis, parts[axis].stop, shape[axis]) if parts[axis].stop != shape[axis] else None,
+            shaping.piece(frame, axis, parts[axis].stop, shape[axis])
+            if parts[axis].stop != shape[axis]
+            else None,
         ]
         value = shaping.concatenate([part for part in pieces if part is not None], axis)
     return value

@@ -87,7 +87,9 @@ class LazyRecorder(Recorder):
         from graphc.tensor.recording import foreign
 
         if isinstance(operand, np.ndarray):
-            return Held("array", np.array(operand), None)  # a copy: the caller may write to it before it is read
+            return Held(
+                "array", np.array(operand), None
+            )  # a copy: the caller may write to it before it is read
         if operand.recording is not None:
             raise foreign(operand)
         return operand.value
@@ -210,7 +212,11 @@ def backward(tensor: Tensor, gradient: Any) -> None:
     from graphc.tensor.tensor import Tensor
 
     if tensor.recording is not None:
-        raise UsageError("backward() inside a trace", span=here(), fix="differentiate the graph: graphc.differentiate(graph)")
+        raise UsageError(
+            "backward() inside a trace",
+            span=here(),
+            fix="differentiate the graph: graphc.differentiate(graph)",
+        )
     graph, known = cut([tensor.value], reuse=False)
     owners = {leaf.name: known[leaf.name] for leaf in graph.parameters}
     if not owners:
@@ -230,12 +236,16 @@ def backward(tensor: Tensor, gradient: Any) -> None:
     if gradient is not None and joint.inputs:
         seed = np.asarray(gradient.array if isinstance(gradient, Tensor) else gradient, output.dtype.numpy)
         if seed.shape != output.type.shape:
-            raise ShapeError(f"the gradient has shape {list(seed.shape)}, the tensor is {output.type}", span=here())
+            raise ShapeError(
+                f"the gradient has shape {list(seed.shape)}, the tensor is {output.type}", span=here()
+            )
         (leaf,) = joint.inputs
         constant = Value(leaf.name, leaf.type, leaf="constant")
         joint = _with_leaf(joint, leaf, constant, seed)
     elif gradient is not None:
-        raise ShapeError("backward() of a single number takes no gradient", span=here(), fix="scale the number instead")
+        raise ShapeError(
+            "backward() of a single number takes no gradient", span=here(), fix="scale the number instead"
+        )
     for (name, owner), array in zip(owners.items(), run(joint), strict=True):
         assert name
         total = np.array(array) if owner.grad is None else owner.grad.array + array
@@ -250,7 +260,11 @@ def _with_leaf(graph: Graph, old: Value, new: Value, array: np.ndarray) -> Graph
     copies: dict[Value, Value] = {leaf: leaf for leaf in graph.leaves} | {old: new}
     for node in graph.nodes:
         made = builder.emit(
-            node.op, [copies[v] for v in node.inputs], node.attributes, [v.name for v in node.outputs], node.provenance
+            node.op,
+            [copies[v] for v in node.inputs],
+            node.attributes,
+            [v.name for v in node.outputs],
+            node.provenance,
         )
         copies.update(zip(node.outputs, made, strict=True))
     outputs = [copies[value] for value in graph.outputs]

@@ -59,7 +59,10 @@ def _read(text: str) -> dict[_Place, str]:
         match node:
             case ast.Assign(targets=[*_, target], value=value):
                 _pair(target, value, put)
-            case ast.AnnAssign(target=target, value=ast.expr() as value) | ast.NamedExpr(target=target, value=value):
+            case (
+                ast.AnnAssign(target=target, value=ast.expr() as value)
+                | ast.NamedExpr(target=target, value=value)
+            ):
                 put(value, _name(target))
             case ast.AugAssign(target=target):
                 put(node, _name(target))

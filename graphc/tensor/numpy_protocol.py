@@ -32,22 +32,52 @@ def _logaddexp(x: Any, y: Any) -> Any:
 
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
-    np.add: f.add, np.subtract: f.sub, np.multiply: f.mul, np.divide: f.div, np.power: f.pow, np.float_power: f.pow,
-    np.negative: f.neg, np.positive: lambda x: x, np.absolute: f.abs, np.fabs: f.abs, np.sign: f.sign,
-    np.exp: f.exp, np.log: f.log, np.sqrt: f.sqrt, np.tanh: f.tanh, np.sin: f.sin, np.cos: f.cos, np.square: f.square,
-    np.log1p: _log1p, np.expm1: _expm1, np.logaddexp: _logaddexp, np.reciprocal: lambda x: f.div(1.0, x),
-    np.exp2: lambda x: f.exp(f.mul(x, float(np.log(2.0)))), np.log2: lambda x: f.div(f.log(x), float(np.log(2.0))),
-    np.log10: lambda x: f.div(f.log(x), float(np.log(10.0))), np.tan: lambda x: f.div(f.sin(x), f.cos(x)),
+    np.add: f.add,
+    np.subtract: f.sub,
+    np.multiply: f.mul,
+    np.divide: f.div,
+    np.power: f.pow,
+    np.float_power: f.pow,
+    np.negative: f.neg,
+    np.positive: lambda x: x,
+    np.absolute: f.abs,
+    np.fabs: f.abs,
+    np.sign: f.sign,
+    np.exp: f.exp,
+    np.log: f.log,
+    np.sqrt: f.sqrt,
+    np.tanh: f.tanh,
+    np.sin: f.sin,
+    np.cos: f.cos,
+    np.square: f.square,
+    np.log1p: _log1p,
+    np.expm1: _expm1,
+    np.logaddexp: _logaddexp,
+    np.reciprocal: lambda x: f.div(1.0, x),
+    np.exp2: lambda x: f.exp(f.mul(x, float(np.log(2.0)))),
+    np.log2: lambda x: f.div(f.log(x), float(np.log(2.0))),
+    np.log10: lambda x: f.div(f.log(x), float(np.log(10.0))),
+    np.tan: lambda x: f.div(f.sin(x), f.cos(x)),
     np.sinh: lambda x: f.mul(f.sub(f.exp(x), f.exp(f.neg(x))), 0.5),
     np.cosh: lambda x: f.mul(f.add(f.exp(x), f.exp(f.neg(x))), 0.5),
-    np.maximum: f.maximum, np.minimum: f.minimum, np.matmul: f.matmul,
-    np.equal: lambda x, y: elementwise("equal", x, y), np.not_equal: lambda x, y: elementwise("not_equal", x, y),
-    np.less: lambda x, y: elementwise("less", x, y), np.less_equal: lambda x, y: elementwise("less_equal", x, y),
-    np.greater: lambda x, y: elementwise("greater", x, y), np.greater_equal: lambda x, y: elementwise("greater_equal", x, y),
-    np.logical_and: f.logical_and, np.logical_or: f.logical_or, np.logical_not: f.logical_not,
-    np.bitwise_and: f.logical_and, np.bitwise_or: f.logical_or, np.invert: f.logical_not,
-    np.isnan: lambda x: elementwise("not_equal", x, x), np.conjugate: lambda x: x,
-}  # fmt: skip
+    np.maximum: f.maximum,
+    np.minimum: f.minimum,
+    np.matmul: f.matmul,
+    np.equal: lambda x, y: elementwise("equal", x, y),
+    np.not_equal: lambda x, y: elementwise("not_equal", x, y),
+    np.less: lambda x, y: elementwise("less", x, y),
+    np.less_equal: lambda x, y: elementwise("less_equal", x, y),
+    np.greater: lambda x, y: elementwise("greater", x, y),
+    np.greater_equal: lambda x, y: elementwise("greater_equal", x, y),
+    np.logical_and: f.logical_and,
+    np.logical_or: f.logical_or,
+    np.logical_not: f.logical_not,
+    np.bitwise_and: f.logical_and,
+    np.bitwise_or: f.logical_or,
+    np.invert: f.logical_not,
+    np.isnan: lambda x: elementwise("not_equal", x, x),
+    np.conjugate: lambda x: x,
+}
 
 REDUCE: dict[Any, Callable[..., Any]] = {np.add: f.sum, np.maximum: f.max, np.minimum: f.min}
 
@@ -102,7 +132,9 @@ def _unsupported(name: str) -> UnsupportedError:
 
 
 @entry
-def array_function(self: Any, function: Any, types: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+def array_function(
+    self: Any, function: Any, types: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> Any:
     """NumPy's hook for other functions, `__array_function__`."""
     chosen = FUNCTIONS.get(function)
     if chosen is None:
@@ -124,7 +156,9 @@ def _sum(x: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims
     return f.sum(x, axis, keepdims is True, dtype=dtype)
 
 
-def _clip(x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None) -> Any:
+def _clip(
+    x: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None
+) -> Any:
     return f.clamp(x, a_min if a_min is not None else min, a_max if a_max is not None else max)
 
 
@@ -132,20 +166,20 @@ def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 
     if mode != "constant" or not np.isscalar(constant_values):
         raise UnsupportedError(f"np.pad with mode={mode!r}", span=here(), fix="pad with one constant value")
     widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
-    return f.pad(x, [(int(a), int(b)) for a, b in widths], float(constant_values))
+    return f.pad(x, [(int(a), int(b)) for a, b in widths], float(constant_values))  # type: ignore[arg-type]
 
 
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     if ord not in (None, 2) or ord == 2 and axis is None and x.ndim > 1:
         raise UnsupportedError(f"np.linalg.norm with ord={ord}", span=here(), fix="write the norm out")
     return f.norm(x, axis, keepdims)
 
 
 def _einsum(*operands: Any, **keywords: Any) -> Any:
+    from graphc.tensor.einsum import einsum
+
     subscripts = operands[0]
     if isinstance(subscripts, str) and len(operands) == 3 and "..." not in subscripts:
-        from graphc.tensor.einsum import einsum
-
         return einsum(subscripts, *operands[1:])
     raise _unsupported("np.einsum in this form")
 
@@ -166,7 +200,9 @@ def _vstack(tensors: Sequence[Any]) -> Any:
 
 def _hstack(tensors: Sequence[Any]) -> Any:
     parts = f.tensors_of(tensors)
-    return f.concatenate([f.reshape(t, 1) if t.ndim == 0 else t for t in parts], 0 if parts[0].ndim < 2 else 1)
+    return f.concatenate(
+        [f.reshape(t, 1) if t.ndim == 0 else t for t in parts], 0 if parts[0].ndim < 2 else 1
+    )
 
 
 def _like(value: float) -> Callable[..., Any]:
@@ -176,7 +212,9 @@ def _like(value: float) -> Callable[..., Any]:
     return like
 
 
-def _full_like(x: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Any:
+def _full_like(
+    x: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None
+) -> Any:
     return f.full(x.type.shape if shape is None else shape, fill_value, dtype or x.dtype)
 
 
@@ -198,28 +236,57 @@ def _iota_like(shape: Any, axis: int, dtype: Any) -> Any:
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.dot: lambda a, b, out=None: f.dot(a, b), np.outer: f.outer, np.vdot: lambda a, b: f.sum(f.mul(a, b)),
-    np.inner: lambda a, b: f.sum(f.mul(a, b), -1), np.sum: _sum, np.mean: _mean,
+    np.dot: lambda a, b, out=None: f.dot(a, b),
+    np.outer: f.outer,
+    np.vdot: lambda a, b: f.sum(f.mul(a, b)),
+    np.inner: lambda a, b: f.sum(f.mul(a, b), -1),
+    np.sum: _sum,
+    np.mean: _mean,
     np.max: lambda x, axis=None, out=None, keepdims=False: f.amax(x, axis, keepdims is True),
     np.min: lambda x, axis=None, out=None, keepdims=False: f.amin(x, axis, keepdims is True),
-    np.var: lambda x, axis=None, dtype=None, out=None, ddof=0, keepdims=False: f.var(x, axis, keepdims is True, ddof=ddof),
-    np.std: lambda x, axis=None, dtype=None, out=None, ddof=0, keepdims=False: f.std(x, axis, keepdims is True, ddof=ddof),
+    np.var: lambda x, axis=None, dtype=None, out=None, ddof=0, keepdims=False: f.var(
+        x, axis, keepdims is True, ddof=ddof
+    ),
+    np.std: lambda x, axis=None, dtype=None, out=None, ddof=0, keepdims=False: f.std(
+        x, axis, keepdims is True, ddof=ddof
+    ),
     np.argmax: lambda x, axis=None, out=None, keepdims=False: f.argmax(x, axis, keepdims is True),
     np.argmin: lambda x, axis=None, out=None, keepdims=False: f.argmin(x, axis, keepdims is True),
     np.any: lambda x, axis=None, out=None, keepdims=False: f.any(x, axis, keepdims is True),
     np.all: lambda x, axis=None, out=None, keepdims=False: f.all(x, axis, keepdims is True),
-    np.reshape: lambda x, shape, order="C": f.reshape(x, shape, order=order), np.ravel: lambda x, order="C": f.reshape(x, -1),
+    np.reshape: lambda x, shape, order="C": f.reshape(x, shape, order=order),
+    np.ravel: lambda x, order="C": f.reshape(x, -1),
     np.transpose: lambda x, axes=None: f.permute(x, *(axes if axes is not None else range(x.ndim)[::-1])),
-    np.swapaxes: f.swapaxes, np.moveaxis: f.moveaxis, np.squeeze: lambda x, axis=None: f.squeeze(x, axis=axis),
-    np.expand_dims: _expand_dims, np.broadcast_to: lambda x, shape, subok=False: f.broadcast_to(x, shape),
+    np.swapaxes: f.swapaxes,
+    np.moveaxis: f.moveaxis,
+    np.squeeze: lambda x, axis=None: f.squeeze(x, axis=axis),
+    np.expand_dims: _expand_dims,
+    np.broadcast_to: lambda x, shape, subok=False: f.broadcast_to(x, shape),
     np.concatenate: lambda parts, axis=0, out=None: f.concatenate(parts, axis),
-    np.stack: lambda parts, axis=0, out=None: f.stack(parts, axis), np.vstack: _vstack, np.hstack: _hstack,
-    np.split: f.array_split, np.tile: lambda x, reps: f.tile(x, reps), np.repeat: f.repeat_elements,
-    np.flip: lambda x, axis=None: f.flip(x, axis), np.pad: _pad, np.where: _where, np.clip: _clip, np.take: f.take,
-    np.take_along_axis: lambda x, indices, axis: f.gather(x, axis, indices), np.diff: _diff,
-    np.zeros_like: _like(0), np.ones_like: _like(1), np.empty_like: _like(0), np.full_like: _full_like,
-    np.linalg.norm: _norm, np.einsum: _einsum, np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim,
-    np.size: lambda x, axis=None: f.count(x.shape) if axis is None else x.shape[axis], np.copy: lambda x, **_: f.copy(x),
-    np.atleast_2d: lambda x: f.reshape(x, 1, -1) if x.ndim < 2 else x, np.real: lambda x: x,
+    np.stack: lambda parts, axis=0, out=None: f.stack(parts, axis),
+    np.vstack: _vstack,
+    np.hstack: _hstack,
+    np.split: f.array_split,
+    np.tile: lambda x, reps: f.tile(x, reps),
+    np.repeat: f.repeat_elements,
+    np.flip: lambda x, axis=None: f.flip(x, axis),
+    np.pad: _pad,
+    np.where: _where,
+    np.clip: _clip,
+    np.take: f.take,
+    np.take_along_axis: lambda x, indices, axis: f.gather(x, axis, indices),
+    np.diff: _diff,
+    np.zeros_like: _like(0),
+    np.ones_like: _like(1),
+    np.empty_like: _like(0),
+    np.full_like: _full_like,
+    np.linalg.norm: _norm,
+    np.einsum: _einsum,
+    np.shape: lambda x: x.shape,
+    np.ndim: lambda x: x.ndim,
+    np.size: lambda x, axis=None: f.count(x.shape) if axis is None else x.shape[axis],
+    np.copy: lambda x, **_: f.copy(x),
+    np.atleast_2d: lambda x: f.reshape(x, 1, -1) if x.ndim < 2 else x,
+    np.real: lambda x: x,
     np.trace: lambda x: f.sum(f.where(np.eye(x.shape[0], x.shape[1], dtype=bool), x, 0)),
-}  # fmt: skip
+}

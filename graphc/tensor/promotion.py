@@ -39,7 +39,12 @@ def _converted(*operands: Any, name: str, dtype: DType) -> Value:
         ready[0] = REGISTRY["constant"](value=ready[0], dtype=dtype)
     if first:
         condition = _cast(operands[0], dtype_of(bool))
-        ready.insert(0, condition if isinstance(condition, Value) else REGISTRY["constant"](value=condition, dtype=dtype_of(bool)))
+        ready.insert(
+            0,
+            condition
+            if isinstance(condition, Value)
+            else REGISTRY["constant"](value=condition, dtype=dtype_of(bool)),
+        )
     result: Value = REGISTRY[name](*ready)
     return result
 

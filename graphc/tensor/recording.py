@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from graphc.errors import ConversionError, DTypeError, ForeignTraceError, GraphcError, TraceError
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim, bounds, linear_in, symbols_of
-from graphc.ir.graph import Leaf, Provenance, Value
+from graphc.ir.graph import Leaf, Provenance, Role, Value
 from graphc.ir.op import TypeRuleError
 from graphc.ir.types import TensorType, dtype_of, parse_type
 from graphc.source import frame_span, user_frame, user_frames
@@ -40,6 +40,8 @@ class Recorder:
         self.modules: list[str] = []  # paths of the modules that are running, outermost first
         self.scopes: list[str] = [""]  # of these, the ones whose `forward` the user wrote
         self.paths: dict[int, str] = {}  # known paths, by identity of the module
+        self.outside: FrameType | None = None  # the user's frame that asked for the trace, not a part of it
+        self.role: Role = "forward"
         self.depth = 0  # > 0 inside a function of graphc's own, whose last result alone gets the user's name
 
     def value_of(self, operand: Tensor | np.ndarray) -> Value:
@@ -54,11 +56,12 @@ class Recorder:
 
     def name_result(self, result: Any, first: int) -> None:
         """Call a result made since the mark `first` as the user calls it."""
-        value = getattr(result, "_value", None)
+        value: Value | None = getattr(result, "_value", None)
         node = value.node if value is not None else None
-        if node is None or len(node.outputs) > 1 or node not in self.builder.nodes[first:]:
+        if value is None or node is None or len(node.outputs) > 1 or node not in self.builder.nodes[first:]:
             return
-        variable = variable_of(user_frame())
+        frame = user_frame()
+        variable = "" if frame is self.outside else variable_of(frame)
         if variable:
             node.provenance = node.provenance.with_(variable=variable)
             scope = self.scopes[-1]
@@ -74,6 +77,15 @@ class Recorder:
         if is_user_code:
             self.scopes.pop()
 
+    @contextmanager
+    def within(self, path: str) -> Iterator[None]:
+        """What is recorded inside belongs to the module of this path."""
+        self.enter(path, False)
+        try:
+            yield
+        finally:
+            self.leave(False)
+
     @property
     def module(self) -> str:
         return self.modules[-1] if self.modules else ""
@@ -87,7 +99,9 @@ class Recording(Recorder):
     known     names of tensors and arrays that may turn up, by identity
     """
 
-    def __init__(self, name: str, *, training: bool = False, dims: Mapping[str, tuple[int, int | None]] | None = None):
+    def __init__(
+        self, name: str, *, training: bool = False, dims: Mapping[str, tuple[int, int | None]] | None = None
+    ):
         super().__init__(Builder(name))
         self.training = training
         self.dims = dict(dims or {})
@@ -106,7 +120,7 @@ class Recording(Recorder):
         return self.wrap(self.builder.leaf("input", name, type))
 
     def require(self, dim: Dim, least: int) -> bool:
-        """Narrow the range of a symbol that has none declared so that `dim` >= `least`; False when that cannot be done."""
+        """Narrow the range of a symbol without a declared one so that `dim` >= `least`; False when it cannot be."""
         if bounds(dim, self.ranges)[0] >= least:
             return True
         symbols = symbols_of(dim)
@@ -175,10 +189,12 @@ class Recording(Recorder):
     def running(self) -> Iterator[Recording]:
         """Everything done with tensors inside is recorded here."""
         token = _current.set(self)
+        self.outside = user_frame()
         try:
             yield self
         finally:
             _current.reset(token)
+            self.outside = None
             self.open = False
 
 
@@ -206,7 +222,7 @@ def record(function: Callable[..., Any], *operands: Any, **attributes: Any) -> A
     builder = target.builder
     frame = user_frame()
     values = [_operand(target, operand) for operand in operands]
-    where = Provenance(frame_span(frame) if frame else None, target.module)
+    where = Provenance(frame_span(frame) if frame else None, target.module, target.role)
     first = target.mark()
     with builder, builder.at(where):
         try:
@@ -247,7 +263,11 @@ def entry(function: F) -> F:
 def entries(namespace: dict[str, Any]) -> None:
     """Make all public functions of a module entries."""
     for name, function in namespace.items():
-        if isinstance(function, FunctionType) and not name.startswith("_") and function.__module__ == namespace["__name__"]:
+        if (
+            isinstance(function, FunctionType)
+            and not name.startswith("_")
+            and function.__module__ == namespace["__name__"]
+        ):
             namespace[name] = entry(function)
 
 

@@ -34,6 +34,7 @@ class CallableOpenSize(OpenSize):
     """The same for a number of elements that is left open."""
 
     __slots__ = ("shape",)
+    shape: tuple[Size, ...]
 
     def __call__(self, dim: int | None = None) -> Any:
         return self.shape if dim is None else self.shape[dim]
@@ -41,7 +42,9 @@ class CallableOpenSize(OpenSize):
 
 def size_of(shape: tuple[Size, ...]) -> Any:
     total = count(shape)
-    size: Any = CallableOpenSize(total.dim, total.ranges) if isinstance(total, OpenSize) else CallableSize(total)
+    size: Any = (
+        CallableOpenSize(total.dim, total.ranges) if isinstance(total, OpenSize) else CallableSize(total)
+    )
     size.shape = shape
     return size
 
@@ -58,7 +61,9 @@ def axis_of(x: Tensor, axis: Any, extra: int = 0) -> int:
     rank = x.ndim + extra
     number = dim_of(axis, "an axis")
     if not isinstance(number, int) or not -rank <= number < rank:
-        raise ShapeError(f"axis {axis} does not exist: {x.shown_name} has {rank} dimensions", span=here(), facts=fact(x))
+        raise ShapeError(
+            f"axis {axis} does not exist: {x.shown_name} has {rank} dimensions", span=here(), facts=fact(x)
+        )
     return number % rank
 
 
@@ -92,7 +97,9 @@ def view_of(result: Tensor, origin: Tensor) -> Tensor:
 def reshape(x: Tensor, *shape: Any, order: str = "C") -> Tensor:
     """The same elements in row-major order under another shape; one size may be -1."""
     if order != "C":
-        raise ShapeError(f"order={order!r} is not supported: elements are kept in row-major order", span=here())
+        raise ShapeError(
+            f"order={order!r} is not supported: elements are kept in row-major order", span=here()
+        )
     sizes = [dim_of(size) for size in flat(shape)]
     total = x.type.size
     if sizes.count(-1) > 1:
@@ -102,7 +109,7 @@ def reshape(x: Tensor, *shape: Any, order: str = "C") -> Tensor:
         missing = exact_divide(total, rest)
         if missing is None:
             shown = format_shape(tuple(sizes))
-            message = f"{x.shown_name} of {total} elements cannot be given the shape {shown}: they do not divide by {rest}"
+            message = f"{x.shown_name} of {total} elements do not fit the shape {shown}"
             raise ShapeError(message, span=here(), facts=fact(x))
         sizes[sizes.index(-1)] = missing
     return view_of(record(REGISTRY["reshape"], x, shape=tuple(sizes)), x)
@@ -143,7 +150,9 @@ def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
 
 def moveaxis(x: Tensor, source: Any, destination: Any) -> Tensor:
     sources = [axis_of(x, a) for a in (source if isinstance(source, (tuple, list)) else (source,))]
-    targets = [axis_of(x, a) for a in (destination if isinstance(destination, (tuple, list)) else (destination,))]
+    targets = [
+        axis_of(x, a) for a in (destination if isinstance(destination, (tuple, list)) else (destination,))
+    ]
     order = [axis for axis in range(x.ndim) if axis not in sources]
     for target, origin in sorted(zip(targets, sources, strict=True)):
         order.insert(target, origin)
@@ -257,21 +266,30 @@ def stack(tensors: Any, axis: int = 0, *, dim: int | None = None) -> Tensor:
     place = axis_of(parts[0], dim if dim is not None else axis, extra=1)
     for part in parts[1:]:
         if part.type.shape != parts[0].type.shape:
-            raise ShapeError("tensors of different shapes cannot be stacked", span=here(), facts=fact(parts[0], part))
+            raise ShapeError(
+                "tensors of different shapes cannot be stacked", span=here(), facts=fact(parts[0], part)
+            )
     return concatenate([unsqueeze(part, place) for part in parts], place)
 
 
 def split(x: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """PyTorch's: pieces of `split_size` (the last may be smaller), or of the sizes in a list."""
     axis = axis_of(x, dim)
-    sizes = _pieces(x, axis, split_size) if isinstance(split_size, int) else [dim_of(size) for size in split_size]
-    parts, start = [], 0
+    sizes: list[Dim] = []
+    if isinstance(split_size, int):
+        sizes += _pieces(x, axis, split_size)
+    else:
+        sizes += [dim_of(size) for size in split_size]
+    parts = []
+    start: Dim = 0
     for size in sizes:
         stop: Dim = start + size
         parts.append(piece(x, axis, start, stop))
         start = stop
     if start != x.type.shape[axis]:
-        raise ShapeError(f"pieces of {start} in all do not fit a size of {x.type.shape[axis]}", span=here(), facts=fact(x))
+        raise ShapeError(
+            f"pieces of {start} in all do not fit a size of {x.type.shape[axis]}", span=here(), facts=fact(x)
+        )
     return tuple(parts)
 
 
@@ -297,7 +315,9 @@ def array_split(x: Tensor, sections: Any, axis: int = 0) -> list[Tensor]:
     if isinstance(sections, int):
         share = exact_divide(total, sections)
         if share is None:
-            raise ShapeError(f"a size of {total} does not divide into {sections} equal parts", span=here(), facts=fact(x))
+            raise ShapeError(
+                f"a size of {total} does not divide into {sections} equal parts", span=here(), facts=fact(x)
+            )
         cuts: list[Any] = [share * i for i in range(1, sections)]
     else:
         cuts = [dim_of(cut) for cut in sections]
@@ -325,8 +345,8 @@ def piece(x: Tensor, axis: int, start: Dim, stop: Dim, step: int = 1) -> Tensor:
 
 def tile(x: Tensor, *repeats: Any) -> Tensor:
     """The whole tensor repeated along each axis; new axes come first."""
-    times = [dim_of(r) for r in flat(repeats)]
-    times = [1] * (x.ndim - len(times)) + times
+    given = [dim_of(r) for r in flat(repeats)]
+    times: list[Dim] = [*[1] * (x.ndim - len(given)), *given]
     x = reshape(x, (1,) * (len(times) - x.ndim) + x.type.shape)
     for axis, number in enumerate(times):
         if number != 1:

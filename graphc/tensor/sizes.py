@@ -1,7 +1,7 @@
 """A size left open, as the user's program sees it.
 
-`x.shape[0]` of a `float32[N,64]` is such a size.  It can be computed with and handed to `view` or `np.zeros`; what cannot
-be known before the model is called, such as `if x.shape[0] == 1`, is refused instead of being decided in silence.
+`x.shape[0]` of a `float32[N,64]` is such a size.  It can be computed with and handed to `view` or `np.zeros`; what
+cannot be known before the model is called, such as `if x.shape[0] == 1`, is refused, not decided in silence.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class OpenSize:
                 return high <= 0
             case "==" if low == high == 0 or low > 0 or high < 0:
                 return low == high == 0
-        self._refuse(f"whether {self.dim} {sign} {_plain(other)} is not known while tracing: the size {self.dim} is left open")
+        self._refuse(
+            f"whether {self.dim} {sign} {_plain(other)} is not known while tracing: the size {self.dim} is left open"
+        )
 
     def __lt__(self, other: Any) -> bool:
         return self._compare(other, "<")
@@ -100,15 +102,15 @@ class OpenSize:
         return not self._compare(0, "==")
 
     def __index__(self) -> int:
-        self._convert()
+        return self._convert()
 
     def __int__(self) -> int:
-        self._convert()
+        return self._convert()
 
     def __float__(self) -> float:
-        self._convert()
+        return self._convert()
 
-    def _convert(self) -> NoReturn:
+    def _convert(self) -> int:
         raise ConversionError(
             f"the size {self.dim} is left open: it is no number while tracing",
             span=user_span(),
@@ -136,7 +138,11 @@ def open_size(dim: Dim, ranges: Ranges) -> Size:
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, (OpenSize, SymbolicDim)) or hasattr(value, "__index__") and not hasattr(value, "shape")
+    return (
+        isinstance(value, (OpenSize, SymbolicDim))
+        or hasattr(value, "__index__")
+        and not hasattr(value, "shape")
+    )
 
 
 def _plain(value: Any) -> Dim:

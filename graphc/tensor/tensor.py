@@ -1,7 +1,7 @@
 """Tensor: one type for both moods.
 
-Inside a trace a tensor is a handle on a value of the graph.  Outside, it is data, or a computation on data that is recorded
-like any other and run when a number is asked for.  Methods have the names of PyTorch and NumPy.
+Inside a trace a tensor is a handle on a value of the graph.  Outside, it is data, or a computation on data that is
+recorded like any other and run when a number is asked for.  Methods have the names of PyTorch and NumPy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from graphc.errors import BranchError, ForeignTraceError, TraceError, UsageError
+from graphc.errors import BranchError, ForeignTraceError, ShapeError, TraceError, UsageError
 from graphc.ir.arithmetic import Arithmetic
 from graphc.ir.graph import Value
 from graphc.ir.types import TensorType, dtype_of
@@ -33,8 +33,19 @@ class Tensor(Arithmetic):
             [6., 8.]])
     """
 
-    __slots__ = ("__weakref__", "_array", "_value", "base", "grad", "name", "recording", "requires_grad", "views")
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_value",
+        "base",
+        "grad",
+        "name",
+        "recording",
+        "requires_grad",
+        "views",
+    )
     __array_priority__ = 1000
+    _array: np.ndarray | None
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str = ""):
         """A tensor of a copy of the data.  Raises DTypeError when its dtype is not supported."""
@@ -46,7 +57,7 @@ class Tensor(Arithmetic):
         self._array = _own(array)
 
     def _start(self, name: str = "", requires_grad: bool = False) -> None:
-        self._array: np.ndarray | None = None
+        self._array = None
         self._value: Value | None = None
         self.recording: Recording | None = None
         self.base: Any = None  # weak reference to the tensor whose memory NumPy would share with this one
@@ -135,7 +146,9 @@ class Tensor(Arithmetic):
     @property
     def array(self) -> np.ndarray:
         """Its numbers, read-only.  Raises ConversionError inside a trace."""
-        return self._numbers("reading it", "keep computing with the tensor, and convert the result of the compiled model")
+        return self._numbers(
+            "reading it", "keep computing with the tensor, and convert the result of the compiled model"
+        )
 
     @property
     def data(self) -> np.ndarray:
@@ -144,10 +157,27 @@ class Tensor(Arithmetic):
     @data.setter
     def data(self, data: Any) -> None:
         if not self.is_leaf:
-            raise UsageError("only a tensor of data, not the result of a computation, can be given other data")
+            raise UsageError(
+                "only a tensor of data, not the result of a computation, can be given other data"
+            )
         array = np.asarray(data.array if isinstance(data, Tensor) else data)
         supported_dtype(array)
         self._array, self._value = _own(array), None
+
+    def assign(self, data: Any) -> None:
+        """Give a tensor of data other data of its type."""
+        array = np.asarray(data)
+        if TensorType(supported_dtype(array), array.shape) != self.type:
+            raise ShapeError(
+                f"{self.shown_name} is {self.type}, it got {array.dtype}{list(array.shape)}", span=here()
+            )
+        self.data = array
+
+    def live_in(self, array: np.ndarray) -> None:
+        """From now on be the numbers of this array, which somebody else changes: a compiled training step."""
+        view = array.view()
+        view.flags.writeable = False
+        self._array, self._value = view, None
 
     def _numbers(self, what: str, fix: str) -> np.ndarray:
         if self.recording is not None and not self.recording.open:
@@ -199,7 +229,10 @@ class Tensor(Arithmetic):
         return complex(self._now("complex(t)", _KEEP))
 
     def __index__(self) -> int:
-        numbers = self._now("using a tensor as an index", "take elements with `take(x, i, axis)`, or make the index a plain number")
+        numbers = self._now(
+            "using a tensor as an index",
+            "take elements with `take(x, i, axis)`, or make the index a plain number",
+        )
         return numbers.__index__()
 
     def __bool__(self) -> bool:
@@ -249,7 +282,9 @@ class Tensor(Arithmetic):
         if self.recording is not None:
             return f"Tensor({self.shown_name}: {self.type})"
         note = ", requires_grad=True" if self.requires_grad and self.is_leaf else ""
-        return f"{np.array2string(self.array, separator=', ', prefix='tensor(')}".join(("tensor(", f"{note})"))
+        return f"{np.array2string(self.array, separator=', ', prefix='tensor(')}".join(
+            ("tensor(", f"{note})")
+        )
 
     def __copy__(self) -> Tensor:
         return self
@@ -295,7 +330,7 @@ class Tensor(Arithmetic):
     def __itruediv__(self, other: Any) -> Self:
         return indexing.update(self, self / other, "/=")
 
-    def __ipow__(self, other: Any) -> Self:  # type: ignore[misc]
+    def __ipow__(self, other: Any) -> Self:
         return indexing.update(self, self**other, "**=")
 
     def __getitem__(self, index: Any) -> Tensor:

@@ -17,6 +17,8 @@ from graphc.view.render_ir import Edge, Kind, Layout, Line, Node, Picture, Role,
 from graphc.view.theme import DEFAULT, Theme
 
 FONT = "DejaVu Sans"
+HURRY = 2_500  # layout cost above which straight columns are given up for a layout four times as fast
+HURRY = 2_500  # layout cost above which straight columns are given up for a layout four times as fast
 LONGEST = 48  # characters of a user's name that are drawn; the picture's JSON keeps all
 
 GLYPH = {
@@ -110,6 +112,10 @@ def _legend(sample: str, text: str, t: Theme) -> str:
 
 
 def _head(picture: Picture, t: Theme, **graph: str | float) -> Iterator[str]:
+    if layout_cost(picture) > HURRY:
+        graph |= {"nslimit": 2}
+    if layout_cost(picture) > HURRY:
+        graph |= {"nslimit": 2}
     caption = _caption(picture, t)
     if caption:
         graph |= {"label": caption, "labelloc": "b" if picture.layout is Layout.CIRCUIT else "t"}
@@ -160,7 +166,9 @@ def _circuit_node(node: Node, t: Theme) -> str:
             shape: dict[str, str | float] = {"shape": "ellipse", "style": "filled", "fillcolor": t.op_fill}
             if size:
                 shape |= {"shape": "circle", "fixedsize": "true", "width": 0.45}
-            return _attributes(**common, **shape, label=f"<{_font(node.label, t.ink, size or 11)}>", penwidth=1.2)
+            return _attributes(
+                **common, **shape, label=f"<{_font(node.label, t.ink, size or 11)}>", penwidth=1.2
+            )
         case Role.ACCUMULATE:
             shape = {"shape": "circle", "fixedsize": "true", "width": 0.19, "style": "filled,dashed"}
             shape |= {"color": t.backward, "fillcolor": t.gradient_fill}
@@ -173,7 +181,11 @@ def _circuit_node(node: Node, t: Theme) -> str:
             return _attributes(**common, shape="plain", label=_table(rows, 2))
         case _:
             glyph = GLYPH.get(node.role)
-            name = "&#160;" + (_font(glyph, t.muted, 10) + " " if glyph else "") + _font(elide(node.label), t.ink, 13, "B")
+            name = (
+                "&#160;"
+                + (_font(glyph, t.muted, 10) + " " if glyph else "")
+                + _font(elide(node.label), t.ink, 13, "B")
+            )
             above = _font(node.text(Text.VALUE) or "", t.forward, 12)
             below = _font(node.text(Text.GRADIENT) or "", t.backward, 12, "I")
             rows = [
@@ -200,9 +212,7 @@ def _quoted(identifier: str) -> str:
 
 
 def _rows(picture: Picture, t: Theme) -> Iterator[str]:
-    yield from _head(
-        picture, t, rankdir="TB", ranksep=0.3, nodesep=0.28, newrank="true", splines="true"
-    )
+    yield from _head(picture, t, rankdir="TB", ranksep=0.3, nodesep=0.28, newrank="true", splines="true")
     place = {member: (r, c) for r, row in enumerate(picture.rows) for c, member in enumerate(row)}
     spine = _spines(picture)
     children: dict[str, list[str]] = {}
@@ -225,7 +235,11 @@ def _rows(picture: Picture, t: Theme) -> Iterator[str]:
             cluster = by_id[identifier]
             yield "  " * depth + f"subgraph {_quoted('cluster-' + identifier)} {{"
             depth += 1
-            yield "  " * depth + "graph" + _cluster(cluster.label, cluster.id, cluster.backward, cluster.group, t)
+            yield (
+                "  " * depth
+                + "graph"
+                + _cluster(cluster.label, cluster.id, cluster.backward, cluster.group, t)
+            )
             stack.append((identifier, True))
         for node in inside.get(identifier, ()):
             yield "  " * depth + _quoted(node.id) + _box(node, spine.get(node.id, ""), t)
@@ -268,9 +282,7 @@ def _ladder(picture: Picture, spine: dict[str, str]) -> Iterator[str]:
             yield f"{_quoted(upper)} -> {_quoted(lower)}" + _attributes(style="invis", weight=0)
 
 
-def _row_edge(
-    edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, str], t: Theme
-) -> str:
+def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, str], t: Theme) -> str:
     source, target = edge.source, edge.target
     here, there = place.get(source, (0, 0)), place.get(target, (1, 0))
     upward = here > there
@@ -286,7 +298,11 @@ def _row_edge(
         style |= {"style": "dashed", "color": t.backward, head: "vee"}
     elif edge.kind is Kind.SAVED:
         style |= {"style": "dotted", "color": t.line, "dir": "both", "arrowsize": 0.5, "constraint": "false"}
-        style |= {"arrowtail": "box", "arrowhead": "vee"} if not upward else {"arrowtail": "vee", "arrowhead": "box"}
+        style |= (
+            {"arrowtail": "box", "arrowhead": "vee"}
+            if not upward
+            else {"arrowtail": "vee", "arrowhead": "box"}
+        )
         if level:
             del style["constraint"]  # keeps the two columns in order
     elif edge.kind is Kind.TRAFFIC:
@@ -329,7 +345,9 @@ def _box(node: Node, group: str, t: Theme) -> str:
         style |= {"group": group}
     if node.role is Role.ACCUMULATE:
         style |= {"shape": "circle", "margin": "0", "width": 0.3, "height": 0.3, "fixedsize": "true"}
-        return _attributes(**style, style="filled,dashed", color=t.backward, label=f"<{_font('+', t.backward, 14)}>")
+        return _attributes(
+            **style, style="filled,dashed", color=t.backward, label=f"<{_font('+', t.backward, 14)}>"
+        )
     if node.backward:
         style |= {"color": t.backward, "style": "rounded,filled,dashed"}
     else:
@@ -339,17 +357,30 @@ def _box(node: Node, group: str, t: Theme) -> str:
     colour, tag = (t.backward, "I") if node.backward else (t.ink, "B")
     glyph = "" if node.backward else GLYPH.get(node.role, "")
     mark = _font(glyph, t.muted, 10) + " " if glyph else ""
-    rows = []
-    if node.label:
-        rows.append(mark + _font(elide(node.label), colour, 12, tag))
+    if not node.label and node.lines and node.lines[0].kind in (Text.NAME, Text.CONSTANT):
+        return _attributes(**style, label=_table(_stub(node, colour, tag, t)))
+    rows = [mark + _font(elide(node.label), colour, 12, tag)]
     for line in node.lines:
-        if line.kind is not Text.NAME:
-            rows.append(_line(line, t, 10))
-        elif node.label:
+        if line.kind is Text.NAME:
             rows[0] += "&#160; " + _font(elide(line.text), t.muted, 11)
         else:
-            rows.append(mark + _font(elide(line.text), colour, 11, tag))
+            rows.append(_line(line, t, 10))
     return _attributes(**style, label=_table([f"<TD>{row}</TD>" for row in rows]))
+
+
+def _stub(node: Node, colour: str, tag: str, t: Theme) -> list[str]:
+    """The rows of a box that holds several arrays: a row for each, or one array's lines below each other."""
+    arrays: list[list[str]] = []
+    for line in node.lines:
+        if line.kind in (Text.NAME, Text.CONSTANT):
+            role = Role.CONSTANT if line.kind is Text.CONSTANT else node.role
+            mark = "" if node.backward else _font(GLYPH.get(role, ""), t.muted, 10) + " "
+            arrays.append([mark + _font(elide(line.text), colour, 11, tag)])
+        else:
+            arrays[-1].append(_line(line, t, 10))
+    if len(arrays) == 1:
+        return [f"<TD>{cell}</TD>" for cell in arrays[0]]
+    return ["".join(f'<TD ALIGN="LEFT">{cell}&#160;&#160;</TD>' for cell in array) for array in arrays]
 
 
 # ---- cost ------------------------------------------------------------------------------------------
@@ -361,5 +392,7 @@ def layout_cost(picture: Picture) -> int:
     if picture.layout is not Layout.ROWS:
         for edge in picture.edges:  # written in the order of the program, so one sweep ranks them
             rank[edge.target] = max(rank.get(edge.target, 0), rank.get(edge.source, 0) + 1)
-    spans = (abs(rank.get(e.target, 0) - rank.get(e.source, 0)) for e in picture.edges if e.kind is not Kind.SAVED)
+    spans = (
+        abs(rank.get(e.target, 0) - rank.get(e.source, 0)) for e in picture.edges if e.kind is not Kind.SAVED
+    )
     return len(picture.nodes) + sum(max(span - 1, 0) for span in spans)
