@@ -1,7 +1,7 @@
 """Random graphs: the interpreter's numbers before a pass are its numbers after it.
 
-For each pass, passes in any order, and the pipelines.  `GRAPHC_FUZZ_CASES=10000` runs more, `GRAPHC_FUZZ_SEED=123` begins
-elsewhere.  Every failure names the seed of its graph: `random_case(seed)` makes it again.
+For each pass, passes in any order, and the pipelines.  `GRAPHC_FUZZ_CASES=10000` runs more, `GRAPHC_FUZZ_SEED=123`
+begins elsewhere.  Every failure names the seed of its graph: `random_case(seed)` makes it again.
 """
 
 import os
