@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc import ops
-from graphc.autodiff import differentiate
+from graphc.autodiff import NotDifferentiable, differentiate
 from graphc.errors import GraphcError
 from graphc.interpret import run_node
 from graphc.ir.builder import Builder, broadcast_shapes
@@ -57,8 +57,20 @@ def random_case(seed: int, nodes: tuple[int, int] = (5, 60), *, gradient: bool |
             maker.step()
         graph = maker.finish(backward)
     if backward:
-        graph = differentiate(graph, [v.name for v in maker.float_leaves()][:4])
+        graph = with_gradient(graph, [v.name for v in maker.float_leaves()][:4])
     return Case(seed, graph, {v.name: maker.arrays[v] for v in graph.inputs})
+
+
+def with_gradient(graph: Graph, names: list[str], of: str | None = None) -> Graph:
+    """Forward and backward, by those of the values that have a gradient."""
+    found = []
+    for name in names:
+        try:
+            differentiate(graph, [name], of=of)
+        except NotDifferentiable:
+            continue
+        found.append(name)
+    return differentiate(graph, found, of=of) if found else graph
 
 
 @dataclass
