@@ -143,7 +143,9 @@ def emit_elements(
     numerators = [q.numerator for form in forms for q in form.quotients]
     order = channels.order(space.variables()) if channels else space.variables()
     program = Program(Ranges(space.extents), program.expressions, program.results)
-    program, fused, loops = fuse_loops(program, [*forms, *numerators], order, channels.apart if channels else ())
+    program, fused, loops = fuse_loops(
+        program, [*forms, *numerators], order, channels.apart if channels else ()
+    )
     _take_back(anchor, stores, fused)
     e = Evaluator(f, program, k.sizes, {**k.inputs, **more})
 

@@ -207,9 +207,7 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         layouts = dict(k.layouts)
         if plan.main in layouts:
             layouts[plan.node.output] = layouts[plan.main]
-        emit_elements(
-            replace(k, layouts=layouts), Finished, {plan.node.output: k.outputs[plan.main]}
-        )
+        emit_elements(replace(k, layouts=layouts), Finished, {plan.node.output: k.outputs[plan.main]})
 
 
 def _keep(f: Function) -> None:

@@ -103,4 +103,6 @@ def begin(
     inputs = {v: f.parameters[f"in{i}"] for i, v in enumerate(kernel.inputs)}
     outputs = {v: f.parameters[f"out{i}"] for i, v in enumerate(kernel.outputs)}
     sizes = Sizes(f, {symbol: f.parameters[f"size_{symbol}"] for symbol in symbols})
-    return KernelFunction(f, target, kernel, sizes, inputs, outputs, fixed & set(kernel.inputs), dict(layouts or {}))
+    return KernelFunction(
+        f, target, kernel, sizes, inputs, outputs, fixed & set(kernel.inputs), dict(layouts or {})
+    )

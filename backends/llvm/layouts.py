@@ -175,13 +175,10 @@ def _node_keeps_blocks(node: Node) -> bool:
         case "broadcast_to":
             return True
         case "reshape":
-            before, after = (
-                [d for d in v.shape if d != 1] for v in (node.inputs[0], node.output)
-            )
+            before, after = ([d for d in v.shape if d != 1] for v in (node.inputs[0], node.output))
             return before == after
         case "concat":
             sizes = [v.shape[1] for v in node.inputs if v.type.rank == 4]
             whole = all(isinstance(size, int) and size % BLOCK == 0 for size in sizes)
             return bool(sizes) and (attributes["axis"] != 1 or whole)
     return False
-

@@ -220,7 +220,9 @@ def trace(
     inside = {value for node in nodes for value in node.outputs}
     for value, asked in demands.items():
         for index, guard in asked if value not in inside else ():
-            asked[index, guard] = _put(program, Load(value, place(value, index, ranges, layouts or {}), guard))
+            asked[index, guard] = _put(
+                program, Load(value, place(value, index, ranges, layouts or {}), guard)
+            )
     for node in nodes:
         for position, output in enumerate(node.outputs):
             asked = demands.get(output, {})

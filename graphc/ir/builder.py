@@ -263,7 +263,8 @@ def broadcast_shapes(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
         if any(size != wide[0] for size in wide):
             shown = " and ".join("{" + str(i) + "}" for i in range(len(shapes)))
             raise TypeRuleError(
-                f"shapes do not broadcast: {shown} differ at axis {axis} ({' and '.join(map(str, dict.fromkeys(wide)))})",
+                f"shapes do not broadcast: {shown} differ at axis {axis}"
+                f" ({' and '.join(map(str, dict.fromkeys(wide)))})",
                 "make the sizes equal, or 1",
                 BroadcastError,
             )

@@ -164,7 +164,11 @@ def _plan(
         if name in donate:
             leaf = graph.by_name[donate[name]]
             donated[index] = leaf
-            if root.leaf is None and root not in outside and _may_overwrite(order, views, leaf, root, layouts):
+            if (
+                root.leaf is None
+                and root not in outside
+                and _may_overwrite(order, views, leaf, root, layouts)
+            ):
                 outside[root] = locations[leaf]
             else:
                 copies.append((value, index))

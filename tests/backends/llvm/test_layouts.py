@@ -143,7 +143,9 @@ class Branches(nn.Module):
     def __init__(self, *widths):
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, padding=1)
-        self.branches = [nn.Conv2d(16, width, 2 * (i % 2) + 1, padding=i % 2) for i, width in enumerate(widths)]
+        self.branches = [
+            nn.Conv2d(16, width, 2 * (i % 2) + 1, padding=i % 2) for i, width in enumerate(widths)
+        ]
         for i, branch in enumerate(self.branches):
             setattr(self, f"branch{i}", branch)
         self.after = nn.Conv2d(sum(widths), 8, 3, stride=2)
