@@ -26,10 +26,11 @@ from graphc.backends.llvm.convolution_plan import (
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.evaluator import Evaluator, Sizes
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import Guard, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing
 from graphc.backends.llvm.loop_kernel import plain
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.program import Load, Root, Space, trace
 from graphc.backends.llvm.storage import image_of
 from graphc.backends.llvm.target import Target

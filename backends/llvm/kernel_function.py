@@ -12,7 +12,7 @@ from typing import Any
 
 from graphc.backends.llvm.affine import Form, Index, Ranges
 from graphc.backends.llvm.emitter import Function, Module, Reg
-from graphc.backends.llvm.evaluator import Sizes
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.program import Root, Space
 from graphc.backends.llvm.storage import place
 from graphc.backends.llvm.target import Target
