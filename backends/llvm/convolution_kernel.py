@@ -2,7 +2,8 @@
 
 The kernel wants channel-blocked images whose border holds the padding. Where the plan of the whole graph gave an operand
 or the result that layout, it is used as it lies; otherwise one image at a time is converted in working memory, so that a
-conversion is a property of a kernel and no node of the graph. An image of few channels is read as plain planes.
+conversion is a property of a kernel and no node of the graph. An image of few channels is read as plain planes. Constant
+weights are packed when the model is compiled, others in working memory whenever the kernel runs.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.backends.llvm import plane_convolution
-from graphc.backends.llvm.affine import Form, Index, Ranges
 from graphc.backends.llvm.anchor import Finished, emit_elements
-from graphc.backends.llvm.blocked import BLOCK, Image, emit_clear_halo, emit_convert
-from graphc.backends.llvm.convolution import Pixel, emit_convolution
+from graphc.backends.llvm.blocked import BLOCK, Image, Phase, emit_clear_halo, emit_convert
+from graphc.backends.llvm.convolution import emit_convolution
+from graphc.backends.llvm.convolution_epilogue import ConvolutionEpilogue
 from graphc.backends.llvm.convolution_plan import (
     Convolution,
     Tiling,
@@ -23,15 +24,13 @@ from graphc.backends.llvm.convolution_plan import (
     packed_weights_bytes,
     tiling,
 )
-from graphc.backends.llvm.elements import Element, memory_type
+from graphc.backends.llvm.convolution_weights import emit_pack_weights
+from graphc.backends.llvm.correlation import Correlation, correlations, window_halo
+from graphc.backends.llvm.elements import memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.evaluator import Evaluator
-from graphc.backends.llvm.index_maps import Guard, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing
 from graphc.backends.llvm.loop_kernel import plain
-from graphc.backends.llvm.point import Sizes
-from graphc.backends.llvm.program import Load, Root, Space, trace
 from graphc.backends.llvm.storage import image_of
 from graphc.backends.llvm.target import Target
 from graphc.ir.dims import Dim
@@ -43,32 +42,58 @@ LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Direct:
-    """How a conv node runs on the blocked kernel.
+class Part:
+    """One correlation of a convolution, how it is cut, and where its packed weights begin."""
 
-    source      how x lies, which is converted to `spec.source` when that differs
-    main        the output the kernel stores
-    result      how it lies, which is converted from `spec.result` when that differs
-    inline      whether the epilogue runs on the accumulators
+    sum: Correlation
+    spec: Convolution
+    cut: Tiling
+    weights: int
+
+    @property
+    def weights_bytes(self) -> int:
+        return lines(packed_weights_bytes(self.spec, self.cut.tile.width))
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """How a conv or conv_dx node runs on the blocked kernel.
+
+    stored, source   how the image it reads lies, and how the kernel wants it; converted when they differ
+    main             the output the kernel stores
+    result, kept     how the kernel makes that output, and how it is to lie; converted when they differ
+    packed           whether weights are packed when the model is compiled
+    inline           whether the epilogue runs on the accumulators
     """
 
     node: Node
-    spec: Convolution
-    cut: Tiling
+    parts: tuple[Part, ...]
+    stored: Image
     source: Image
     main: Value
     result: Image
+    kept: Image
+    packed: bool
     inline: bool
 
     @property
     def source_bytes(self) -> int:
-        """Working memory for one image of x."""
-        return 0 if self.source == self.spec.source else lines(self.spec.source.bytes)
+        """Working memory for one image that is read."""
+        return 0 if self.stored == self.source else lines(self.source.bytes)
 
     @property
     def result_bytes(self) -> int:
         """Working memory for one image of the result."""
-        return 0 if self.result == self.spec.result else lines(self.spec.result.bytes)
+        return 0 if self.result == self.kept else lines(self.result.bytes)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the packed weights of all parts."""
+        return sum(part.weights_bytes for part in self.parts)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.source_bytes + self.result_bytes + (0 if self.packed else self.weights_bytes)
 
 
 def lines(size: int) -> int:
@@ -76,67 +101,70 @@ def lines(size: int) -> int:
     return -(-size // LINE) * LINE
 
 
-def window_halo(node: Node) -> tuple[int, int, int, int]:
-    """The border of x that the windows of a convolution reach: top, left, bottom, right."""
-    attributes, ends = node.attributes, []
-    sizes = zip(
-        node.inputs[0].shape[2:], node.inputs[1].shape[2:], node.output.shape[2:],
-        attributes["strides"], attributes["padding"], attributes["dilation"],
-    )  # fmt: skip
-    for size, taps, count, stride, (before, _), dilation in sizes:
-        ends.append(max((count - 1) * stride + (taps - 1) * dilation + 1 - before - size, 0))
-    (top, _), (left, _) = attributes["padding"]
-    return top, left, ends[0], ends[1]
-
-
-def is_blockable(node: Node) -> bool:
-    """Whether a node is a convolution the blocked kernel can run."""
-    if node.op.name != "conv" or node.output.type.rank != 4:
-        return False
-    x, w = node.inputs
-    fixed = [*x.shape[1:], *w.shape, *node.output.shape[1:]]
-    return all(isinstance(d, int) and d > 0 for d in fixed) and x.dtype.name in ("float32", "float64")
-
-
 def planar(node: Node) -> bool:
     """Whether an image of so few channels is better read as planes than blocked."""
     channels = node.inputs[0].shape[1]
     assert isinstance(channels, int)
-    return node.attributes["groups"] == 1 and channels < BLOCK
+    return node.op.name == "conv" and node.attributes["groups"] == 1 and channels < BLOCK
+
+
+def pays(node: Node, fixed: frozenset[Value]) -> bool:
+    """Whether blocks of channels suit a convolution.
+
+    With constant weights always: nothing has to be packed or turned. While training, blocks that channels hardly fill
+    cost more than they bring, since gradients go through them too; plain planes serve those.
+    """
+    x, w = node.inputs
+    if w in fixed:
+        return True
+    groups = node.attributes["groups"]
+    shares = [c // groups for c in (x.shape[1], node.output.shape[1]) if isinstance(c, int)]
+    if planar(node):
+        return x.leaf is not None and shares[1] >= BLOCK
+    return min(shares) >= BLOCK and (groups == 1 or all(share % BLOCK == 0 for share in shares))
 
 
 def plan_convolution(
     kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts
 ) -> Direct | None:
-    """How the kernel's convolution runs, None when it is computed element by element."""
+    """How the kernel's convolution runs, None when it is better made of plain planes."""
     node = kernel.anchor
-    assert node is not None
-    if not is_blockable(node) or node.inputs[1] not in fixed:
+    sums = [] if node is None else correlations(node)
+    if not sums or node is None or not pays(node, fixed):
         return None
-    (x, w), y, attributes = node.inputs, node.output, node.attributes
+    (x, w), y = node.inputs, node.output
     main = next((v for v in (y, *kernel.outputs) if v in kernel.outputs and v.type == y.type), None)
-    if main is None:
+    if main is None or x.dtype.name not in ("float32", "float64"):
         return None
     element, need = memory_type(x.dtype), window_halo(node)
-    dense_x, dense_y = (_plain(v, element) for v in (x, y))
-    source, result = image_of(x, layouts) or dense_x, image_of(main, layouts) or dense_y
-    if source.block == 1 and planar(node):
-        wanted = replace(source, halo=need)
-    else:
-        wanted = replace(source, block=BLOCK)
-    if any(have < least for have, least in zip(wanted.halo, need)):
-        wanted = replace(wanted, halo=need)
-    (top, _), (left, _) = attributes["padding"]
-    spec = Convolution(
-        wanted,
-        replace(result, block=BLOCK),
-        w.shape[2:],  # type: ignore[arg-type]
-        attributes["strides"],
-        (top, left),
-        attributes["dilation"],
-        attributes["groups"],
+    stored, kept = (image_of(v, layouts) or _plain(v, element) for v in (x, main))
+    source = stored if stored.block == 1 and planar(node) else replace(stored, block=BLOCK)
+    if any(have < least for have, least in zip(source.halo, need)):
+        source = replace(source, halo=need)
+    result = replace(kept, block=BLOCK)
+    parts: list[Part] = []
+    for each in sums:
+        spec = _specification(each, source, result)
+        begin = parts[-1].weights + parts[-1].weights_bytes if parts else 0
+        parts.append(Part(each, spec, tiling(spec, target), begin))
+    return Direct(
+        node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel)
     )
-    return Direct(node, spec, tiling(spec, target), source, main, result, is_short(kernel))
+
+
+def _specification(each: Correlation, source: Image, result: Image) -> Convolution:
+    sides = each.rows, each.columns
+    height, width = (side.count for side in sides)
+    spacing, start = (tuple(getattr(side, name) for side in sides) for name in ("spacing", "start"))
+    if (height, width) != (result.height, result.width) or spacing != (1, 1):
+        result = Phase(
+            result.channels, height, width, element=result.element, outer=result, spacing=spacing, start=start
+        )
+    kernel, stride, padding, dilation = (
+        (getattr(each.rows, name), getattr(each.columns, name))
+        for name in ("taps", "stride", "padding", "dilation")
+    )
+    return Convolution(source, result, kernel, stride, padding, dilation, each.groups)
 
 
 def _plain(value: Value, element: str) -> Image:
@@ -147,13 +175,11 @@ def _plain(value: Value, element: str) -> Image:
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory of a convolution."""
     plan = plan_convolution(kernel, target, fixed, layouts)
-    if plan is None:
-        return plane_convolution.scratch_bytes(kernel, target)
-    return plan.source_bytes + plan.result_bytes
+    return plane_convolution.scratch_bytes(kernel, target) if plan is None else plan.scratch_bytes
 
 
 def emit_convolution_kernel(k: KernelFunction) -> None:
-    """A convolution with its epilogue."""
+    """A convolution, or its derivative by the input, with its epilogue."""
     plan = plan_convolution(k.kernel, k.target, k.fixed, k.layouts)
     if plan is None:
         plane_convolution.emit_plane_convolution(k)
@@ -163,47 +189,37 @@ def emit_convolution_kernel(k: KernelFunction) -> None:
 
 
 def _emit_direct(k: KernelFunction, plan: Direct) -> None:
-    f, spec = k.f, plan.spec
+    f = k.f
     x, w = plan.node.inputs
-    tail = _Tail(k, plan) if plan.inline and k.kernel.epilogue else None
-    kernel = emit_convolution(
-        k.module,
-        f"{f.name}.conv",
-        spec,
-        k.target,
-        tail and tail.emit,
-        tail.operands if tail else {},
-        plan.cut,
-    )
-    k.packed[w] = _packing(plan)
-    zero, room = constant(0, "i64"), f.scratch
-    rows, panels = (constant(n, "i64") for n in (plan.cut.row_groups(spec), plan.cut.panels(spec)))
-    enter = leave = None
-    if plan.source_bytes:
-        enter = emit_convert(k.module, f"{f.name}.enter", k.target, plan.source, spec.source)
-        if any(spec.source.halo):
-            clear = emit_clear_halo(k.module, f"{f.name}.clear", spec.source)
-            f.call(clear.name, "void", room, zero, constant(spec.source.blocks, "i64"))
-            _keep(clear)
-        _keep(enter)
+    tail = None
+    if plan.inline and k.kernel.epilogue:
+        tail = ConvolutionEpilogue(k, plan.main, plan.result)
+    kernels = []
+    for i, part in enumerate(plan.parts):
+        epilogue = tail and tail.of(part.sum)
+        operands = tail.operands if tail else {}
+        name = f"{f.name}.conv{i}" if len(plan.parts) > 1 else f"{f.name}.conv"
+        kernels.append(_own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut)))
+    weights = _weights(k, plan)
+    zero = constant(0, "i64")
+    enter = emit_enter(k, plan.stored, plan.source, f.scratch)
+    there, leave = f.gep(f.scratch, plan.source_bytes), None
     if plan.result_bytes:
-        leave = emit_convert(k.module, f"{f.name}.leave", k.target, spec.result, plan.result)
-        _keep(leave)
-    _keep(kernel)
+        leave = _own(emit_convert(k.module, f"{f.name}.leave", k.target, plan.result, plan.kept))
     with f.loop(0, plain(k.sizes(x.shape[0]))) as image:
-        source = f.gep(k.inputs[x], f.mul(image, plan.source.bytes))
-        result = f.gep(k.outputs[plan.main], f.mul(image, plan.result.bytes))
-        here, there = source, result
+        source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
+        kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
         if enter is not None:
-            wide = max(plan.source, spec.source, key=lambda layout: layout.block)
-            f.call(enter.name, "void", source, room, zero, constant(wide.blocks, "i64"))
-            here = room
-        if leave is not None:
-            there = f.gep(room, plan.source_bytes)
+            f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
+            source = f.scratch
+        result = kept if leave is None else there
         extra = tail.arguments(image) if tail else []
-        f.call(kernel.name, "void", here, k.inputs[w], there, zero, rows, zero, panels, *extra)
+        for part, kernel in zip(plan.parts, kernels):
+            rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
+            ends = zero, constant(rows, "i64"), zero, constant(panels, "i64")
+            f.call(kernel.name, "void", source, f.gep(weights, part.weights), result, *ends, *extra)
         if leave is not None:
-            f.call(leave.name, "void", there, result, zero, constant(spec.result.blocks, "i64"))
+            f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
     if not plan.inline:
         layouts = dict(k.layouts)
         if plan.main in layouts:
@@ -211,104 +227,58 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         emit_elements(replace(k, layouts=layouts), Finished, {plan.node.output: k.outputs[plan.main]})
 
 
-def _keep(f: Function) -> None:
+def emit_enter(k: KernelFunction, stored: Image, source: Image, room: Reg) -> Function | None:
+    """The function that brings an image into working memory, whose border is cleared here; None when none is needed."""
+    if stored == source:
+        return None
+    if any(source.halo):
+        clear = _own(emit_clear_halo(k.module, f"{k.f.name}.clear", source))
+        k.f.call(clear.name, "void", room, constant(0, "i64"), constant(source.blocks, "i64"))
+    return _own(emit_convert(k.module, f"{k.f.name}.enter", k.target, stored, source))
+
+
+def planes(one: Image, other: Image) -> Reg:
+    """The planes `emit_convert` counts for one image."""
+    return constant(max(one, other, key=lambda image: image.block).blocks, "i64")
+
+
+def _own(f: Function) -> Function:
     """A function of this module alone, not copied into its callers."""
     f.internal, f.inline = True, False
+    return f
+
+
+def _weights(k: KernelFunction, plan: Direct) -> Reg:
+    """Where the packed weights lie."""
+    f, w = k.f, plan.node.inputs[1]
+    if plan.packed:
+        k.packed[w] = _packing(plan)
+        return k.inputs[w]
+    room = f.gep(f.scratch, plan.source_bytes + plan.result_bytes)
+    for i, part in enumerate(plan.parts):
+        if part.weights_bytes:
+            order = part.sum.order(w.shape)  # type: ignore[arg-type]
+            pack = _own(emit_pack_weights(k.module, f"{f.name}.pack{i}", part.spec, part.cut.tile, order))
+            f.call(pack.name, "void", k.inputs[w], f.gep(room, part.weights))
+    return room
 
 
 def _packing(plan: Direct) -> Packing:
     """Constant weights as the kernel reads them."""
-    spec, width = plan.spec, plan.cut.tile.width
 
     def apply(array: Any) -> Any:
-        return pack_weights(array, spec, width)
+        import numpy as np
 
-    key = f"convolution: panels of {width}, blocks of {spec.source.block}, {spec.groups} groups"
-    return Packing(key, packed_weights_bytes(spec, width), apply)
+        packed = np.zeros(plan.weights_bytes // array.itemsize, array.dtype)
+        for part in plan.parts:
+            own = pack_weights(part.sum.select(array), part.spec, part.cut.tile.width).reshape(-1)
+            begin = part.weights // array.itemsize
+            packed[begin : begin + own.size] = own
+        return packed
 
-
-class _Tail:
-    """The epilogue of a convolution, for one vector of a pixel's channels at a time."""
-
-    def __init__(self, k: KernelFunction, plan: Direct) -> None:
-        self.k, self.plan, kernel = k, plan, k.kernel
-        result = plan.node.output
-        space = Space(result.shape)
-        self.block, self.lane = space.block(1, BLOCK)
-        ranges = Ranges(space.extents, may_split=False)
-        here: dict[Value, Index] = {
-            v: reshape_index(space.index(), result.shape, v.shape, ranges) for v in (result, *kernel.outputs)
-        }
-        roots: list[Root] = [(v, here[v]) for v in kernel.outputs]
-        self.program = trace(kernel.nodes, roots, ranges, {result: here[result]}, k.layouts)
-        self.stores = k.places(roots, space)
-        self.image, self.y, self.x = (next(iter(space.variables([axis])), None) for axis in (0, 2, 3))
-        read = {e.value for e in self.program.expressions if isinstance(e, Load)}
-        self.reads = [v for v in kernel.inputs if v in read]
-        self.writes = [v for v in kernel.outputs if v is not plan.main]
-        # Values that lie exactly like the result are found at its offset.
-        self.alike = frozenset(
-            v
-            for v in (*self.reads, *self.writes)
-            if v.type == result.type and image_of(v, k.layouts) == plan.spec.result
-        )
-        self.operands = {f"read{i}": "ptr readonly" for i in range(len(self.reads))}
-        self.operands |= {f"write{i}": "ptr" for i in range(len(self.writes))}
-        self.operands |= {f"size_{s}": "i64" for s in k.sizes.symbols} | {"image": "i64"}
-
-    def arguments(self, image: Reg) -> list[Reg]:
-        """What the kernel is called with, for `operands`."""
-        f = self.k.f
-        found = []
-        for values, pointers in ((self.reads, self.k.inputs), (self.writes, self.k.outputs)):
-            for value in values:
-                pointer = pointers[value]
-                if value in self.alike:
-                    pointer = f.gep(pointer, f.mul(image, self.plan.spec.result.bytes))
-                found.append(pointer)
-        return [*found, *self.k.sizes.symbols.values(), image]
-
-    def emit(self, b: Function, accumulators: Reg, site: Any) -> Reg:
-        """The vector to store in place of the accumulators."""
-        assert isinstance(site, Pixel)
-        plan, kernel = self.plan, self.k.kernel
-        sizes = Sizes(b, {s: b.parameters[f"size_{s}"] for s in self.k.sizes.symbols})
-        pointers = {v: b.parameters[f"read{i}"] for i, v in enumerate(self.reads)}
-        pointers |= {v: b.parameters[f"write{i}"] for i, v in enumerate(self.writes)}
-        e = _AtPixel(b, self.program, sizes, pointers)
-        e.site, e.alike = site, self.alike
-        values = {
-            self.image: b.parameters["image"],
-            self.block: site.block,
-            self.lane: constant(site.lane, "i64"),
-            self.y: site.y,
-            self.x: site.x,
-        }
-        bound = {v: reg for v, reg in values.items() if v is not None}
-        with e.scope(bound), e.vector(self.lane, site.tile.lanes, site.mask):
-            e.holes[plan.node.output] = Element(accumulators, plan.node.output.dtype)
-            found = accumulators
-            elements = e.compute(self.program.results)
-            for value, element, offset in zip(kernel.outputs, elements, self.stores):
-                if value is plan.main:
-                    found = e.full(element).reg
-                elif value in self.alike:
-                    site.store(e.full(element).reg, pointers[value])
-                else:
-                    e.store(element, value, offset, pointers[value])
-        return found
-
-
-class _AtPixel(Evaluator):
-    """An evaluator that finds what lies like the result where the result goes."""
-
-    site: Pixel
-    alike: frozenset[Value]
-
-    def load(self, value: Value, offset: Form, guard: Guard) -> Element:
-        if value in self.alike and not guard:
-            return Element(self.site.like_output(self.pointers[value]), value.dtype)
-        return super().load(value, offset, guard)
+    widths = ",".join(f"{part.cut.tile.width}" for part in plan.parts)
+    key = f"{plan.node.op.name}: panels of {widths}, {plan.source.block} channels, {plan.parts[0].sum!r}"
+    return Packing(key, plan.weights_bytes, apply)
 
 
 def fused_operands(kernel: Kernel) -> Sequence[Value]:

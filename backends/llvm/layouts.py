@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from graphc.backends.llvm.convolution_kernel import fused_operands, plan_convolution, window_halo
+from graphc.backends.llvm.convolution_kernel import fused_operands, plan_convolution
+from graphc.backends.llvm.correlation import window_halo
 from graphc.backends.llvm.target import Target
 from graphc.ir.graph import Node, Value
 from graphc.ir.op import Kind
