@@ -12,7 +12,6 @@ import keyword
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 RESERVED = frozenset(  # they mean something else in `.gir` text
     "nan inf bool f32 f64 i8 i32 i64 u8 u32 u64 float32 float64 int8 int32 int64 uint8 uint32 uint64".split()
@@ -32,7 +31,7 @@ class FloorDiv:
         return f"{text}//{self.divisor}" if text.isidentifier() else f"({text})//{self.divisor}"
 
 
-Atom: TypeAlias = str | FloorDiv
+Atom = str | FloorDiv
 Monomial = tuple[tuple[Atom, int], ...]  # ((atom, power), ...) sorted by the atom's text
 
 
@@ -107,7 +106,7 @@ class SymbolicDim:
         return True
 
 
-Dim: TypeAlias = int | SymbolicDim
+Dim = int | SymbolicDim
 
 
 def symbol(name: str) -> SymbolicDim:

@@ -167,7 +167,7 @@ class _Fusion:
                 if a == b or self.groups.related(a, b):
                     continue
                 union = fit_siblings(self.regions[a], self.regions[b])
-                if union is not None and len(union.nodes) <= MAX_NODES and self.groups.between(a, b) is None:
+                if union is not None and len(union.nodes) <= MAX_NODES:
                     self._join(a, b, union)
 
     def regions_at(self, i: int) -> Region:

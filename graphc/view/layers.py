@@ -12,10 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from graphc.ir.dims import Dim
+from graphc.ir.cost import parameter_count, total_flops
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
-from graphc.ir.cost import flops_of, parameter_count
 from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, number
 from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
@@ -272,9 +271,7 @@ class _Rows:
         parameters = parameter_count(v for v in unit.operands if v.leaf == "parameter")
         if "params" in self.show and parameters != 0:
             yield f"{amount(parameters)} parameters"
-        work: Dim = 0
-        for node in unit.nodes:
-            work = work + flops_of(node)
+        work = total_flops(unit.nodes)
         if "flops" in self.show and work != 0:
             yield f"{amount(work)} FLOP"
         span = unit.nodes[0].provenance.span
