@@ -118,7 +118,9 @@ def main():
     failed = command("compile", model, "--weights", weights, "-o", artefact)
     get_graphviz()
     for view in ("forward", "joint"):
-        drawn = command("render", model, "--weights", weights, "--view", view, "-o", BUILD / f"lenet-{view}.svg")
+        drawn = command(
+            "render", model, "--weights", weights, "--view", view, "-o", BUILD / f"lenet-{view}.svg"
+        )
         failed = failed or (drawn not in (0, 4))  # 4: no drawing tool, which is no failure of the demo
 
     native = graphc.load(artefact)
@@ -129,14 +131,22 @@ def main():
     one = test_images[:1]
     print(f"\nheld-out accuracy      {score:.2%} of {len(test_labels)}")
     print(f"time per image         {best_time(lambda: native(one)) * 1e6:.1f} µs one at a time,", end=" ")
-    print(f"{best_time(lambda: native(test_images), 20) / len(test_images) * 1e6:.1f} µs in a batch of {len(test_images)}")
+    print(
+        f"{best_time(lambda: native(test_images), 20) / len(test_images) * 1e6:.1f} µs in a batch of {len(test_images)}"
+    )
     print(f"largest difference     {np.abs(logits - by_numpy).max():.2e} native to NumPy source,", end=" ")
-    print(f"{np.abs(logits - by_interpreter).max():.2e} native to interpreter (logits up to {np.abs(logits).max():.1f})")
+    print(
+        f"{np.abs(logits - by_interpreter).max():.2e} native to interpreter (logits up to {np.abs(logits).max():.1f})"
+    )
     print("files in", artefact)
     for file in sorted(artefact.iterdir()):
         print(f"  {file.stat().st_size:>9,} {file.name}")
     if failed or score < GOAL:
-        sys.exit(f"the demo failed: accuracy {score:.2%}, the goal is {GOAL:.0%}" if not failed else "a command failed")
+        sys.exit(
+            f"the demo failed: accuracy {score:.2%}, the goal is {GOAL:.0%}"
+            if not failed
+            else "a command failed"
+        )
 
 
 if __name__ == "__main__":

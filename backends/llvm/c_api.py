@@ -52,7 +52,7 @@ PREAMBLE = 64
 
 
 def preamble(identity: int, data: bytes | memoryview) -> bytes:
-    """What stands before the weights: the name of their layout, and the hash of all that follows to the end of the file."""
+    """What stands before the weights: the name of their layout, and the hash of all that follows."""
     return struct.pack("<QQ", identity, content_hash(data)).ljust(PREAMBLE, b"\0")
 
 
@@ -103,7 +103,9 @@ def emit_c_api(
     _emit_close(module, name)
     _emit_workspace(module, signature)
     _emit_run(module, signature, body)
-    _emit_error(module, name, messages(signature, features) | {FAULT + i: text for i, text in enumerate(faults)})
+    _emit_error(
+        module, name, messages(signature, features) | {FAULT + i: text for i, text in enumerate(faults)}
+    )
 
 
 def make_handle(weights: int, packed: int = 0) -> ctypes.Array[ctypes.c_int64]:

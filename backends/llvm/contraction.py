@@ -18,6 +18,7 @@ from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_eleme
 from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, panels
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
+from graphc.backends.llvm.epilogue import is_short
 from graphc.backends.llvm.evaluator import Evaluator, Sizes
 from graphc.backends.llvm.gemm import emit_gemm
 from graphc.backends.llvm.index_maps import reshape_index
@@ -33,9 +34,6 @@ from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
 
 LINE = 64
-INLINE = 12  # operations of an epilogue that are written out for every register of a tile
-FUNCTIONS = ("exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow")
-FUNCTION_COST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +109,7 @@ def plan_product(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Pro
         pack = "run"
     cut = blocking(spec, target)
     strides = (product(x.shape[-2:]), 0 if shared else product(w.shape[-2:]), product(y.shape[-2:]))
-    return Product(node, spec, cut, batch, rows, k, strides, pack, main, _is_short(kernel))
-
-
-def _is_short(kernel: Kernel) -> bool:
-    cost = sum(FUNCTION_COST if n.op.name in FUNCTIONS else 1 for n in kernel.epilogue if n.op.scalar)
-    return cost <= INLINE
+    return Product(node, spec, cut, batch, rows, k, strides, pack, main, is_short(kernel))
 
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
@@ -142,7 +135,7 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
     x, w = plan.node.inputs
     tail = _Tail(k, plan) if plan.inline and k.kernel.epilogue else None
     operands = tail.operands if tail else {}
-    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, tail and tail.emit, operands, cut)
+    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, tail.emit if tail else None, operands, cut)
     kernel.internal, kernel.inline = True, False
     count = panels(spec.n, cut.tile)
     zero, every = constant(0, "i64"), constant(count, "i64")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import contraction
-from graphc.backends.llvm.anchor import emit_anchor_kernel, place_of_result
+from graphc.backends.llvm import contraction, plane_convolution, weight_gradient
+from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
@@ -13,7 +13,6 @@ from graphc.backends.llvm.loop_kernel import emit_loop_kernel
 from graphc.backends.llvm.pooling import emit_pooling
 from graphc.backends.llvm.random import emit_random
 from graphc.backends.llvm.row_kernel import emit_row_kernel
-from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
 from graphc.errors import UnsupportedError
 from graphc.ir.dims import Dim
@@ -21,11 +20,19 @@ from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.ir.printer import print_attribute
 
+
+def _convolution(k: KernelFunction) -> None:
+    if k.kernel.anchor is not None and k.kernel.anchor.op.name == "conv_dw":
+        weight_gradient.emit_weight_gradient(k)
+    else:
+        plane_convolution.emit_plane_convolution(k)
+
+
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
     "row": emit_row_kernel,
     "contraction": contraction.emit_contraction,
-    "convolution": lambda k: emit_anchor_kernel(k, SumOfProducts),
+    "convolution": _convolution,
     "pooling": emit_pooling,
     "indexing": emit_indexing,
     "random": emit_random,
@@ -56,14 +63,15 @@ def lower(
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
-    if kernel.kind == "contraction":
-        return contraction.scratch_bytes(kernel, target, fixed)
-    if (
-        kernel.anchor is not None
-        and kernel.anchor.op.name == "max_pool_dx"
-        and place_of_result(kernel) is None
-    ):
-        return kernel.anchor.output.type.nbytes
+    match kernel.anchor.op.name if kernel.anchor else "":
+        case "matmul":
+            return contraction.scratch_bytes(kernel, target, fixed)
+        case "conv" | "conv_dx":
+            return plane_convolution.scratch_bytes(kernel, target)
+        case "conv_dw":
+            return weight_gradient.scratch_bytes(kernel, target)
+        case "max_pool_dx" if kernel.anchor is not None and place_of_result(kernel) is None:
+            return kernel.anchor.output.type.nbytes
     return 0
 
 

@@ -80,7 +80,8 @@ class SumOfProducts(Anchor):
         assert inside_group is not None
         o = group * inside_group + self.loop(inside_group)
         taps = [self.loop(size) for size in w.shape[2:]]
-        index, guard = [], ()
+        index: list[Form] = []
+        guard: Guard = ()
         attributes = self.node.attributes
         rows = zip(
             s, taps, ct.shape[2:], attributes["strides"], attributes["dilation"], attributes["padding"]

@@ -1,7 +1,7 @@
 """The weights of an artefact: one safetensors file for native code, NumPy source and people.
 
-The first tensor, `graphc.native`, holds the arrays as the code reads them: a preamble that names their layout and seals
-the content (`c_api.preamble`), then packed panels and folded constants at offsets that are multiples of 64. The user's own
+The first tensor, `graphc.native`, holds the arrays as the code reads them: a preamble that names their layout and
+seals the content (`c_api.preamble`), then packed panels and folded constants at offsets that are multiples of 64. The user's own
 arrays follow under their names. The header is filled up with spaces, so that the file can be mapped and used in place.
 """
 
@@ -64,6 +64,8 @@ def weights_file(native: int, arrays: Mapping[str, np.ndarray]) -> WeightsFile:
     return WeightsFile(header, native, tuple(names), len(header) + position)
 
 
-def _add(entries: dict[str, dict[str, object]], name: str, kind: str, shape: list[int], start: int, size: int) -> int:
+def _add(
+    entries: dict[str, dict[str, object]], name: str, kind: str, shape: list[int], start: int, size: int
+) -> int:
     entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, start + size]}
     return start + size

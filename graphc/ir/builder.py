@@ -263,7 +263,8 @@ def broadcast_shapes(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
         if any(size != wide[0] for size in wide):
             shown = " and ".join("{" + str(i) + "}" for i in range(len(shapes)))
             raise TypeRuleError(
-                f"shapes do not broadcast: {shown} differ at axis {axis} ({' and '.join(map(str, dict.fromkeys(wide)))})",
+                f"shapes do not broadcast: {shown} differ at axis {axis}"
+                f" ({' and '.join(map(str, dict.fromkeys(wide)))})",
                 "make the sizes equal, or 1",
                 BroadcastError,
             )
@@ -289,5 +290,8 @@ def canonical_attribute(value: Any) -> Any:
         case list() | tuple():
             return tuple(canonical_attribute(item) for item in value)
         case np.dtype():
-            return dtype_of(value)
+            try:
+                return dtype_of(value)
+            except ValueError as error:
+                raise TypeRuleError(str(error), kind=DTypeError) from None
     raise TypeRuleError(f"an attribute cannot be a {type(value).__name__}", kind=TraceError)

@@ -62,7 +62,8 @@ def _graph(lines: list[tuple[int, str]]) -> Graph:
         if not match:
             raise GirError(f"{part.strip()!r} is not a range like N: 1..64", number)
         dims[match[1]] = (int(match[2]), int(match[3]) if match[3] else None)
-    builder, values = Builder(header[1]), {}
+    builder = Builder(header[1])
+    values: dict[str, Value] = {}
     for number, line in lines[1:]:
         try:
             if line.startswith("return"):

@@ -7,7 +7,7 @@ import numpy as np
 
 from graphc.errors import DTypeError
 from graphc.ir.op import Kind, NoGradient, TypeRuleError, op
-from graphc.ir.types import DTYPES, dtype_of
+from graphc.ir.types import DTYPES, DType, dtype_of
 from graphc.ops.reference import convert
 from graphc.ops.reference import erf as erf_reference
 from graphc.ops.rules import comparison, logical, same_float, same_number, same_type, samples
@@ -548,6 +548,8 @@ class cast:
     """
 
     def infer(x, *, dtype):
+        if not isinstance(dtype, DType):
+            raise TypeRuleError(f"{dtype!r} is no dtype to convert {{0}} to", kind=DTypeError)
         return x.with_dtype(dtype)
 
     def samples():
