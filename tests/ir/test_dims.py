@@ -106,7 +106,6 @@ def test_bounds_hold(a, sizes):
         ((H + 5) // 2, "(H + 1)//2 + 2"),
         (N * N * H, "H*N**2"),
         (-N, "-N"),
-        (-(H // 2), "-(H//2)"),
         (2 - N, "-N + 2"),
         (N - N, "0"),
     ],
@@ -118,8 +117,8 @@ def test_text(dim, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1.5", "N N", "N/2", "4//N", "N//0", "f(N)", "N**9", "N**-1", "'N'", "True", "N if N else 1", "x" * 201,
-     "[N]", "N//-2"],
+    ["", "1.5", "N N", "N/2", "4//N", "N//0", "f(N)", "N**9", "N**-1", "'N'", "True", "N if N else 1", "x" * 201, "[N]",
+     "N//-2"],
 )  # fmt: skip
 def test_what_is_no_dimension(text):
     with pytest.raises(ValueError):

@@ -33,7 +33,8 @@ def normalised_convolution(*, bias=True, second_reader=False):
         x = b.leaf("input", "x", parse_type("f32[N,2,5,5]"))
         leaves = {"w": (3, 2, 3, 3), "b": (3,), "scale": (3,), "shift": (3,), "mean": (3,)}
         w, c, scale, shift, mean = (
-            b.leaf("parameter", name, parse_type(f"f32[{','.join(map(str, shape))}]")) for name, shape in leaves.items()
+            b.leaf("parameter", name, parse_type(f"f32[{','.join(map(str, shape))}]"))
+            for name, shape in leaves.items()
         )
         variance = b.leaf("constant", "variance", parse_type("f32[3]"))
         y = ops.conv(x, w, **CONV)
@@ -53,7 +54,10 @@ def test_batch_norm_disappears_into_the_convolution(bias):
     assert not log.graph.parameters and {v.name for v in log.graph.constants} == set(log.graph.data)
     x = np.random.default_rng(0).normal(size=(2, 2, 5, 5)).astype("f4")
     (before,), (after,) = interpret(graph, [x]), interpret(log.graph, [x])
-    weight, scale = np.abs(graph.data["w"]).reshape(3, -1).sum(1), graph.data["scale"] / np.sqrt(graph.data["variance"])
+    weight, scale = (
+        np.abs(graph.data["w"]).reshape(3, -1).sum(1),
+        graph.data["scale"] / np.sqrt(graph.data["variance"]),
+    )
     # k·eps·Σ|w||x| of the convolution, times the factor of its channel, and the roundings of the norm
     allowed = np.finfo("f4").eps * 25 * (np.abs(scale) * (weight * np.abs(x).max() + 5) + 5)
     assert (np.abs(before - after) <= allowed.reshape(3, 1, 1)).all()
@@ -119,14 +123,18 @@ def test_the_log_leads_from_the_end_to_the_beginning():
     assert [log.mapping[v] for v in graph.outputs] == list(log.graph.outputs)
     for new, olds in log.origins.items():
         assert all(old.type == new.type for old in olds)
-    assert (run_passes(graph, training_passes()[:2]) + run_passes(graph, training_passes()[2:])).steps[2].name == "fold_constants"
+    assert (run_passes(graph, training_passes()[:2]) + run_passes(graph, training_passes()[2:])).steps[
+        2
+    ].name == "fold_constants"
 
 
 def test_gradients_keep_their_names_through_the_passes():
     graph = networks.mlp_step()
     log = run_passes(graph, training_passes())
     after = log.graph
-    assert after.gradients and all(v in after.by_name and d in after.by_name for v, d in after.gradients.items())
+    assert after.gradients and all(
+        v in after.by_name and d in after.by_name for v, d in after.gradients.items()
+    )
     assert after.value(after.gradients["w1"]) is after.outputs[1]
 
 

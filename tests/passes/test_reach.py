@@ -17,7 +17,9 @@ def merged(operands, groups):
     graph = networkx.DiGraph()
     graph.add_nodes_from({groups.group(i) for i in range(len(operands))})
     for i, reads in enumerate(operands):
-        graph.add_edges_from((groups.group(j), groups.group(i)) for j in reads if groups.group(j) != groups.group(i))
+        graph.add_edges_from(
+            (groups.group(j), groups.group(i)) for j in reads if groups.group(j) != groups.group(i)
+        )
     return graph
 
 
