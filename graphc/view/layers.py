@@ -21,7 +21,7 @@ from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Pictu
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "source")
+OVERLAYS = ("shapes", "params", "flops", "source", "check")
 
 Values = Mapping[Value, np.ndarray]
 
