@@ -4,6 +4,7 @@ Models are traced into a static graph; passes differentiate, fuse and plan memor
 emit readable NumPy source or native code; Graphviz draws the forward and the backward graph.
 """
 
+import importlib
 from pathlib import Path
 
 __version__ = "0.1.0"
@@ -15,6 +16,36 @@ _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "setup.cfg").is_file():
     __path__.append(str(_checkout))
 
-from graphc import ops  # noqa: E402  (registers every op, so that graphs can be read and built)
+from graphc import nn, ops, optim  # noqa: E402  (importing `ops` registers every op)
+from graphc.errors import GraphcError  # noqa: E402
+from graphc.ir.graph import Graph  # noqa: E402
+from graphc.tensor import Tensor, tensor  # noqa: E402
 
-__all__ = ["ops", "__version__"]
+# Where the other public names live; each is imported when it is first asked for.
+_LATER = {
+    "Executable": "graphc.executable",
+    "compile": "graphc.api",
+    "compile_step": "graphc.training",
+    "differentiate": "graphc.api",
+    "explain": "graphc.api",
+    "interpret": "graphc.interpret",
+    "load": "graphc.api",
+    "manual_seed": "graphc.nn.init",
+    "model": "graphc.frontends.python.mark",
+    "render": "graphc.api",
+    "summary": "graphc.api",
+    "trace": "graphc.api",
+    "where": "graphc.nn.functional",
+}
+
+__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "nn", "ops", "optim", "tensor"]
+__all__ += list(_LATER)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"graphc has no {name!r}")
+    value = getattr(importlib.import_module(_LATER[name]), name)
+    if name != "interpret":  # a submodule has that name too
+        globals()[name] = value
+    return value

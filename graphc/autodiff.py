@@ -19,6 +19,16 @@ from graphc.ir.op import REGISTRY, NoGradient
 from graphc.ir.rewriter import prune
 
 
+class NotDifferentiable(UsageError):
+    """The gradient that was asked for does not exist.
+
+    Every path from the output to the value passes an op without a derivative: a comparison, a conversion to
+    whole numbers, a position.  graphc says so instead of returning 0.  Where 0 is meant, write `stop_gradient`.
+    """
+
+    code = "GC0130"
+
+
 def differentiate(
     graph: Graph, wrt: Sequence[str] | None = None, *, of: str | None = None, keep_outputs: bool = True
 ) -> Graph:
@@ -29,9 +39,11 @@ def differentiate(
     of    name of the output to differentiate; the default is the only one.  A number is differentiated as it is;
           for a tensor `y` the graph gets one more input `cotangent.y` of its type.
 
-    The gradient of `w` is the output named `grad.w`, of the type of `w`.  Values no path leads to have gradient 0.
+    The gradient of `w` is the output named `grad.w`, of the type of `w`.  Values no path leads to have gradient 0,
+    as have those behind a `stop_gradient`.
 
-    Raises UsageError when a name is unknown or cannot have a gradient.
+    Raises UsageError when a name is unknown or cannot have a gradient, and NotDifferentiable when every path from the
+    output to a value ends at an op that has none (a comparison, a position).
     """
     target = _target(graph, of)
     wanted = _wanted(graph, wrt)
@@ -49,7 +61,11 @@ def differentiate(
         grads = []
         for value in wanted:
             grad = found.get(value)
-            grads.append(grad if isinstance(grad, Value) else builder.constant(0, value.dtype, value.shape))
+            if isinstance(grad, NoGradient):
+                raise NotDifferentiable(
+                    f"{target.name} has no gradient with respect to {value.name}: {grad.reason}"
+                )
+            grads.append(grad if grad is not None else builder.constant(0, value.dtype, value.shape))
     outputs = (graph.outputs if keep_outputs else ()) + tuple(grads)
     names = (graph.output_names if keep_outputs else ()) + tuple(f"grad.{value.name}" for value in wanted)
     joint = builder.finish(outputs, names, dims=graph.dims, data=graph.data)
@@ -82,6 +98,7 @@ def sweep(
             continue
         cotangents = [total(value) for value in node.outputs]
         if not any(cotangents):
+            _pass_on(node, found, paths)
             continue
         with builder.at(_backward_of(node.outputs[0])):
             gradients = _rule(node, cotangents)
@@ -89,7 +106,9 @@ def sweep(
             if operand not in relevant or gradient is None:
                 continue
             if isinstance(gradient, NoGradient):
-                found.setdefault(operand, gradient) if operand not in paths else None
+                # What a gradient rule compares is a kink of the op it belongs to; its slope is 0 beside the kink.
+                if operand not in paths and node.provenance.role != "backward":
+                    found.setdefault(operand, gradient)
                 continue
             if gradient.type != operand.type:
                 raise InternalError(f"gradient of {operand!r} through {node!r} has type {gradient.type}")
@@ -116,12 +135,24 @@ def _rule(node: Node, cotangents: Sequence[Value | None]) -> Sequence[Value | No
     return result if isinstance(result, (tuple, list)) else (result,)
 
 
+def _pass_on(node: Node, found: dict[Value, Value | NoGradient], paths: Mapping[Value, list[Value]]) -> None:
+    """What ended behind a node ended for its operands too, unless they have another path."""
+    reasons = [gradient for value in node.outputs if isinstance(gradient := found.get(value), NoGradient)]
+    if reasons and node.op is not REGISTRY["stop_gradient"]:
+        for operand in node.inputs:
+            if operand not in paths:
+                found.setdefault(operand, reasons[0])
+
+
 def _rule_from_body(node: Node, cotangents: Sequence[Value | None]) -> list[Value | NoGradient | None]:
     if node.op.body is None:
         raise InternalError(f"op {node.op.name} has neither a gradient nor a body")
     body = body_graph(node.op, [v.type for v in node.inputs], node.attributes)
     outputs, nodes = inline(body, node.inputs)
-    seeds = {value: ct for value, ct in zip(outputs, cotangents, strict=True) if ct is not None}
+    seeds: dict[Value, Value] = {}
+    for value, ct in zip(outputs, cotangents, strict=True):
+        if ct is not None:  # the body may return a value twice
+            seeds[value] = seeds[value] + ct if value in seeds else ct
     found = sweep(nodes, seeds, node.inputs)
     return [found.get(value) for value in node.inputs]
 

@@ -7,7 +7,7 @@ slot; `donate` says whose memory each of them takes over, so that a compiled ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from graphc.autodiff import differentiate
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Provenance, Value
+from graphc.ir.specialize import as_parameters
 from graphc.ir.types import TensorType, float64
 from graphc.optim import Optimizer
 
@@ -26,7 +27,7 @@ class StepGraph:
     """A training step.
 
     graph    the whole step
-    donate   output name -> name of the parameter or constant it replaces
+    donate   output name -> name of the parameter it replaces; batch statistics and optimiser arrays are parameters here
     slots    name of an optimiser's array in the graph -> (parameter, slot)
     """
 
@@ -35,15 +36,19 @@ class StepGraph:
     slots: Mapping[str, tuple[str, str]]
 
 
-def step_graph(loss: Graph, optimizer: Optimizer, updates: Mapping[str, str] | None = None) -> StepGraph:
+def step_graph(
+    loss: Graph, optimizer: Optimizer, updates: Mapping[str, str] | None = None, frozen: Collection[str] = ()
+) -> StepGraph:
     """The step for a graph whose first output is the loss, a number.
 
     updates   output name of `loss` -> name of the buffer it is the new value of (batch statistics)
+    frozen    parameters the optimiser leaves as they are
 
     New values are the outputs `new.NAME`, beside the loss and what else the graph returns.
     """
     updates = dict(updates or {})
-    joint = differentiate(loss, of=loss.output_names[0])
+    trained = [value.name for value in loss.parameters if value.name not in frozen]
+    joint = differentiate(as_parameters(loss, updates.values()), trained, of=loss.output_names[0])
     gradients = {
         name.removeprefix("grad."): v
         for name, v in zip(joint.output_names, joint.outputs)
@@ -62,10 +67,10 @@ def step_graph(loss: Graph, optimizer: Optimizer, updates: Mapping[str, str] | N
     with builder:
         lr = builder.leaf("input", LR, TensorType(float64, ()))
         count = builder.leaf("input", STEP, TensorType(float64, ()))
-        for parameter in joint.parameters:
+        for parameter in (joint.value(name) for name in trained):
             held: dict[str, Value] = {}
             for slot in optimizer.slots:
-                held[slot] = builder.leaf("constant", f"{parameter.name}.{slot}", parameter.type)
+                held[slot] = builder.leaf("parameter", f"{parameter.name}.{slot}", parameter.type)
                 slots[held[slot].name] = (parameter.name, slot)
                 data[held[slot].name] = optimizer.initial(slot, parameter.type.shape, parameter.dtype.numpy)
             with builder.at(Provenance(role="update", forward=parameter.name, made_by="optim")):

@@ -7,10 +7,14 @@ safetensors: an 8-byte length, a JSON header, and the arrays one after the other
 from __future__ import annotations
 
 import io
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -23,7 +27,8 @@ class WeightsError(ModelError):
     """A weights file cannot be read, or its names, shapes or dtypes are not the model's.
 
     Files are `.safetensors` or `.npz`.  Pickles (`.pt`, `.pth`, `.bin`, `.pkl`) are refused, because reading one runs
-    code; convert it once, in the program that wrote it: `safetensors.torch.save_file(model.state_dict(), "m.safetensors")`.
+    code; convert it once, in the program that wrote it:
+    `safetensors.torch.save_file(model.state_dict(), "m.safetensors")`.
     """
 
     code = "GC0320"
@@ -57,6 +62,17 @@ def save_weights(path: str | PathLike[str], arrays: Mapping[str, np.ndarray]) ->
     else:
         raise WeightsError(f"{file}: weights are .safetensors or .npz files")
     return file
+
+
+def safetensors_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of a safetensors file."""
+    from safetensors.numpy import save
+
+    return bytes(save(_ordered(arrays)))
+
+
+def _ordered(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.ascontiguousarray(arrays[name]).reshape(arrays[name].shape) for name in sorted(arrays)}
 
 
 def check_weights(
@@ -107,11 +123,35 @@ def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npz(file: Path) -> dict[str, np.ndarray]:
+    with file.open("rb") as opened:
+        try:
+            arrays = read_numpy(opened)
+        except ValueError as error:
+            raise WeightsError(f"{file} is not an npz file of plain arrays: {error}") from None
+    if isinstance(arrays, np.ndarray):
+        raise WeightsError(f"{file} holds one array without a name, not an npz file")
+    return arrays
+
+
+# What NumPy's reader, the zip reader below it and the literal parser of array headers raise on damaged files.
+_DAMAGE = (
+    ValueError, TypeError, LookupError, ArithmeticError, SyntaxError, EOFError, MemoryError, RuntimeError, OSError,
+    AttributeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def read_numpy(file: IO[bytes]) -> np.ndarray | dict[str, np.ndarray]:
+    """The array of a .npy file, or the arrays of a .npz file by name, in the order of the names.
+
+    Object arrays, which would be unpickled, are refused.  Whatever is wrong with the bytes is a ValueError.
+    """
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            return {name: archive[name] for name in sorted(archive.files)}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{file} is not an npz file of plain arrays: {error}") from None
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        return {name: np.asarray(loaded[name]) for name in sorted(loaded.files)}
+    except _DAMAGE as error:
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -22,11 +22,12 @@ LAYERS = [
     ["ops"],
     ["weights", "data"],
     ["autodiff", "interpret", "passes"],
+    ["gradcheck"],
     ["plan"],
-    ["tensor", "nn", "optim"],
+    ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable"],
-    ["api", "train"],
+    ["pipeline", "artefact", "executable", "explain"],
+    ["api", "training"],
     ["cli"],
 ]
 SIBLINGS = {

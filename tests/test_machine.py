@@ -44,7 +44,8 @@ def test_quota(groups, own, files, quota):
 
 
 @pytest.mark.parametrize(
-    ("affinity", "quota", "allowed"), [(4, None, 4), (4, 1.5, 2), (4, 0.5, 1), (4, 4.0, 4), (2, 8.0, 2), (1, 0.01, 1)]
+    ("affinity", "quota", "allowed"),
+    [(4, None, 4), (4, 1.5, 2), (4, 0.5, 1), (4, 4.0, 4), (2, 8.0, 2), (1, 0.01, 1)],
 )
 def test_allowed_cores(affinity, quota, allowed):
     assert machine.Cores(8, affinity, quota).allowed == allowed

@@ -8,7 +8,7 @@ computes into the epilogue's program and stores the results.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.backends.llvm.affine import Form, Ranges, ravel, variable
@@ -21,6 +21,7 @@ from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
 from graphc.backends.llvm.program import Program, Root, Space, trace_in
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
+from graphc.ir.partition import Kernel
 
 UNROLLED = 16  # trips of an anchor's own loops up to which they are written out
 
@@ -103,6 +104,14 @@ def inside(index: Form, size: Dim) -> Guard:
 
 def emit_anchor_kernel(k: KernelFunction, make: Callable[[Node, Space], Anchor]) -> None:
     """The body of a kernel with an anchor, element by element of its result."""
+    emit_elements(k, make, {})
+    k.f.ret(constant(0, "i32"))
+
+
+def emit_elements(
+    k: KernelFunction, make: Callable[[Node, Space], Anchor], more: Mapping[Value, Reg]
+) -> None:
+    """The loops of a kernel with an anchor. more: where values lie that are no inputs of the kernel."""
     kernel, f, node = k.kernel, k.f, k.kernel.anchor
     assert node is not None
     result = node.outputs[0]
@@ -129,7 +138,7 @@ def emit_anchor_kernel(k: KernelFunction, make: Callable[[Node, Space], Anchor])
     program = Program(Ranges(space.extents), program.expressions, program.results)
     program, fused, loops = fuse_loops(program, [*forms, *numerators], order)
     _take_back(anchor, stores, fused)
-    e = Evaluator(f, program, k.sizes, k.inputs)
+    e = Evaluator(f, program, k.sizes, {**k.inputs, **more})
 
     def body() -> None:
         found = anchor.compute(e)
@@ -139,9 +148,29 @@ def emit_anchor_kernel(k: KernelFunction, make: Callable[[Node, Space], Anchor])
             e.store(element, value, offset, k.outputs[value])
 
     if 0 not in [program.ranges.extents[v] for v in loops]:
-        lanes = k.lanes([v for v in (*node.inputs, *kernel.outputs)])
+        lanes = k.lanes([*node.inputs, *kernel.outputs])
         nest(e, loops, program.results, lanes, k.target.masked_memory, _each(e, body))
-    f.ret(constant(0, "i32"))
+
+
+@dataclass(slots=True)
+class Finished(Anchor):
+    """A result that is in memory already: what is left is its epilogue."""
+
+    def prepare(self) -> None:
+        self.reads(self.node.output, self.space.index())
+
+    def compute(self, e: Evaluator) -> Sequence[Element]:
+        (access,) = self.accesses
+        return [e.load(access.value, access.offset, ())]
+
+
+def place_of_result(kernel: Kernel) -> Value | None:
+    """The output whose memory an anchor's result may be made in before the epilogue runs over it."""
+    assert kernel.anchor is not None
+    result = kernel.anchor.outputs[0]
+    if result in kernel.outputs:
+        return result
+    return next((v for v in kernel.outputs if v.type == result.type), None)
 
 
 def _each(e: Evaluator, body: Callable[[], None]) -> Callable[[], None]:

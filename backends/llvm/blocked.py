@@ -7,6 +7,7 @@ makes the image writes the interior, the border is cleared once, and no loop ask
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from graphc.backends.llvm.emitter import BITS, Function, Module, Reg, constant
 from graphc.backends.llvm.packing import copy_rows, transpose
@@ -70,7 +71,7 @@ class Image:
 
 
 def emit_clear_halo(module: Module, name: str, image: Image) -> Function:
-    """Add `name(images, plane0, plane1)`: zeros into the borders of a range of planes, of all images together."""
+    """Add `name(images, plane0, plane1)`: zeros into the borders of a range of planes, over all images."""
     f = module.function(name, {"images": "ptr noalias", "plane0": "i64", "plane1": "i64"})
     top, left, bottom, right = image.halo
     zero = constant(0, image.element)
@@ -140,11 +141,17 @@ def _convert_row(
     to_blocked = destination.block == BLOCK
 
     def where(layout: Image, base: Reg, x: Reg, channel: int, index: int) -> Reg:
-        """The vector `index` of a square: for plain the next channel's pixels, for blocked the next pixel's channels."""
+        """Vector `index` of a square: a channel's pixels in plain, a pixel's channels in blocked."""
         fixed = (
             (channel + index) * layout.plane if layout.block == 1 else index * layout.pixel + channel * item
         )
         return f.gep(f.gep(base, f.mul(x, layout.pixel)), fixed)
+
+    def load(place: Reg) -> list[Reg]:
+        return [f.load(place, type)]
+
+    def absent() -> list[Reg]:
+        return [constant(0, type)]
 
     with f.loop(0, whole, lanes) as x:
         for channel in range(0, BLOCK, lanes):
@@ -153,12 +160,9 @@ def _convert_row(
             for i in range(lanes):
                 place = where(source, here, x, channel, i)
                 if to_blocked:
-                    load = f.if_else(
-                        exists[i], lambda p=place: [f.load(p, type)], lambda: [constant(0, type)]
-                    )
-                    rows += load
+                    rows += f.if_else(exists[i], partial(load, place), absent)
                 else:
-                    rows.append(f.load(place, type))
+                    rows += load(place)
             for i, value in enumerate(transpose(f, rows)):
                 place = where(destination, there, x, channel, i)
                 if to_blocked:

@@ -99,8 +99,8 @@ def blocking(spec: Gemm, target: Target) -> Blocking:
     if spec.m:
         tile = tile.with_rows(_even(spec.m, tile.rows))
     size = spec.bytes
-    # A panel of B must leave half of the second level to A; longer contractions are cut evenly.
-    longest = max(target.l2 // 4 // (tile.width * size), 64)
+    # A panel of B takes an eighth of the second level and A half; longer contractions are cut evenly.
+    longest = max(target.l2 // 8 // (tile.width * size), 64)
     if spec.k is None:
         piece: int | None = longest
     elif spec.k <= longest or (spec.m is not None and spec.m <= tile.rows):

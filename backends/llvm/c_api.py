@@ -11,10 +11,12 @@ no mutable global; a handle is constant after `open`, so any number of threads m
 """
 
 import ctypes
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from graphc.backends.llvm.content_hash import emit_content_hash
+from graphc.backends.llvm.content_hash import content_hash, emit_content_hash
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.features import baseline, emit_missing
 from graphc.backends.llvm.signature import ABI_VERSION, Array, Signature
@@ -43,17 +45,31 @@ class Status(IntEnum):
     HOST = 64
 
 
+FAULT = 256  # from here on: what can go wrong inside the model, as an index out of range
+
+
+PREAMBLE = 64
+
+
+def preamble(identity: int, data: bytes | memoryview) -> bytes:
+    """What stands before the weights: the name of their layout, and the hash of all that follows."""
+    return struct.pack("<QQ", identity, content_hash(data)).ljust(PREAMBLE, b"\0")
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The weights file a model was compiled with.
+    """The weights file a model reads.
 
-    length: of the file in bytes. content: its `content_hash`. offset: where in it the handle's pointer goes.
-    packed: bytes of memory, aligned to 64, that `NAME_open` allocates and has `pack` fill; 0 for none.
-    pack: name of a function the module has already, `void pack(ptr weights, ptr packed)`.
+    The code knows the form of the file, not its numbers, so a model trained further needs no other code: at
+    `offset`, a multiple of 64, stands a preamble of 64 bytes (`preamble`), the weights follow.
+
+    length: of the file in bytes. identity: 64 bits that name the layout of the weights. packed: bytes of
+    memory, aligned to 64, that `NAME_open` allocates and has `pack` fill; 0 for none. pack: name of a function
+    the module has already, `void pack(ptr weights, ptr packed)`.
     """
 
     length: int
-    content: int
+    identity: int
     offset: int = 0
     packed: int = 0
     pack: str = ""
@@ -71,12 +87,13 @@ def emit_c_api(
     body: str,
     features: tuple[str, ...] = (),
     weights: Weights | None = None,
+    faults: Sequence[str] = (),
 ) -> None:
     """Write the functions above into a module that has `body`.
 
     body: `i32 body(handle, N, inputs..., outputs..., workspace, threads)`, called by `NAME_run` with
     arguments that are known to be good. features: what `features.required` says of the target. weights: None
-    for a model without any.
+    for a model without any. faults: what the statuses from `FAULT` on mean, which `body` returns.
     """
     name = signature.name
     emit_missing(module, f"{name}.missing", features)
@@ -86,7 +103,9 @@ def emit_c_api(
     _emit_close(module, name)
     _emit_workspace(module, signature)
     _emit_run(module, signature, body)
-    _emit_error(module, name, messages(signature, features))
+    _emit_error(
+        module, name, messages(signature, features) | {FAULT + i: text for i, text in enumerate(faults)}
+    )
 
 
 def make_handle(weights: int, packed: int = 0) -> ctypes.Array[ctypes.c_int64]:
@@ -172,7 +191,7 @@ def _emit_open(module: Module, name: str, weights: Weights | None) -> None:
     else:
         _return_if(f, f.icmp("eq", f.path, null), Status.NULL)
         mapped, length = _map_file(f, weights), weights.length
-        start = f.gep(mapped, weights.offset)
+        start = f.gep(mapped, weights.offset + PREAMBLE)
 
     def fail(status: int, packed: Reg | None = None) -> None:
         if length:
@@ -181,9 +200,13 @@ def _emit_open(module: Module, name: str, weights: Weights | None) -> None:
             f.call("free", "void", packed)
         f.ret(_status(status))
 
-    if length and weights is not None:
-        content = f.call(emit_content_hash(module), "i64", mapped, constant(length, "i64"))
-        with f.if_(f.icmp("ne", content, _signed(weights.content))):
+    if weights is not None:
+        before = f.gep(mapped, weights.offset)
+        with f.if_(f.icmp("ne", f.load(before, "i64", align=1), _signed(weights.identity))):
+            fail(Status.CONTENT)
+        rest = constant(weights.length - weights.offset - PREAMBLE, "i64")
+        content = f.call(emit_content_hash(module), "i64", start, rest)
+        with f.if_(f.icmp("ne", content, f.load(f.gep(before, 8), "i64", align=1))):
             fail(Status.CONTENT)
     packed = null
     if weights is not None and weights.packed:
@@ -206,7 +229,7 @@ def _emit_open(module: Module, name: str, weights: Weights | None) -> None:
 
 
 def _map_file(f: Function, weights: Weights) -> Reg:
-    """Open, measure and map the file; null for an empty one. The length is checked before anything is
+    """Open, measure and map the file. The length is checked before anything is
     read."""
     f.module.declare("open", "i32", ["ptr", "i32", "..."])
     fd = f.emit(f"call i32 (ptr, i32, ...) @open({f.path}, i32 {O_RDONLY_CLOEXEC})", "i32")
@@ -216,9 +239,6 @@ def _map_file(f: Function, weights: Weights) -> Reg:
     with f.if_(f.icmp("ne", length, weights.length)):
         f.call("close", "i32", fd)
         f.ret(_status(Status.LENGTH))
-    if not weights.length:
-        f.call("close", "i32", fd)
-        return constant(0, "ptr")
     flags = constant(MAP_PRIVATE | MAP_POPULATE, "i32")
     size = constant(weights.length, "i64")
     read = constant(PROT_READ, "i32")

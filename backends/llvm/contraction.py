@@ -1,134 +1,239 @@
-"""Products and convolutions as sums of products, one chain of fused multiply-adds for each element.
+"""Matrix products: from a kernel of the graph to `gemm.py` and its epilogue.
 
-`matmul` and the three partial derivatives of convolution differ only in where their operands lie:
-
-    matmul    y[b,m,n]   = sum over k       x[b,m,k] w[b,k,n]
-    conv      y[n,o,t]   = sum over c, tap  x[n, c, t·stride + tap·dilation - before] w[o,c,tap]
-    conv_dx   x[n,c,s]   = sum over o, tap  c[n, o, (s + before - tap·dilation) / stride] w[o,c,tap]
-    conv_dw   w[o,c,tap] = sum over n, t    c[n,o,t] x[n, c, t·stride + tap·dilation - before]
+Constant weights are packed in panels when the model is compiled, other operands into working memory when it runs, or
+read where they lie. The epilogue runs on the accumulators before they are stored; one that takes many instructions
+runs over the finished product instead, since code for every register of a tile would not pay. A product whose columns
+are counted at run time only is computed element by element.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from graphc.backends.llvm.affine import Form, Quotient, Ranges, number
-from graphc.backends.llvm.anchor import Anchor, emit_anchor_kernel, inside
-from graphc.backends.llvm.elements import Element
-from graphc.backends.llvm.evaluator import Evaluator
-from graphc.backends.llvm.index_maps import Condition, Guard
-from graphc.backends.llvm.kernel_function import KernelFunction
-from graphc.errors import UnsupportedError
-from graphc.ir.dims import exact_divide
+import numpy as np
+
+from graphc.backends.llvm.affine import Ranges, ravel
+from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_elements, place_of_result
+from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, panels
+from graphc.backends.llvm.elements import Element, memory_type
+from graphc.backends.llvm.emitter import Function, Reg, constant
+from graphc.backends.llvm.epilogue import is_short
+from graphc.backends.llvm.evaluator import Evaluator, Sizes
+from graphc.backends.llvm.gemm import emit_gemm
+from graphc.backends.llvm.index_maps import reshape_index
+from graphc.backends.llvm.kernel_function import KernelFunction, Packing
+from graphc.backends.llvm.loop_kernel import plain
+from graphc.backends.llvm.packing import emit_pack_b, pack_b, packed_bytes
+from graphc.backends.llvm.program import Load, Space, trace
+from graphc.backends.llvm.sum_of_products import SumOfProducts
+from graphc.backends.llvm.target import Target
+from graphc.backends.llvm.tile import Site
+from graphc.ir.dims import Dim, product
+from graphc.ir.graph import Node, Value
+from graphc.ir.partition import Kernel
+
+LINE = 64
 
 
-@dataclass(slots=True)
-class SumOfProducts(Anchor):
-    """The sum over the inner loops of the product of two accesses."""
+@dataclass(frozen=True, slots=True)
+class Product:
+    """How a matmul node runs on the GEMM kernel.
 
-    def compute(self, e: Evaluator) -> Sequence[Element]:
-        first, second = self.accesses
-        dtype = self.node.outputs[0].dtype
-        zero = e.full(e.elements.number(0, dtype)).reg
+    batch, rows      number of products, and rows of each
+    strides          elements from one product to the next, of x, w and the result
+    pack             how w gets into panels: "fixed" (when compiled), "run" (into working memory), "" (read in place)
+    target_value     the output the kernel accumulates into
+    inline           whether the epilogue runs on the accumulators
+    """
 
-        def step(values: list) -> list:
-            x = e.load(first.value, first.offset, first.guard)
-            w = e.load(second.value, second.offset, second.guard)
-            return [e.elements.fma(e.full(x), e.full(w), Element(values[0], dtype)).reg]
+    node: Node
+    spec: Gemm
+    cut: Blocking
+    batch: Dim
+    rows: Dim
+    depth: Dim
+    strides: tuple[Dim, Dim, Dim]
+    pack: str
+    target_value: Value
+    inline: bool
 
-        return [Element(self.fold(e, [zero], step)[0], dtype)]
+    @property
+    def transposed(self) -> bool:
+        return bool(self.node.attributes["transpose_w"])
 
-    def prepare(self) -> None:
-        match self.node.op.name:
-            case "matmul":
-                self._matmul()
-            case "conv":
-                self._conv()
-            case "conv_dx":
-                self._conv_dx()
-            case "conv_dw":
-                self._conv_dw()
-            case name:
-                raise UnsupportedError(f"no native code for {name}")
+    @property
+    def packed_bytes(self) -> Dim:
+        """Working memory for w in panels."""
+        width = self.cut.tile.width
+        return self.depth * (panels(self.spec.n, self.cut.tile) * width * self.spec.bytes)
 
-    def _matmul(self) -> None:
-        x, w = self.node.inputs
-        *batch, m, n = self.space.index()
-        transpose_x, transpose_w = (self.node.attributes[f"transpose_{o}"] for o in "xw")
-        k = self.loop(x.shape[-2 if transpose_x else -1])
-        self.reads(x, (*batch, k, m) if transpose_x else (*batch, m, k))
-        own = batch if w.type.rank > 2 else ()
-        self.reads(w, (*own, n, k) if transpose_w else (*own, k, n))
+    @property
+    def own_scratch(self) -> int:
+        return -(-self.cut.scratch // LINE) * LINE
 
-    def _conv(self) -> None:
-        x, w = self.node.inputs
-        n, o, *t = self.space.index()
-        share = w.shape[1]
-        group = self._group(o, w.shape[0])
-        c = self.loop(share)
-        taps = [self.loop(size) for size in w.shape[2:]]
-        positions, guard = self._meets(t, taps, x.shape[2:])
-        self.reads(x, (n, group * share + c, *positions), guard)
-        self.reads(w, (o, c, *taps))
 
-    def _conv_dx(self) -> None:
-        ct, w = self.node.inputs
-        n, channel, *s = self.space.index()
-        share = w.shape[1]
-        group = self._group(channel, self.node.output.shape[1])
-        inside_group = exact_divide(w.shape[0], self.node.attributes["groups"])
-        assert inside_group is not None
-        o = group * inside_group + self.loop(inside_group)
-        taps = [self.loop(size) for size in w.shape[2:]]
-        index, guard = [], ()
-        attributes = self.node.attributes
-        rows = zip(
-            s, taps, ct.shape[2:], attributes["strides"], attributes["dilation"], attributes["padding"]
-        )
-        for position, tap, size, stride, dilation, (before, _) in rows:
-            shifted = position - tap * dilation + before
-            if stride > 1:
-                guard += (Condition(shifted, stride), Condition(shifted))
-                shifted = Form(((Quotient(shifted, stride), 1),))
-            guard += inside(shifted, size)
-            index.append(shifted)
-        self.reads(ct, (n, o, *index), guard)
-        self.reads(w, (o, channel - group * share, *taps))
+def plan_product(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Product | None:
+    """How the kernel's product runs, None when it is better computed element by element."""
+    node = kernel.anchor
+    assert node is not None
+    x, w = node.inputs
+    transpose_x, transpose_w = (node.attributes[f"transpose_{o}"] for o in "xw")
+    y = node.output
+    *lead, m, n = y.shape
+    k = x.shape[-2 if transpose_x else -1]
+    shared = w.type.rank == 2
+    batch, rows = product(lead), m
+    if shared and not transpose_x:
+        batch, rows = 1, batch * m
+    main = place_of_result(kernel)
+    own_row, own_step = (1, m) if transpose_x else (k, 1)
+    if main is None or not isinstance(n, int) or 0 in (n, k, product(y.shape)):
+        return None
+    if n == 1 and len(kernel.outputs) > 1:
+        return None  # a vector of one column cannot be stored by the epilogue
+    if not isinstance(own_row, int) or not isinstance(own_step, int):
+        return None
+    if transpose_w and not isinstance(k, int):
+        return None
+    static_rows = rows if isinstance(rows, int) else None
+    static_depth = k if isinstance(k, int) else None
+    element = memory_type(y.dtype)
+    a_strides = (own_row, own_step) if transpose_x or static_depth is None else None
+    spec = Gemm(n, static_depth, static_rows, element, a_strides)
+    if w in fixed and shared:
+        pack = "fixed"
+    elif not transpose_w and static_rows is not None and static_rows <= 2:
+        pack, spec = "", Gemm(n, static_depth, static_rows, element, a_strides, b_stride=n)
+    else:
+        pack = "run"
+    cut = blocking(spec, target)
+    strides = (product(x.shape[-2:]), 0 if shared else product(w.shape[-2:]), product(y.shape[-2:]))
+    return Product(node, spec, cut, batch, rows, k, strides, pack, main, is_short(kernel))
 
-    def _conv_dw(self) -> None:
-        x, ct = self.node.inputs
-        o, c, *taps = self.space.index()
-        share = self.node.output.shape[1]
-        group = self._group(o, self.node.output.shape[0])
-        n = self.loop(x.shape[0])
-        t = [self.loop(size) for size in ct.shape[2:]]
-        positions, guard = self._meets(t, taps, x.shape[2:])
-        self.reads(x, (n, group * share + c, *positions), guard)
-        self.reads(ct, (n, o, *t))
 
-    def _group(self, channel: Form, channels: object) -> Form:
-        """The group an output channel belongs to."""
-        groups = self.node.attributes["groups"]
-        if groups == 1:
-            return number(0)
-        size = exact_divide(channels, groups)  # type: ignore[arg-type]
-        assert size is not None
-        return Ranges(self.space.extents, may_split=False).divide(channel, size)
-
-    def _meets(self, t: Sequence[Form], taps: Sequence[Form], sizes: Sequence) -> tuple[list[Form], Guard]:
-        """The positions windows `t` meet with `taps`, and that they lie inside."""
-        attributes = self.node.attributes
-        index: list[Form] = []
-        guard: Guard = ()
-        rows = zip(t, taps, sizes, attributes["strides"], attributes["dilation"], attributes["padding"])
-        for window, tap, size, stride, dilation, (before, _) in rows:
-            position = window * stride + tap * dilation - before
-            index.append(position)
-            guard += inside(position, size)
-        return index, guard
+def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
+    """Working memory of a matrix product."""
+    plan = plan_product(kernel, target, fixed)
+    if plan is None:
+        return 0
+    return plan.own_scratch + (plan.packed_bytes if plan.pack == "run" else 0)
 
 
 def emit_contraction(k: KernelFunction) -> None:
-    """A matrix product or convolution with its epilogue."""
-    emit_anchor_kernel(k, SumOfProducts)
+    """A matrix product with its epilogue."""
+    plan = plan_product(k.kernel, k.target, k.fixed)
+    if plan is None:
+        emit_anchor_kernel(k, SumOfProducts)
+        return
+    _emit_product(k, plan)
+    k.f.ret(constant(0, "i32"))
+
+
+def _emit_product(k: KernelFunction, plan: Product) -> None:
+    f, spec, cut = k.f, plan.spec, plan.cut
+    x, w = plan.node.inputs
+    tail = _Tail(k, plan) if plan.inline and k.kernel.epilogue else None
+    operands = tail.operands if tail else {}
+    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, tail.emit if tail else None, operands, cut)
+    kernel.internal, kernel.inline = True, False
+    count = panels(spec.n, cut.tile)
+    zero, every = constant(0, "i64"), constant(count, "i64")
+    if plan.pack == "fixed":
+        k.packed[w] = _packing(w, plan)
+    depth, rows = k.sizes(plan.depth), k.sizes(plan.rows)
+    blocks = (
+        f.sdiv(f.add(rows, cut.block - 1), cut.block)
+        if spec.m is None
+        else constant(cut.blocks(spec.m), "i64")
+    )
+    strides = [k.sizes(s * spec.bytes) for s in plan.strides]
+    packer, room = "", f.gep(f.scratch, plan.own_scratch)
+    if plan.pack == "run":
+        stride = plan.depth if plan.transposed else spec.n
+        assert isinstance(stride, int)
+        pack = emit_pack_b(
+            k.module, f"{f.name}.pack", k.target, cut.tile, spec.n, spec.k, stride, plan.transposed
+        )
+        pack.internal, pack.inline = True, False
+        packer = pack.name
+        if plan.strides[1] == 0:
+            f.call(packer, "void", k.inputs[w], room, depth, zero, every)
+    with f.loop(0, plain(k.sizes(plan.batch))) as index:
+        a, b, c = (
+            base if plan.batch == 1 else f.gep(base, f.mul(index, stride))
+            for base, stride in zip((k.inputs[x], k.inputs[w], k.outputs[plan.target_value]), strides)
+        )
+        if packer and plan.strides[1] != 0:
+            f.call(packer, "void", b, room, depth, zero, every)
+        b = room if packer else b
+        extra = tail.arguments(index) if tail else []
+        f.call(kernel.name, "void", a, b, c, f.scratch, rows, depth, zero, blocks, zero, every, *extra)
+    if not plan.inline:
+        emit_elements(k, Finished, {plan.node.output: k.outputs[plan.target_value]})
+
+
+def _packing(w: Value, plan: Product) -> Packing:
+    """Constant weights as panels."""
+    spec, width, transposed = plan.spec, plan.cut.tile.width, plan.transposed
+    assert spec.k is not None
+
+    def apply(array: Any) -> Any:
+        return pack_b(np.swapaxes(array, -1, -2) if transposed else array, width)
+
+    size = packed_bytes(spec.k, spec.n, width, spec.element)
+    return Packing(f"panels of {width}{' of the transpose' * transposed}", size, apply)
+
+
+class _Tail:
+    """The epilogue of a product, for one vector of accumulators at a time."""
+
+    def __init__(self, k: KernelFunction, plan: Product) -> None:
+        self.k, self.plan, kernel = k, plan, k.kernel
+        result = plan.node.output
+        shape = (plan.batch, plan.rows, plan.spec.n)
+        space = Space(shape)
+        ranges = Ranges(space.extents, may_split=False)
+
+        def index(value: Value) -> tuple:
+            return reshape_index(space.index(), shape, value.shape, ranges)
+
+        roots = [(v, index(v)) for v in kernel.outputs]
+        self.program = trace(kernel.nodes, roots, ranges, {result: index(result)})
+        self.stores = [ravel(i, v.shape) for v, i in roots]
+        # A loop of one iteration has no variable.
+        numbers = iter(space.variables())
+        self.variables = [next(numbers) if size != 1 else None for size in shape]
+        read = {e.value for e in self.program.expressions if isinstance(e, Load)}
+        self.reads = [v for v in kernel.inputs if v in read]
+        self.writes = [v for v in kernel.outputs if v is not plan.target_value]
+        self.operands = {f"read{i}": "ptr readonly" for i in range(len(self.reads))}
+        self.operands |= {f"write{i}": "ptr" for i in range(len(self.writes))}
+        self.operands |= {f"size_{s}": "i64" for s in k.sizes.symbols} | {"batch": "i64"}
+
+    def arguments(self, batch: Reg) -> list[Reg]:
+        """What the kernel is called with, for `operands`."""
+        pointers = [self.k.inputs[v] for v in self.reads] + [self.k.outputs[v] for v in self.writes]
+        return [*pointers, *self.k.sizes.symbols.values(), batch]
+
+    def emit(self, b: Function, accumulators: Reg, site: Site) -> Reg:
+        """The vector to store in place of the accumulators."""
+        plan, kernel = self.plan, self.k.kernel
+        sizes = Sizes(b, {s: b.parameters[f"size_{s}"] for s in self.k.sizes.symbols})
+        pointers = {v: b.parameters[f"read{i}"] for i, v in enumerate(self.reads)}
+        e = Evaluator(b, self.program, sizes, pointers)
+        batch, row, column = self.variables
+        values = zip((batch, row, column), (b.parameters["batch"], site.row, site.column))
+        count = site.tile.lanes if site.tile.lanes > 1 else 0
+        bound = {v: reg for v, reg in values if v is not None}
+        # Without a variable there is one column only, which the first lane holds.
+        with e.scope(bound), e.vector(column, count, site.mask):
+            e.holes[plan.node.output] = Element(accumulators, plan.node.output.dtype)
+            found = accumulators
+            elements = e.compute(self.program.results)
+            for value, element, offset in zip(kernel.outputs, elements, self.stores):
+                if value is plan.target_value:
+                    found = e.full(element).reg
+                else:
+                    e.store(element, value, offset, b.parameters[f"write{self.writes.index(value)}"])
+        return found

@@ -14,6 +14,7 @@ from graphc.backends.llvm.affine import Form, Quotient
 from graphc.backends.llvm.elements import Element, Elements, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant, vector
 from graphc.backends.llvm.index_maps import Guard
+from graphc.backends.llvm.packing import tail_mask
 from graphc.backends.llvm.program import (
     Apply,
     Choose,
@@ -129,7 +130,7 @@ class Evaluator:
 
     def settle(self, positions: Sequence[int]) -> None:
         """Compute what these need as far as the loops that are open allow, so that no inner loop does it again."""
-        ready = {p for p in self._done}
+        ready = set(self._done)
         for position in self.needed(positions):
             expression = self.program.expressions[position]
             if not self._variables[position] <= self.bound.keys():
@@ -248,13 +249,13 @@ class Evaluator:
 
     # Memory ---------------------------------------------------------------------------------------------------
 
-    def load(self, value: Value, offset: Form, guard: Guard) -> Element:
-        """An element of an array, or a vector of them along the vector's loop."""
+    def load(self, value: Value, offset: Form, guard: Guard, pointer: Reg | None = None) -> Element:
+        """An element of an array, or a vector of them along the vector's loop; `pointer` where it lies."""
         f, holds = self.f, self.holds(guard)
         size, dtype = value.dtype.itemsize, value.dtype
         varies = self.along is not None and self.count and self.along in offset.variables
         if not varies and (holds is None or not holds.lanes):
-            where = self._address(value, offset)
+            where = self._address(value, offset, pointer)
             if holds is not None:
                 where = f.select(holds.reg, where, self._nothing())
             return self._from_memory(f.load(where, memory_type(dtype)), value)
@@ -262,7 +263,7 @@ class Evaluator:
         type = memory_type(dtype, self.count)
         stride = self._stride(offset)
         if stride == 1:
-            where = self._address(value, offset)
+            where = self._address(value, offset, pointer)
             if holds is not None and not holds.lanes and self.mask is None:
                 loaded = f.load(f.select(holds.reg, where, self._nothing()), type)
             elif mask is None:
@@ -270,16 +271,18 @@ class Evaluator:
             else:
                 loaded = f.masked_load(where, type, mask)
         elif stride == -1 and mask is None:
-            where = f.gep(self._address(value, offset), -(self.count - 1) * size)
+            where = f.gep(self._address(value, offset, pointer), -(self.count - 1) * size)
             backwards = f.load(where, type)
             loaded = f.shuffle(backwards, backwards, list(range(self.count))[::-1])
         else:
-            loaded = self._gather(value, offset, stride, mask)
+            loaded = self._gather(value, offset, stride, mask, pointer)
         return self._from_memory(loaded, value)
 
-    def _gather(self, value: Value, offset: Form, stride: Dim | None, mask: Reg | None) -> Reg:
+    def _gather(
+        self, value: Value, offset: Form, stride: Dim | None, mask: Reg | None, pointer: Reg | None
+    ) -> Reg:
         f, type = self.f, memory_type(value.dtype, self.count)
-        pointers = self._addresses(value, offset, stride)
+        pointers = self._addresses(value, offset, stride, pointer)
         mask = mask or constant(1, vector("i1", self.count))
         text = f"{pointers.type} align {value.dtype.itemsize} {pointers.name}"
         return f.intrinsic("masked.gather", [type, pointers.type], type, text, mask, constant(0, type))
@@ -294,8 +297,13 @@ class Evaluator:
         stride = self._stride(offset)
         if stride == 1:
             where = self._address(value, offset, pointer)
+            lanes_on = _lanes_on(mask)
             if mask is None:
                 f.store(memory, where)
+            elif len(lanes_on) == 1:
+                # LLVM 22 narrows integers and stores one lane of a constant mask in the wide type: do it by hand.
+                at = f.gep(where, lanes_on[0] * value.dtype.itemsize)
+                f.store(f.extract(memory, lanes_on[0]), at)
             else:
                 f.masked_store(memory, where, mask)
             return
@@ -354,3 +362,17 @@ class Evaluator:
 
     def _to_memory(self, x: Element) -> Reg:
         return self.f.zext(x.reg, "i8") if x.dtype == bool_ else x.reg
+
+
+def present(f: Function, left: Reg, count: int) -> Reg:
+    """The first `left` of `count` lanes; a literal when `left` is one."""
+    if left.name.isdigit():
+        return constant([lane < int(left.name) for lane in range(count)], vector("i1", count))
+    return tail_mask(f, left, count)
+
+
+def _lanes_on(mask: Reg | None) -> list[int]:
+    """The lanes a literal mask leaves on; none for a mask that is computed."""
+    if mask is None or not mask.name.startswith("<"):
+        return []
+    return [lane for lane, bit in enumerate(mask.name[1:-1].split(", ")) if bit == "i1 true"]

@@ -16,12 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.backends.llvm import cache as _cache
+from graphc.backends.llvm.c_api import FAULT, make_handle, status_error
 from graphc.backends.llvm.call import Checked, bind
+from graphc.backends.llvm.features import required
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
+from graphc.backends.llvm.lowering import scratch_bytes
 from graphc.backends.llvm.module import NativeModule, build_module
 from graphc.backends.llvm.target import Target, host
-from graphc.plan import Plan
+from graphc.errors import UsageError
+from graphc.ir.partition import Partition
+from graphc.plan import Plan, make_plan
 
 HUGE = 4 << 20  # bytes from which the weights ask for huge pages
 
@@ -30,19 +35,15 @@ HUGE = 4 << 20  # bytes from which the weights ask for huge pages
 class Executable:
     """A compiled plan. `image` is a relocatable object with `NAME_run`."""
 
+    plan: Plan
     module: NativeModule
     image: bytes
     data: Mapping[str, np.ndarray]
+    public: Mapping[str, np.ndarray]
 
     def weights(self) -> NDArray[np.uint8]:
         """The weights as `NAME_run` expects them, aligned to a page."""
-        memory = mmap.mmap(-1, max(self.module.weights_bytes, 1))
-        if self.module.weights_bytes >= HUGE:
-            try:
-                memory.madvise(mmap.MADV_HUGEPAGE)
-            except (AttributeError, OSError):  # a wish only, and not every kernel grants it
-                pass
-        blob = np.frombuffer(memory, np.uint8)
+        blob = _memory(self.module.weights_bytes)
         for piece in self.module.pieces:
             array = self.data[piece.name]
             if piece.packing is not None:
@@ -51,14 +52,17 @@ class Executable:
             blob[piece.offset : piece.offset + piece.size] = flat
         return blob
 
-    def load(self, threads: int = 1, *, checked: bool = False) -> Callable[..., Any]:
+    def load(
+        self, threads: int = 1, *, checked: bool = False, weights: NDArray[np.uint8] | None = None
+    ) -> Callable[..., Any]:
         """The function: takes the input arrays in order, gives the output array or a tuple of them.
 
+        weights: what `weights()` gave, for a caller who reads or changes them too.
         checked: the plain Python road through ctypes, which checks every argument itself.
         """
         code = load(self.image, [self.module.entry], self.module.target)
-        weights = self.weights()
-        handle = (ctypes.c_void_p * 1)(weights.ctypes.data)
+        weights = self.weights() if weights is None else weights
+        handle = make_handle(weights.ctypes.data)
         keep = _Kept(code, weights, handle)
         run, context = code.address(self.module.entry), ctypes.addressof(handle)
         signature = self.module.signature
@@ -68,9 +72,40 @@ class Executable:
 
     def error(self, status: int) -> Exception:
         """The exception for a status of `NAME_run`."""
-        fault: Fault = self.module.faults[status - 1]
+        if status < FAULT:
+            return status_error(self.module.signature, required(self.module.target.features), status)
+        fault: Fault = self.module.faults[status - FAULT]
         node = fault.node
         return fault.kind(f"{node.name}: {fault.message}", span=node.provenance.span)
+
+    def weights_file(self) -> bytes:
+        """The weights as a file for `NAME_open`, with the user's arrays behind them; empty when there are none."""
+        if self.module.file is None:
+            raise UsageError("code that trains its weights has no weights file")
+        if not (self.module.weights_bytes or self.public):
+            return b""
+        native = self.weights()[: self.module.weights_bytes]
+        return self.module.file.content(native, self.public, self.module.identity)
+
+
+def in_huge_pages(mapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes of a file as they are, or copied to memory with huge pages when they are many: files get none."""
+    if len(mapped) < HUGE:
+        return mapped
+    blob = _memory(len(mapped))
+    blob[: len(mapped)] = mapped
+    return blob
+
+
+def _memory(size: int) -> NDArray[np.uint8]:
+    """So many bytes, aligned to a page."""
+    memory = mmap.mmap(-1, max(size, 1))
+    if size >= HUGE:
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except (AttributeError, OSError):  # a wish only, and not every kernel grants it
+            pass
+    return np.frombuffer(memory, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,35 +117,35 @@ class _Kept:
     handle: Any
 
 
+def native_plan(
+    partition: Partition, *, target: Target | None = None, donate: Mapping[str, str] | None = None
+) -> Plan:
+    """`make_plan` with the working memory native kernels need on this machine."""
+    leaves = {v.name: v for v in (*partition.graph.parameters, *partition.graph.constants)}
+    fixed = frozenset(v for name, v in leaves.items() if name not in (donate or {}).values())
+    machine = target or host()
+    return make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, machine, fixed), donate=donate)
+
+
 def compile_plan(
     plan: Plan,
     data: Mapping[str, np.ndarray] | None = None,
     *,
     target: Target | None = None,
     name: str = "",
+    public: Mapping[str, np.ndarray] | None = None,
     cache: _cache.Cache | None = None,
 ) -> Executable:
-    """Compile a plan for a machine.
+    """Compile a plan, made by `native_plan`, for a machine.
 
     data    arrays of parameters and constants; `plan.graph.data` by default
     target  the machine, this one by default
-    name    prefix of the exported symbol, the graph's name by default
+    name    prefix of the exported symbols, the graph's name by default
+    public  the user's own arrays, which the weights file holds beside the packed ones; `data` by default
     cache   where objects are kept between processes; None compiles always
     """
     target = target or host()
     data = plan.graph.data if data is None else data
-    module = build_module(plan, target, data, name)
-    key = _cache.key(module.text, repr(target), _llvm_version())
-    image = cache.get(key) if cache else None
-    if image is None:
-        image = emit_object(module.text, target)
-        if cache:
-            cache.put(key, image)
-    return Executable(module, image, data)
-
-
-def _llvm_version() -> str:
-    import llvmlite
-    from llvmlite import binding
-
-    return f"{llvmlite.__version__} {binding.llvm_version_info}"
+    public = data if public is None else public
+    module = build_module(plan, target, name, public)
+    return Executable(plan, module, emit_object(module.text, target, cache), data, public)

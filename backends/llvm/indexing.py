@@ -7,8 +7,10 @@ its axis ends the kernel with a fault. Additions happen in row-major order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from graphc.backends.llvm.affine import Form, Index, Ranges, ravel, strides
+from graphc.backends.llvm.anchor import Finished, emit_elements, place_of_result
 from graphc.backends.llvm.elements import Element
 from graphc.backends.llvm.emitter import Reg, constant
 from graphc.backends.llvm.evaluator import Evaluator
@@ -25,42 +27,70 @@ from graphc.ops.indexing import IndexOutOfRange
 def emit_indexing(k: KernelFunction) -> None:
     """One gather or scatter."""
     (node,) = k.kernel.nodes
-    if node.op.name not in ("gather", "gather_elements", "scatter_add", "scatter_elements"):
-        raise UnsupportedError(f"no native code for {k.kernel!r}")
-    if node.output.type.size != 0:
-        _Indexing(k, node).emit()
+    x, positions = node.inputs
+    out = node.output
+    by_element = node.op.name.endswith("elements")
+    match node.op.name:
+        case "gather" | "gather_elements":
+            moves = _Moves(k, node, out, out.shape, x, x.shape, positions, positions.shape, by_element, False)
+        case "scatter_add" | "scatter_elements":
+            moves = _Moves(k, node, x, x.shape, out, out.shape, positions, positions.shape, by_element, True)
+        case name:
+            raise UnsupportedError(f"no native code for {name}")
+    moves.emit(node.attributes["axis"], k.inputs | k.outputs)
     k.f.ret(constant(0, "i32"))
 
 
-class _Indexing:
-    """`moved` are the elements that go from or to the addressed array, `addressed`, along `axis`."""
+def emit_max_pool_dx(k: KernelFunction) -> None:
+    """The gradient of max pooling: a scatter within each plane, then the epilogue over what it gave."""
+    node = k.kernel.anchor
+    assert node is not None
+    c, positions = node.inputs
+    x = node.output
+    flat, plane = ((*v.shape[:2], product(v.shape[2:])) for v in (c, x))
+    main = place_of_result(k.kernel)
+    where = k.f.scratch if main is None else k.outputs[main]
+    moves = _Moves(k, node, c, flat, x, plane, positions, flat, True, True)
+    moves.emit(2, {**k.inputs, x: where})
+    if k.kernel.epilogue:
+        emit_elements(k, Finished, {x: where})
+    k.f.ret(constant(0, "i32"))
 
-    def __init__(self, k: KernelFunction, node: Node) -> None:
-        self.k, self.node = k, node
-        self.adds = node.op.name.startswith("scatter")
-        self.elementwise = node.op.name.endswith("elements")
-        x, self.positions = node.inputs
-        self.moved, self.addressed = (x, node.output) if self.adds else (node.output, x)
-        self.axis: int = node.attributes["axis"]
-        self.space = Space(self.moved.shape)
-        self.e = Evaluator(k.f, Program(Ranges(self.space.extents)), k.sizes, k.inputs)
-        k.faults.append(Fault(node, f"an index is out of range for a size of {self._size}", IndexOutOfRange))
 
-    @property
-    def _size(self) -> Dim:
-        return self.addressed.shape[self.axis]
+@dataclass(slots=True)
+class _Moves:
+    """`moved` are the elements that go from or to the array `addressed`; each has its shape beside it."""
 
-    def emit(self) -> None:
+    k: KernelFunction
+    node: Node
+    moved: Value
+    moved_shape: tuple[Dim, ...]
+    addressed: Value
+    addressed_shape: tuple[Dim, ...]
+    positions: Value
+    positions_shape: tuple[Dim, ...]
+    by_element: bool
+    adds: bool
+    space: Space = field(init=False)
+    e: Evaluator = field(init=False)
+    size: Dim = 0
+
+    def emit(self, axis: int, pointers: dict[Value, Reg]) -> None:
+        self.size = self.addressed_shape[axis]
+        self.space = Space(self.moved_shape)
+        self.e = Evaluator(self.k.f, Program(Ranges(self.space.extents)), self.k.sizes, pointers)
+        message = f"an index is out of range for a size of {self.size}"
+        self.k.faults.append(Fault(self.node, message, IndexOutOfRange))
         if self.adds:
             self._clear()
         index = self.space.index()
-        behind = self.axis + (1 if self.elementwise else self.positions.type.rank)
-        own = index if self.elementwise else index[self.axis : behind]
+        behind = axis + (1 if self.by_element else len(self.positions_shape))
+        own = index if self.by_element else index[axis:behind]
         # The elements behind the position's axes share it.
-        run = [] if self.elementwise else self.space.variables(range(behind, len(index)))
+        run = [] if self.by_element else self.space.variables(range(behind, len(index)))
         outer = [v for v in self.space.variables() if v not in run]
-        rest = (*index[: self.axis], Form(()), *index[behind:])
-        self._nest(outer, lambda: self._at(own, rest, run))
+        rest = (*index[:axis], Form(()), *index[behind:])
+        self._nest(outer, lambda: self._at(axis, own, rest, run))
 
     def _nest(self, loops: Sequence[int], body: Callable[[], None]) -> None:
         if not loops:
@@ -71,24 +101,22 @@ class _Indexing:
         with self.k.f.loop(0, plain(extent)) as i, self.e.scope({first: i}):
             self._nest(rest, body)
 
-    def _at(self, own: Index, rest: Index, run: Sequence[int]) -> None:
+    def _at(self, axis: int, own: Index, rest: Index, run: Sequence[int]) -> None:
         """Everything that one position serves."""
         f, e = self.k.f, self.e
-        position = self._checked(e.load(self.positions, ravel(own, self.positions.shape), ()))
-        stride = e.sizes(strides(self.addressed.shape)[self.axis])
+        position = self._checked(e.load(self.positions, ravel(own, self.positions_shape), ()))
+        stride = e.sizes(strides(self.addressed_shape)[axis])
         start = f.mul(f.mul(position, stride), self.addressed.dtype.itemsize)
-        addressed = f.gep(self._pointer(self.addressed), start)
-        there, here = ravel(rest, self.addressed.shape), ravel(self.space.index(), self.moved.shape)
+        addressed = f.gep(e.pointers[self.addressed], start)
+        there, here = ravel(rest, self.addressed_shape), ravel(self.space.index(), self.moved_shape)
 
         def body() -> None:
-            with e.scope({}):
-                e.pointers = {**self.k.inputs, self.addressed: addressed}
-                element = e.load(self.addressed, there, ())
-                if self.adds:
-                    element = e.elements.add(element, e.load(self.moved, here, ()))
-                    e.store(element, self.addressed, there, addressed)
-                else:
-                    e.store(element, self.moved, here, self._pointer(self.moved))
+            element = e.load(self.addressed, there, (), addressed)
+            if self.adds:
+                element = e.elements.add(element, e.load(self.moved, here, ()))
+                e.store(element, self.addressed, there, addressed)
+            else:
+                e.store(element, self.moved, here, e.pointers[self.moved])
 
         if run:
             *outer, inner = run
@@ -99,7 +127,7 @@ class _Indexing:
 
     def _checked(self, given: Element) -> Reg:
         """The position as i64 in [0, size); returns from the function when it is not."""
-        f, b, size = self.k.f, self.e.elements, self.e.sizes(self._size)
+        f, b, size = self.k.f, self.e.elements, self.e.sizes(self.size)
         position = b.convert(given, int64).reg
         if given.dtype.kind == "int":
             position = f.select(f.icmp("slt", position, 0), f.add(position, size), position)
@@ -107,10 +135,7 @@ class _Indexing:
             f.ret(constant(len(self.k.faults), "i32"))
         return position
 
-    def _pointer(self, value: Value) -> Reg:
-        return self.k.outputs[value] if value in self.k.outputs else self.k.inputs[value]
-
     def _clear(self) -> None:
-        f, out = self.k.f, self.node.output
-        size = self.k.sizes(product(out.shape) * out.dtype.itemsize)
-        f.intrinsic("memset", ["ptr", "i64"], "void", self._pointer(out), "i8 0", size, "i1 false")
+        f, out = self.k.f, self.addressed
+        size = self.k.sizes(out.type.nbytes)
+        f.intrinsic("memset", ["ptr", "i64"], "void", self.e.pointers[out], "i8 0", size, "i1 false")

@@ -22,11 +22,13 @@ from graphc.ir.partition import Kernel
 class Packing:
     """Another layout of a constant operand, made once when the model is compiled.
 
-    key    says which layout, equal for equal layouts
-    apply  the array in that layout
+    key     says which layout, equal for equal layouts
+    nbytes  bytes in that layout
+    apply   the array in that layout
     """
 
     key: str
+    nbytes: int
     apply: Callable[[Any], Any] = field(compare=False)
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm.affine import Form, Index, Quotient, Ranges, ravel, variable
-from graphc.backends.llvm.emitter import Function, Operand, Reg, constant
-from graphc.backends.llvm.evaluator import Evaluator
+from graphc.backends.llvm.affine import Form, Ranges, ravel
+from graphc.backends.llvm.emitter import Operand, Reg, constant
+from graphc.backends.llvm.evaluator import Evaluator, present
 from graphc.backends.llvm.index_maps import Condition, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
-from graphc.backends.llvm.packing import tail_mask
 from graphc.backends.llvm.program import (
     Choose,
     Expression,
@@ -27,8 +26,6 @@ from graphc.backends.llvm.program import (
     trace_in,
 )
 from graphc.errors import UnsupportedError
-from graphc.ir.dims import Dim, SymbolicDim
-from graphc.ir.graph import Value
 
 
 def emit_loop_kernel(k: KernelFunction) -> None:
@@ -111,7 +108,8 @@ def in_vectors(evaluator: Evaluator, inner: int, lanes: int, masked: bool, body:
     start = f.operand(whole, "i64")
 
     def tail() -> None:
-        mask = tail_mask(f, f.sub(total, start), lanes)
+        left = constant(extent % lanes, "i64") if isinstance(extent, int) else f.sub(total, start)
+        mask = present(f, left, lanes)
         with evaluator.scope({inner: start}), evaluator.vector(inner, lanes, mask):
             body()
 

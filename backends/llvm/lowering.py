@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm.contraction import emit_contraction
+from graphc.backends.llvm import blocked_convolution, contraction, plane_convolution, weight_gradient
+from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
@@ -19,11 +20,21 @@ from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.ir.printer import print_attribute
 
+
+def _convolution(k: KernelFunction) -> None:
+    if k.kernel.anchor is not None and k.kernel.anchor.op.name == "conv_dw":
+        weight_gradient.emit_weight_gradient(k)
+    elif plan := blocked_convolution.plan_blocked(k.kernel, k.target, k.fixed):
+        blocked_convolution.emit_blocked_convolution(k, plan)
+    else:
+        plane_convolution.emit_plane_convolution(k)
+
+
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
     "row": emit_row_kernel,
-    "contraction": emit_contraction,
-    "convolution": emit_contraction,
+    "contraction": contraction.emit_contraction,
+    "convolution": _convolution,
     "pooling": emit_pooling,
     "indexing": emit_indexing,
     "random": emit_random,
@@ -54,6 +65,16 @@ def lower(
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
+    match kernel.anchor.op.name if kernel.anchor else "":
+        case "matmul":
+            return contraction.scratch_bytes(kernel, target, fixed)
+        case "conv" | "conv_dx":
+            plan = blocked_convolution.plan_blocked(kernel, target, fixed)
+            return plan.scratch if plan else plane_convolution.scratch_bytes(kernel, target)
+        case "conv_dw":
+            return weight_gradient.scratch_bytes(kernel, target)
+        case "max_pool_dx" if kernel.anchor is not None and place_of_result(kernel) is None:
+            return kernel.anchor.output.type.nbytes
     return 0
 
 

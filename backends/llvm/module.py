@@ -7,17 +7,23 @@ The signature of `NAME_run` is that of `signature.py`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphc.backends.llvm.emitter import Function, Module, Reg, constant
+from graphc.backends.llvm.c_api import FAULT, Weights, emit_c_api
+from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.evaluator import Sizes
+from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
-from graphc.backends.llvm.lowering import lower, structure
+from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
+from graphc.backends.llvm.weights_file import WeightsFile, weights_file
+from graphc.errors import InternalError
+from graphc.ir.cost import total_flops
 from graphc.ir.dims import Dim, linear_in
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
@@ -44,7 +50,9 @@ class NativeModule:
     """The IR of a plan, and what its code needs around it.
 
     pieces   the layout of the weights, `weights_bytes` in all
-    faults   what each status other than 0 means: status s is faults[s - 1]
+    faults   what each status from FAULT on means: status s is faults[s - FAULT]
+    file     the form of the weights file that `NAME_open` takes, and the number that names the layout of the weights;
+             None for code that changes its weights, which has no C interface
     """
 
     text: str
@@ -53,6 +61,8 @@ class NativeModule:
     weights_bytes: int
     faults: tuple[Fault, ...]
     target: Target
+    file: WeightsFile | None
+    identity: int
 
     @property
     def entry(self) -> str:
@@ -65,19 +75,22 @@ def fixed_values(plan: Plan) -> frozenset[Value]:
     return frozenset(v for v in (*plan.graph.parameters, *plan.graph.constants) if v not in written)
 
 
-def build_module(plan: Plan, target: Target, data: Mapping[str, np.ndarray], name: str = "") -> NativeModule:
+def build_module(
+    plan: Plan, target: Target, name: str = "", public: Mapping[str, np.ndarray] | None = None
+) -> NativeModule:
     """The module of a plan.
 
-    data: arrays of parameters and constants, asked only for the size they have when packed.
+    name: prefix of the exported symbols, the graph's name by default. public: the user's arrays, which stand in the
+    weights file too; asked for shapes only.
     """
-    return _Driver(plan, target, data, name or plan.graph.name).build()
+    return _Driver(plan, target, name or plan.graph.name).build(dict(public or {}))
 
 
 class _Driver:
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, data: Mapping[str, np.ndarray], name: str) -> None:
-        self.plan, self.target, self.data, self.name = plan, target, data, name
+    def __init__(self, plan: Plan, target: Target, name: str) -> None:
+        self.plan, self.target, self.name = plan, target, name
         self.module = target.module()
         self.fixed = fixed_values(plan)
         self.symbols = (plan.symbol,) if plan.symbol else ()
@@ -87,13 +100,16 @@ class _Driver:
         self.weights_bytes = 0
         self.faults: list[Fault] = []
 
-    def build(self) -> NativeModule:
+    def build(self, public: Mapping[str, np.ndarray]) -> NativeModule:
         graph = self.plan.graph
         parameters = {"handle": "ptr readonly", "n": "i64"}
         parameters |= {f"input{i}": "ptr" for i in range(len(graph.inputs))}
         parameters |= {f"output{i}": "ptr" for i in self.results}
         parameters |= {"workspace": "ptr", "threads": "i32"}
-        f = self.module.function(f"{self.name}_run", parameters, returns="i32")
+        inner = not self.plan.donated
+        f = self.module.function(
+            f"{self.name}.body" if inner else f"{self.name}_run", parameters, returns="i32", internal=inner
+        )
         self.sizes = Sizes(f, dict.fromkeys(self.symbols, f.n))
         self.weights = f.load(f.handle, "ptr", invariant=True)
         self.count = f.smax(f.n, 1)
@@ -105,9 +121,28 @@ class _Driver:
             self._copy(f, value, index)
         f.ret(constant(0, "i32"))
         pieces = tuple(self.pieces.values())
+        file, identity = None, 0
+        if inner:
+            file = weights_file(self.weights_bytes, public)
+            identity = self._identity(file)
+            self._add_c_interface(file, identity)
+        faults = tuple(self.faults)
+        text = str(self.module)
         return NativeModule(
-            str(self.module), self._signature(), pieces, self.weights_bytes, tuple(self.faults), self.target
+            text, self._signature(), pieces, self.weights_bytes, faults, self.target, file, identity
         )
+
+    def _identity(self, file: WeightsFile) -> int:
+        """64 bits that name the code and the layout of its weights."""
+        digest = hashlib.sha256(str(self.module).encode() + file.header)
+        digest.update(repr([(p.name, p.offset, p.size) for p in self.pieces.values()]).encode())
+        return int.from_bytes(digest.digest()[:8], "little")
+
+    def _add_c_interface(self, file: WeightsFile, identity: int) -> None:
+        weights = Weights(file.length, identity, file.offset) if self.weights_bytes else None
+        faults = [f"{fault.node.name}: {fault.message}" for fault in self.faults]
+        needed = required(self.target.features)
+        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults)
 
     def _call(self, f: Function, kernel: Kernel) -> None:
         shape = structure(kernel, self.fixed)
@@ -120,6 +155,8 @@ class _Driver:
             operands.append(self._address(f, value, code.packed.get(own)))
         operands += [self._address(f, value) for value in kernel.outputs]
         scratch = self.plan.scratch.get(kernel.name)
+        if scratch is None and scratch_bytes(kernel, self.target, self.fixed) != 0:
+            raise InternalError(f"the plan has no working memory for {kernel!r}")
         operands.append(
             constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)
         )
@@ -130,7 +167,7 @@ class _Driver:
         first = len(self.faults)
         self.faults += [replace(fault, node=counterparts[fault.node]) for fault in code.faults]
         with f.if_(f.icmp("ne", status, 0)):
-            f.ret(f.add(status, first))
+            f.ret(f.add(status, first + FAULT - 1))
 
     def _address(self, f: Function, value: Value, packing: Packing | None = None) -> Reg:
         location = self.plan.locations[value]
@@ -155,10 +192,7 @@ class _Driver:
     def _piece(self, leaf: Value, packing: Packing | None) -> Piece:
         key = leaf.name, packing.key if packing else ""
         if key not in self.pieces:
-            if packing:
-                size = packing.apply(self.data[leaf.name]).nbytes
-            else:
-                size = _static(leaf.type.nbytes)
+            size = packing.nbytes if packing else _static(leaf.type.nbytes)
             self.pieces[key] = Piece(leaf.name, packing, self.weights_bytes, size)
             self.weights_bytes += -(-size // ALIGNMENT) * ALIGNMENT
         return self.pieces[key]
@@ -195,14 +229,9 @@ def _static(dim: Dim) -> int:
 
 def estimate(plan: Plan) -> tuple[float, float]:
     """Nanoseconds a run takes, roughly, as (fixed, per unit of the symbolic dimension)."""
-    flops: Dim = 0
+    flops = total_flops(node for kernel in plan.order for node in kernel.nodes)
     traffic: Dim = 0
     for kernel in plan.order:
-        for node in kernel.nodes:
-            if node.op.flops is None:
-                flops = flops + node.outputs[0].type.size
-            else:
-                flops = flops + node.op.flops(*(v.type for v in node.inputs), **node.attributes)
         if kernel.kind != "view":
             for value in (*kernel.inputs, *kernel.outputs):
                 traffic = traffic + value.type.nbytes

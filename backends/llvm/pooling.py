@@ -16,6 +16,7 @@ from graphc.backends.llvm.elements import Element
 from graphc.backends.llvm.emitter import Reg
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import Condition, Guard
+from graphc.backends.llvm.indexing import emit_max_pool_dx
 from graphc.backends.llvm.kernel_function import KernelFunction
 from graphc.backends.llvm.reducers import reducer_start
 from graphc.errors import UnsupportedError
@@ -146,6 +147,9 @@ class Average(Anchor):
 
 def emit_pooling(k: KernelFunction) -> None:
     """A pooling kernel with its epilogue."""
+    if k.kernel.anchor is not None and k.kernel.anchor.op.name == "max_pool_dx":
+        emit_max_pool_dx(k)
+        return
 
     def make(node: Node, space: Any) -> Anchor:
         if node.op.name == "max_pool":
@@ -157,4 +161,3 @@ def emit_pooling(k: KernelFunction) -> None:
         raise UnsupportedError(f"no native code for {node.op.name}")
 
     emit_anchor_kernel(k, make)
-

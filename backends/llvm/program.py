@@ -213,7 +213,9 @@ def trace(
                 if output in holes:
                     only = holes[output]
                     if only is not None and index != only:
-                        raise UnsupportedError(f"%{output.name} is read at another index than it is computed at")
+                        raise UnsupportedError(
+                            f"%{output.name} is read at another index than it is computed at"
+                        )
                     asked[index, guard] = _put(program, Hole(output, index, guard))
                 elif moves(node.op.name):
                     here = found[node, position, index, guard]

@@ -1,6 +1,6 @@
 """Random numbers: Threefry2x32 with 20 rounds of the element's position, as `graphc.ops.random` defines it.
 
-    Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ class Reducer:
     def initial(self, b: Elements, count: int) -> State:
         return [b.number(self.start, self.dtype, count)]
 
-    def step(self, b: Elements, state: State, x: Element, position: Element, present: Element | None) -> State:
+    def step(
+        self, b: Elements, state: State, x: Element, position: Element, present: Element | None
+    ) -> State:
         """One element more where `present` holds; `position` is its index along the row."""
         if present is not None:
             x = b.select(present, x, b.constant(self.start, x))
@@ -57,7 +59,9 @@ class Arg(Reducer):
         lane = constant(list(range(count)), vector("i64", count)) if count else constant(0, "i64")
         return [b.number(self.start, self.dtype, count), Element(lane, int64)]
 
-    def step(self, b: Elements, state: State, x: Element, position: Element, present: Element | None) -> State:
+    def step(
+        self, b: Elements, state: State, x: Element, position: Element, present: Element | None
+    ) -> State:
         best, where = state
         better = self.merge(b, best, x)
         if self.dtype.is_float:

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from graphc.backends.llvm.affine import Form, Index, Ranges, ravel
 from graphc.backends.llvm.elements import Element
 from graphc.backends.llvm.emitter import Reg, constant
-from graphc.backends.llvm.evaluator import Evaluator
+from graphc.backends.llvm.evaluator import Evaluator, present
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
 from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
-from graphc.backends.llvm.packing import tail_mask
 from graphc.backends.llvm.program import Hole, Root, Space, operands_of, trace_in
 from graphc.backends.llvm.reducers import Reducer, State, across, axes_of, reducer
 from graphc.errors import UnsupportedError
@@ -96,7 +95,10 @@ class _RowKernel:
             self._check(node)
         forms = [ravel(index, value.shape) for value, index in chosen[: len(kernel.outputs)]]
         operands = chosen[len(kernel.outputs) :]
-        forms += [i[axes_of(n)[0]] if n.op.name.startswith("arg") else Form(()) for n, (_, i) in zip(nodes, operands)]
+        forms += [
+            i[axes_of(n)[0]] if n.op.name.startswith("arg") else Form(())
+            for n, (_, i) in zip(nodes, operands)
+        ]
         kept, reduced = space.variables(self.kept), space.variables(self.reduced)
         # Vectors run along the row when its elements are neighbours, else across rows.
         every = space.variables()
@@ -226,7 +228,9 @@ class _RowKernel:
             return self._unrolled(sweep, first, extent, width, states, kept)
         f, e = self.k.f, self.e
         total = e.sizes(extent)
-        whole = f.and_(total, -width) if not isinstance(extent, int) else constant(extent // width * width, "i64")
+        whole = (
+            f.and_(total, -width) if not isinstance(extent, int) else constant(extent // width * width, "i64")
+        )
 
         def chunk(i: Reg, flat: list[Reg]) -> list[Reg]:
             with e.scope({first: i}), e.vector(first, width):
@@ -237,7 +241,8 @@ class _RowKernel:
             flat = f.fold(0, plain(whole), width, flat, chunk)
 
         def tail() -> list[Reg]:
-            mask = tail_mask(f, f.sub(total, whole), width)
+            left = constant(extent % width, "i64") if isinstance(extent, int) else f.sub(total, whole)
+            mask = present(f, left, width)
             with e.scope({first: whole}), e.vector(first, width, mask):
                 return _flat(self._step(sweep, _packed(flat, states), mask))
 
@@ -254,7 +259,7 @@ class _RowKernel:
             if number == len(kept):
                 kept.append({})
             left = extent - start
-            mask = tail_mask(f, constant(left, "i64"), width) if left < width else None
+            mask = present(f, constant(left, "i64"), width) if left < width else None
             at = {variable: constant(start, "i64")}
             with e.scope(at, kept[number]), e.vector(variable, width, mask):
                 states = self._step(sweep, states, mask)
@@ -337,5 +342,3 @@ def _flat(states: Sequence[State]) -> list[Reg]:
 def _packed(flat: Sequence[Reg], like: Sequence[State]) -> list[State]:
     registers = iter(flat)
     return [[Element(next(registers), x.dtype) for x in state] for state in like]
-
-

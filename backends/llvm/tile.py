@@ -57,8 +57,10 @@ class Tile:
 
     @property
     def unroll(self) -> int:
-        """Steps of one turn of the loop: few enough that LLVM's scheduler hoists no loads into registers that the
-        tile needs, enough that the loop's own instructions do not count.
+        """Steps of one turn of the loop.
+
+        Few enough that LLVM's scheduler hoists no loads into registers that the tile needs, enough that the
+        loop's own instructions do not count.
         """
         products = self.rows * self.vectors
         return 1 if products > 24 else 2 if products > 14 else 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,25 @@ class NumpyFunction:
     source: str
     function: Any
 
-    def __call__(self, inputs: Mapping[str, Any] | Sequence[Any], data: Mapping[str, np.ndarray] | None = None) -> tuple:
+    def __call__(
+        self, inputs: Mapping[str, Any] | Sequence[Any], data: Mapping[str, np.ndarray] | None = None
+    ) -> tuple:
         arrays = bind_inputs(self.graph, inputs)
-        stored = {"weights": {**self.graph.data, **(data or {})}} if self.graph.parameters + self.graph.constants else {}
+        stored = (
+            {"weights": {**self.graph.data, **(data or {})}}
+            if self.graph.parameters + self.graph.constants
+            else {}
+        )
         result = self.function(*(arrays[v.name] for v in self.graph.inputs), **stored)
         results = result if isinstance(result, tuple) else (result,)
         return tuple(np.asarray(array) for array in results)
+
+
+def run_file(path: Path) -> Any:
+    """The function `forward` of a generated file, which finds its weights beside it."""
+    namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
+    return namespace["forward"]
 
 
 def load_source(graph: Graph, function: str = "forward") -> NumpyFunction:

@@ -55,7 +55,7 @@ def _check(path: Path) -> None:
 def user_code(message: str) -> Iterator[None]:
     """What the user's code raises becomes a ModelFileFailed at the user's line.
 
-    graphc's own errors pass unchanged, and so does what is raised inside graphc: that is a bug.
+    graphc's own errors pass unchanged, and so does what else is raised inside graphc: that is a bug.
     """
     try:
         yield
@@ -87,13 +87,15 @@ def _syntax_span(error: SyntaxError) -> Span | None:
 
 
 def _user_steps(trace: TracebackType | None) -> list[tuple[str, Span]] | None:
-    """The user's frames from the outside in; None when the innermost frame is graphc's own."""
+    """The user's frames from the outside in; None when it was graphc that failed, itself or in a library it called."""
     steps: list[tuple[str, Span]] = []
-    innermost = ""
+    ours = False
     while trace is not None:
         code = trace.tb_frame.f_code
         if is_user(code.co_filename):
             steps.append((code.co_name, instruction_span(code, trace.tb_lasti, trace.tb_lineno)))
-        innermost = code.co_filename
+            ours = False
+        elif is_internal(code.co_filename):
+            ours = code.co_filename != __file__
         trace = trace.tb_next
-    return None if is_internal(innermost) and not innermost.endswith("importing.py") else steps
+    return None if ours else steps

@@ -67,6 +67,7 @@ def load_model_file(
     """
     path, entry = _split(target, entry)
     module = import_file(path)
+    path = path.absolute()  # a span outlives the current folder
     bindings = Bindings(path)
     name, found = _find(module, bindings, entry)
     span = bindings.line(name)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 import click
 
 from graphc.cli.console import Console
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_options
+from graphc.cli.options import Request, load_model, model_at_work, model_options
 from graphc.errors import UsageError, kinds, nearest
 
-# The modules besides graphc.errors that declare error kinds.
-DECLARE_KINDS = ("graphc.manifest", "graphc.ops.indexing", "graphc.view.draw")
+_CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "(GC\d{4})"$', re.MULTILINE)
 
 
 @click.command(cls=Command)
@@ -32,7 +32,7 @@ def command(context: click.Context, request: Request, after: str | None) -> None
     if re.fullmatch(r"[Gg][Cc]\d+", request.target):
         explain_code(request.target.upper(), console)
         return
-    with console.user_output_to_stderr():
+    with model_at_work(console):
         found = load_model(request, console)
         from graphc import api  # after the model: an error in it is told at once
 
@@ -49,14 +49,28 @@ def command(context: click.Context, request: Request, after: str | None) -> None
 
 def explain_code(code: str, console: Console) -> None:
     """The help page of an error code."""
-    for module in DECLARE_KINDS:
-        importlib.import_module(module)
-    known = kinds()
-    kind = known.get(code)
-    if kind is None:
-        raise UsageError(f"no error has the code {code}{nearest(code, known)}")
+    modules = declared_codes()
+    if code not in modules:
+        raise UsageError(f"no error has the code {code}{nearest(code, modules)}")
+    importlib.import_module(modules[code])
+    kind = kinds()[code]
     start, end = console.bold
     console.result(
         {"code": code, "kind": kind.__name__, "exit_code": kind.exit_code, "help": kind.help()},
         f"{start}{code} {kind.__name__}{end} (exit code {kind.exit_code})\n\n{kind.help()}",
     )
+
+
+def declared_codes() -> dict[str, str]:
+    """The module that declares each error code, read from the sources: each part of graphc declares its own."""
+    import graphc.backends
+    import graphc.frontends
+
+    found: dict[str, str] = {}
+    for package in (graphc, graphc.frontends, graphc.backends):
+        root = Path(package.__file__ or "").parent
+        for path in sorted(root.rglob("*.py")):
+            name = ".".join((package.__name__, *path.relative_to(root).with_suffix("").parts))
+            for code in _CODE.findall(path.read_text("utf-8")):
+                found.setdefault(code, name.removesuffix(".__init__"))
+    return dict(sorted(found.items()))

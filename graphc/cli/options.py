@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,6 +68,15 @@ def model_options(command: F) -> F:
         decorated = decorate(decorated)
     result: F = decorated
     return result
+
+
+@contextlib.contextmanager
+def model_at_work(console: Console) -> Iterator[None]:
+    """Around all that imports or traces the user's program: its output is no result, its errors are its own."""
+    from graphc.frontends.python.importing import user_code
+
+    with console.user_output_to_stderr(), user_code("the model fails while it is traced"):
+        yield
 
 
 def load_model(request: Request, console: Console) -> ModelFile:

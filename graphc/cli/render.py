@@ -6,19 +6,19 @@ import click
 
 from graphc.cli.console import in_bytes
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_options
+from graphc.cli.options import Request, load_model, model_at_work, model_options
 
-VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
+VIEWS = ("forward", "backward", "joint", "fusion", "memory")
 
 
 @click.command(cls=Command)
 @model_options
 @click.option(
-    "-o", "--output", metavar="FILE", help="A .svg, .png, .pdf, .dot or .html file; `-` is DOT on stdout."
+    "-o", "--output", metavar="FILE", help="A .svg, .png, .pdf, .dot or .json file; `-` is SVG on stdout."
 )
 @click.option("--view", type=click.Choice(VIEWS), default="joint", show_default=True)
 @click.option("--values", is_flag=True, help="Show numbers: run the graph once.")
-@click.option("--show", metavar="WHAT", default="", help="Also show shapes, params, flops.")
+@click.option("--show", metavar="WHAT", default="shapes", show_default=True, help="Of shapes, params, flops.")
 @click.option("--depth", type=click.IntRange(0), help="Fold modules below this depth.")
 @click.option("--theme", metavar="NAME", default=None)
 @click.pass_context
@@ -33,7 +33,7 @@ def command(
       graphc render lenet.py --view forward --show shapes,params -o lenet.pdf
     """
     console = console_of(context)
-    with console.user_output_to_stderr():
+    with model_at_work(console):
         found = load_model(request, console)
         from graphc import api  # after the model: an error in it is told at once
 

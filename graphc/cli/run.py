@@ -13,11 +13,13 @@ import numpy as np
 from graphc import atomic
 from graphc.cli.console import Console, in_seconds, table
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_options
+from graphc.cli.options import Request, load_model, model_at_work, model_options
 from graphc.errors import ModelError, UsageError, nearest
+from graphc.weights import read_numpy
 
 if TYPE_CHECKING:
-    from graphc.api import Executable
+    from graphc.artefact import Artefact
+    from graphc.executable import Executable
 
 FILLED = ("zeros", "ones", "random")
 _SHOWN = 8  # numbers of an output on the terminal
@@ -56,14 +58,14 @@ def command(
     """
     console = console_of(context)
     _check_output(output)
-    with console.user_output_to_stderr():
+    with model_at_work(console):
         executable = _executable(request, console)
     sizes = _one_size_each(request)
     arrays = read_arrays(data, {port.name: port for port in executable.inputs}, sizes, seed)
     best = float("inf")
     for _ in range(repeat):
         start = time.perf_counter()
-        results = executable(**arrays)
+        results = executable(*arrays.values())
         best = min(best, time.perf_counter() - start)
     outputs = _by_name(results, [port.name for port in executable.outputs])
     if output is not None:
@@ -73,7 +75,7 @@ def command(
     console.result(data_out, table((name, _type(array), _preview(array)) for name, array in outputs.items()))
 
 
-def _executable(request: Request, console: Console) -> Executable:
+def _executable(request: Request, console: Console) -> Executable | Artefact:
     path = Path(request.target)
     if path.is_dir():
         from graphc import api
@@ -164,18 +166,15 @@ def _size(dim: Any, sizes: Mapping[str, int], name: str) -> int:
 
 
 def _load(path: str) -> Any:
-    """An array, or a dictionary of them.  Object arrays, which would be unpickled, are refused."""
+    """An array, or a dictionary of them."""
     try:
         with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            return {name: loaded[name] for name in loaded.files}
+            return read_numpy(file)
     except FileNotFoundError:
         raise UsageError(f"no file {path}") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder") from None
-    except (ValueError, EOFError, KeyError) as error:
+    except ValueError as error:
         raise ModelError(
             f"{path} is not a .npy or .npz file of numbers: {error}", fix="write it with np.save(path, array)"
         ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_options
+from graphc.cli.options import Request, load_model, model_at_work, model_options
 
 
 @click.command(cls=Command)
@@ -15,7 +15,7 @@ from graphc.cli.options import Request, load_model, model_options
 def command(context: click.Context, request: Request, depth: int | None) -> None:
     """Show the layers of a model, their shapes, parameters and work."""
     console = console_of(context)
-    with console.user_output_to_stderr():
+    with model_at_work(console):
         found = load_model(request, console)
         from graphc import api  # after the model: an error in it is told at once
 

@@ -22,6 +22,7 @@ KernelKind = Literal[
     "pooling",  # windows, with what is applied element by element afterwards
     "indexing",  # gather and scatter
     "random",  # counter-based random numbers, with their consumers
+    "composite",  # one composite that was kept whole
 ]
 
 
@@ -31,8 +32,8 @@ class Kernel:
 
     name     k0, k1, ... in order of execution
     anchor   the contraction, convolution, pooling ... the others are fused to; None for loops and rows
-    nodes    in topological order.  Cheap nodes (constant, iota, dim_size, broadcast_to, reshape) may stand in
-             several kernels; any other stands in exactly one.
+    nodes    in topological order.  Cheap nodes (constant, iota, dim_size, numbers made of these, broadcast_to,
+             reshape by axes of size 1) may stand in several kernels; any other stands in exactly one.
     inputs   values read from memory, each once
     outputs  values written to memory: read by another kernel, or outputs of the graph
     """

@@ -12,10 +12,28 @@ from typing import Any
 import numpy as np
 
 from graphc.ir.builder import Builder
-from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.graph import Graph, Node, Provenance, Value
+from graphc.ir.op import Op
 
 ValueMap = Mapping[Value, Value]
 Rule = Callable[[Node, tuple[Value, ...]], "Value | Sequence[Value] | None"]
+
+
+class _Rewriting(Builder):
+    """A builder whose nodes carry the name of the pass; most nodes of a graph are kept, so it is put in only here."""
+
+    made_by = ""
+
+    def emit(
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        attributes: Mapping[str, Any],
+        names: Sequence[str] = (),
+        provenance: Provenance | None = None,
+    ) -> tuple[Value, ...]:
+        provenance = (provenance or self.provenance).with_(made_by=self.made_by)
+        return super().emit(op, inputs, attributes, names, provenance)
 
 
 def rewrite(
@@ -25,18 +43,19 @@ def rewrite(
 
     The rule returns the new value(s) that stand for the node's outputs, built with ops in the
     ambient builder, or None to keep the node.  New nodes inherit the old node's provenance with
-    `made_by`.  Constants the rule adds go through `add_constant`; nodes no longer needed are
-    dropped with the outputs as roots.
+    `made_by`.  Constants a rule adds are leaves of the builder, and it puts their arrays into `data`.
+    Nodes no longer needed are dropped with the outputs as roots.
     """
-    builder = Builder(graph.name)
+    builder = _Rewriting(graph.name)
+    builder.made_by = made_by
     builder.adopt(graph.leaves)
     builder.reserve([value.name for value in graph.values()])
     mapping: dict[Value, Value] = {leaf: leaf for leaf in graph.leaves}
     with builder:
         for node in graph.nodes:
             operands = tuple(mapping[v] for v in node.inputs)
-            with builder.at(node.provenance.with_(made_by=made_by)):
-                replacement = rule(node, operands)
+            builder.provenance = node.provenance
+            replacement = rule(node, operands)
             outputs = _outputs(builder, node, operands, replacement)
             mapping.update(zip(node.outputs, outputs, strict=True))
     outputs = tuple(mapping[v] for v in graph.outputs)

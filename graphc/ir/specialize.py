@@ -1,12 +1,12 @@
-"""Specialisation: the same graph with some symbolic dimensions fixed to sizes."""
+"""Specialisation: the same graph with some symbolic dimensions fixed to sizes, or with leaves of another kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from graphc.errors import UsageError
 from graphc.ir.builder import Builder
-from graphc.ir.graph import Graph, Node, Value, bind_attributes
+from graphc.ir.graph import Graph, Leaf, Node, Value, bind_attributes
 
 
 def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
@@ -17,24 +17,38 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     known = {name for value in graph.inputs for name in value.type.symbols}
     for name, size in sizes.items():
         if name not in known:
-            raise UsageError(f"{graph.name} has no dimension {name}", fix=f"it has {', '.join(sorted(known)) or 'none'}")
+            raise UsageError(
+                f"{graph.name} has no dimension {name}", fix=f"it has {', '.join(sorted(known)) or 'none'}"
+            )
         low, high = graph.dims.get(name, (0, None))
         if size < low or (high is not None and size > high):
             raise UsageError(f"{name} = {size} is outside its range {low}..{'' if high is None else high}")
+    return _copy(graph, sizes, ())
+
+
+def as_parameters(graph: Graph, names: Collection[str]) -> Graph:
+    """The graph with some of its constants as parameters: they change between calls, so nothing is folded into them."""
+    return _copy(graph, {}, names) if names else graph
+
+
+def _copy(graph: Graph, sizes: Mapping[str, int], changing: Collection[str]) -> Graph:
     builder = Builder(graph.name)
     mapping: dict[Value, Value] = {}
     for leaf in graph.leaves:
-        assert leaf.leaf is not None
-        mapping[leaf] = builder.leaf(leaf.leaf, leaf.name, leaf.type.substitute(sizes))
+        kind: Leaf | None = "parameter" if leaf.name in changing else leaf.leaf
+        assert kind is not None
+        mapping[leaf] = builder.leaf(kind, leaf.name, leaf.type.substitute(sizes))
     for node in graph.nodes:
         types = tuple(value.type.substitute(sizes) for value in node.outputs)
         names = tuple(value.name for value in node.outputs)
         attributes = bind_attributes(node.attributes, sizes)
-        copy = Node(node.op, tuple(mapping[v] for v in node.inputs), attributes, types, names, node.provenance)
+        copy = Node(
+            node.op, tuple(mapping[v] for v in node.inputs), attributes, types, names, node.provenance
+        )
         builder.append(copy)
         mapping.update(zip(node.outputs, copy.outputs, strict=True))
     dims = {name: limits for name, limits in graph.dims.items() if name not in sizes}
-    fixed = builder.finish([mapping[v] for v in graph.outputs], graph.output_names, dims=dims, data=graph.data)
+    fixed = builder.finish(
+        [mapping[v] for v in graph.outputs], graph.output_names, dims=dims, data=graph.data
+    )
     return fixed.with_(gradients=graph.gradients)
-
-

@@ -5,11 +5,12 @@
 
 import numpy as np
 
-from graphc.ir.op import Kind, NoGradient, op
-from graphc.ir.types import dtype_of
+from graphc.errors import DTypeError
+from graphc.ir.op import Kind, NoGradient, TypeRuleError, op
+from graphc.ir.types import DTYPES, dtype_of
 from graphc.ops.reference import convert
 from graphc.ops.reference import erf as erf_reference
-from graphc.ops.rules import comparison, logical, same_float, same_number, same_type, samples
+from graphc.ops.rules import check_dtype, comparison, logical, same_float, same_number, same_type, samples
 
 ELEMENTWISE = Kind.ELEMENTWISE
 
@@ -116,7 +117,7 @@ class div:
     ELEMENTWISE, formula="z = x^y", symbol="^", derivative={0: "{y}·{x}^({y}−1)", 1: "{z}·ln {x}"}, onnx="Pow"
 )
 class pow_:
-    """Power.  z = x^y, ∂z/∂x = y·x^(y-1), ∂z/∂y = z·ln x, taken as 0 where x <= 0."""
+    """Power.  z = x^y, ∂z/∂x = y·x^(y-1), which is 0 where y = 0, ∂z/∂y = z·ln x, taken as 0 where x <= 0."""
 
     infer = same_float
     in_place = (0, 1)
@@ -128,9 +129,9 @@ class pow_:
             return np.power(x, y)
 
     def vjp(ct, x, y, z):
+        slope = y * pow_(x, where(equal(y, 0.0), 1.0, y) - 1.0)  # 0·0^0, not 0·0^-1
         positive = greater(x, 0.0)
-        safe = where(positive, x, 1.0)
-        return ct * (y * pow_(x, y - 1.0)), ct * where(positive, z * log(safe), 0.0)
+        return ct * slope, ct * where(positive, z * log(where(positive, x, 1.0)), 0.0)
 
     def scalar(b, x, y):
         return b.pow(x, y)
@@ -244,7 +245,8 @@ class sign:
 
     def scalar(b, x):
         zero, one = b.constant(0, x), b.constant(1, x)
-        step = b.select(b.less(x, zero), b.neg(one), x)
+        step = b.select(b.equal(x, zero), zero, x)  # NaN stays
+        step = b.select(b.less(x, zero), b.neg(one), step)
         return b.select(b.less(zero, x), one, step)
 
 
@@ -333,7 +335,7 @@ class sigmoid:
 
     def reference(x):
         with np.errstate(over="ignore"):
-            return (1.0 / (1.0 + np.exp(-x))).astype(x.dtype)
+            return 1.0 / (1.0 + np.exp(-x))
 
     def vjp(ct, x, y):
         return ct * (y * (1.0 - y))
@@ -416,11 +418,20 @@ class relu:
         return b.select(b.less(x, zero), zero, x)
 
 
+def tied():
+    """Pairs with equal elements, zeros of both signs, infinities and NaN among them; whole numbers and booleans."""
+    yield from samples(2)()
+    edges = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan])
+    yield (np.repeat(edges, 7), np.tile(edges, 7)), {}
+    for dtype in ("int32", "uint8", "bool"):
+        yield (np.array([0, 1, 2, 255, 0]).astype(dtype), np.array([0, 2, 1, 255, 1]).astype(dtype)), {}
+
+
 def _comparison(name, ufunc, predicate, meaning, sign_, onnx=""):
     members = {
         "__doc__": f"{meaning}  The result is bool and has no gradient.",
         "infer": comparison,
-        "samples": samples(2),
+        "samples": tied,
         "reference": ufunc,
         "scalar": lambda b, x, y: getattr(b, predicate)(x, y),
     }
@@ -493,8 +504,15 @@ class where:
 
     def infer(condition, x, y):
         logical(condition)
-        same_type(condition.with_dtype(x.dtype), x)
-        return same_type(x, y)
+        if x.dtype != y.dtype:
+            raise TypeRuleError(
+                f"dtypes differ: {x.dtype} ({{1}}) and {y.dtype} ({{2}})",
+                f'convert one of them: .astype("{x.dtype}")',
+                DTypeError,
+            )
+        if not condition.shape == x.shape == y.shape:
+            raise TypeRuleError("shapes differ: {0}, {1} and {2}")
+        return x
 
     in_place = (1, 2)
 
@@ -530,18 +548,21 @@ class cast:
     """
 
     def infer(x, *, dtype):
+        check_dtype(dtype)
         return x.with_dtype(dtype)
 
     def samples():
-        for source, target in (
-            ("float64", "float32"),
-            ("float32", "float64"),
-            ("int32", "float64"),
-            ("bool", "float64"),
-        ):
-            x = np.array([-3, 0, 1, 2, 7]).astype(source)
-            yield (x,), {"dtype": dtype_of(target)}
-        yield (np.array([np.nan, np.inf, -np.inf, 3e9, -3e9, 2.7, -2.7]),), {"dtype": dtype_of("int32")}
+        edges = [np.nan, np.inf, -np.inf, -0.0, 0.5, -0.5, 2.7, -2.7, 127.9, -129.0, 255.5, 256.0]
+        edges += [sign * 2.0**power for power in (31, 32, 62, 63, 64) for sign in (1, -1)]
+        for source in DTYPES:
+            if source.is_float:
+                x = np.array(edges, source.numpy)
+            else:
+                x = np.array([-3, -1, 0, 1, 2, 7, 200, 2**31, 2**63 - 1]).astype(source.numpy)
+            for target in DTYPES:
+                yield (x,), {"dtype": target}
+        yield (np.zeros((0, 3)),), {"dtype": dtype_of("float32")}
+        yield (np.linspace(-2, 2, 7),), {"dtype": dtype_of("float64")}
 
     def reference(x, *, dtype):
         return convert(x, dtype.numpy)
@@ -562,14 +583,13 @@ class stop_gradient:
     infer = same_type
     in_place = (0,)
 
-    def samples():
-        yield (np.arange(5.0),), {}
+    samples = samples(1)
 
     def reference(x):
         return x
 
     def vjp(ct, x, y):
-        return NoGradient("stopped by stop_gradient")
+        return (None,)  # asked for, so it is 0 and no error
 
     def scalar(b, x):
         return x

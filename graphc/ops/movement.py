@@ -5,9 +5,10 @@ They compute nothing; a backend turns them into strides or into index arithmetic
 
 import numpy as np
 
+from graphc.errors import DTypeError
 from graphc.ir.dims import product
 from graphc.ir.op import Kind, TypeRuleError, op
-from graphc.ops.rules import same_type
+from graphc.ops.rules import check_shape, fits, same_type
 
 MOVEMENT = Kind.MOVEMENT
 
@@ -29,6 +30,7 @@ class reshape:
     """The same elements in row-major order under another shape.  The gradient is reshaped back."""
 
     def infer(x, *, shape):
+        check_shape(shape)
         if product(shape) != x.size:
             raise TypeRuleError(
                 f"cannot reshape {{0}} of {x.size} elements to {list(shape)} of {product(shape)}"
@@ -39,6 +41,7 @@ class reshape:
 
     def samples():
         yield (np.arange(12.0).reshape(3, 4),), {"shape": (2, 6)}
+        yield (np.arange(12.0).reshape(3, 4),), {"shape": (3, 2, 2)}
         yield (np.arange(6.0),), {"shape": (1, 6, 1)}
         yield (np.zeros((0, 3)),), {"shape": (3, 0)}
 
@@ -85,6 +88,7 @@ class broadcast_to:
     """
 
     def infer(x, *, shape):
+        check_shape(shape)
         if x.rank > len(shape):
             raise TypeRuleError(f"cannot broadcast {{0}} to the {len(shape)} dimensions {list(shape)}")
         for size, wanted in zip(reversed(x.shape), reversed(shape)):
@@ -176,6 +180,8 @@ class pad:
             raise TypeRuleError(f"{{0}} has {x.rank} dimensions, the padding {len(low)}")
         if any(isinstance(w, int) and w < 0 for w in (*low, *high, *interior)):
             raise TypeRuleError("padding widths are >= 0")
+        if not fits(value, x.dtype):
+            raise TypeRuleError(f"the padding value {value} does not fit {{0}} of {x.dtype}", kind=DTypeError)
         return x.with_shape(
             tuple(
                 before + (size + (size - 1) * between if size != 0 else 0) + after
@@ -212,8 +218,10 @@ class concat:
 
     def infer(*types, axis):
         first = types[0]
+        if not 0 <= axis < first.rank:
+            raise TypeRuleError(f"axis {axis} does not fit {{0}} of {first.rank} dimensions")
+        same_type(*(t.with_shape(()) for t in types))
         for position, other in enumerate(types[1:], 1):
-            same_type(first.with_shape(()), other.with_shape(()))
             if other.rank != first.rank or any(
                 a != b for i, (a, b) in enumerate(zip(first.shape, other.shape)) if i != axis
             ):

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError
+from graphc.ir.dims import SymbolicDim
 from graphc.ir.op import TypeRuleError
-from graphc.ir.types import TensorType, bool_
+from graphc.ir.types import DType, TensorType, bool_
 
 
 def same_type(*types: TensorType, **_: Any) -> TensorType:
@@ -52,6 +53,33 @@ def logical(*types: TensorType, **_: Any) -> TensorType:
     if types[0].dtype != bool_:
         raise TypeRuleError(f"needs booleans, {{0}} is {types[0].dtype}", "compare first: x > 0", DTypeError)
     return same_type(*types)
+
+
+def fits(value: float, dtype: DType) -> bool:
+    """Whether a number is one of a dtype: anything for floats, a whole number in the range for integers.
+
+    >>> from graphc.ir.types import float32, uint8
+    >>> fits(0.5, float32), fits(1.0, bool_), fits(256, uint8), fits(-1, uint8), fits(float("nan"), uint8)
+    (True, True, False, False, False)
+    """
+    if dtype.is_float:
+        return True
+    low, high = (0, 1) if dtype == bool_ else (np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max)
+    return low <= value <= high and value == int(value)
+
+
+def check_dtype(*dtypes: Any) -> None:
+    """Raise TypeRuleError for an attribute that is no dtype."""
+    for dtype in dtypes:
+        if not isinstance(dtype, DType):
+            raise TypeRuleError(f"{dtype!r} is no dtype", kind=DTypeError)
+
+
+def check_shape(shape: Any) -> None:
+    """Raise TypeRuleError for an attribute that is no shape; -1 is worked out before a graph is made."""
+    plain = isinstance(shape, tuple) and all(type(size) in (int, SymbolicDim) for size in shape)
+    if not plain or any(isinstance(size, int) and size < 0 for size in shape):
+        raise TypeRuleError(f"{shape!r} is no shape: sizes are whole numbers >= 0")
 
 
 def samples(

@@ -84,7 +84,8 @@ def windows(x: np.ndarray, kernel: Ints, strides: Ints, padding: Pairs, dilation
     x = np.pad(x, ((0, 0), (0, 0), *padding))
     spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
     view = np.lib.stride_tricks.sliding_window_view(x, spans, axis=tuple(range(2, x.ndim)))
-    return view[(..., *(slice(None, None, step) for step in (*strides, *dilation)))]
+    every: tuple[Any, ...] = (..., *(slice(None, None, step) for step in (*strides, *dilation)))
+    return view[every]
 
 
 def taps(
@@ -101,5 +102,7 @@ def add_windows(view: np.ndarray, size: Ints, strides: Ints, padding: Pairs, dil
     counts, kernel = view.shape[2 : 2 + len(size)], view.shape[2 + len(size) :]
     x = np.zeros((*view.shape[:2], *(low + n + high for n, (low, high) in zip(size, padding))), view.dtype)
     for tap, met in taps(kernel, strides, dilation, counts):
-        x[met] += view[(..., *tap)]
-    return x[(..., *(slice(low, low + n) for n, (low, _) in zip(size, padding)))]
+        one: tuple[Any, ...] = (..., *tap)
+        x[met] += view[one]
+    inside: tuple[Any, ...] = (..., *(slice(low, low + n) for n, (low, _) in zip(size, padding)))
+    return x[inside]

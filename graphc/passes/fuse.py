@@ -78,7 +78,7 @@ def fuse(graph: Graph) -> Partition:
 
     First anchors take their epilogues, then producers join consumers (reductions and elementwise work alike), the
     most traffic saved first, then neighbours that read the same tensors; then every pair of kernels still joined by a
-    read is tried once more and the reason kept.  Last, work moves to the kernel that uses it where that moves fewer bytes.
+    read is tried once more and the reason kept.  Last, work moves to the kernel that uses it where that saves bytes.
     """
     fusion = _Fusion(graph)
     fusion.epilogues()
@@ -118,7 +118,11 @@ class _Fusion:
         found = [False] * len(self.graph.nodes)
         for i in range(len(found) - 1, -1, -1):
             users = self.reading.users[i]
-            found[i] = bool(users) and not self.reading.returned[i] and all(self._reduces(u, r, found) for u, r in users)
+            found[i] = (
+                bool(users)
+                and not self.reading.returned[i]
+                and all(self._reduces(u, r, found) for u, r in users)
+            )
         return found
 
     def _reduces(self, user: int, read: Read, found: list[bool]) -> bool:
@@ -126,7 +130,7 @@ class _Fusion:
         return not read.memory and (kind is Kind.REDUCTION or (kind is Kind.ELEMENTWISE and found[user]))
 
     def epilogues(self) -> None:
-        """What follows an anchor joins it, unless only a reduction wants it and the anchor's result is written anyway."""
+        """What follows an anchor joins it; not so where only a reduction wants it and the result is written anyway."""
         for i, reads in enumerate(self.reading.reads):
             if self.graph.nodes[i].op.kind is not Kind.ELEMENTWISE:
                 continue
@@ -151,7 +155,9 @@ class _Fusion:
         readers: dict[Value, list[int]] = {}
         for i, reads in enumerate(self.reading.reads):
             for read in reads:
-                whole = read.axes == tuple(range(len(read.axes))) and not read.memory and read.value.type.rank > 0
+                whole = (
+                    read.axes == tuple(range(len(read.axes))) and not read.memory and read.value.type.rank > 0
+                )
                 if whole and i not in self.regions_at(i).frames:
                     readers.setdefault(read.value, []).append(i)
         for nodes in readers.values():
@@ -161,7 +167,7 @@ class _Fusion:
                 if a == b or self.groups.related(a, b):
                     continue
                 union = fit_siblings(self.regions[a], self.regions[b])
-                if union is not None and len(union.nodes) <= MAX_NODES and self.groups.between(a, b) is None:
+                if union is not None and len(union.nodes) <= MAX_NODES:
                     self._join(a, b, union)
 
     def regions_at(self, i: int) -> Region:
@@ -237,10 +243,17 @@ def sink(reading: Reading, regions: list[Region], refusals: list[Refusal]) -> li
         if isinstance(union, str) or len(union.nodes) > MAX_NODES:
             continue
         region.nodes = [j for j in region.nodes if j not in moved]
-        target.nodes, target.rows, target.frames, target.moves = union.nodes, union.rows, union.frames, union.moves
+        target.nodes, target.rows, target.frames, target.moves = (
+            union.nodes,
+            union.rows,
+            union.frames,
+            union.moves,
+        )
         home.update((j, target) for j in moved)
         for j in moved:
-            for root in sorted({r.root for r in reading.reads[j] if r.root is not None and home[r.root] is region}):
+            for root in sorted(
+                {r.root for r in reading.reads[j] if r.root is not None and home[r.root] is region}
+            ):
                 reason = f"fewer bytes move when %{nodes[j].name} is computed where it is used"
                 refusals.append(Refusal(nodes[root].name, nodes[j].name, reason))
     return regions
@@ -352,7 +365,6 @@ def nominal_bytes(value: Value) -> int:
     size = value.type.nbytes
     if isinstance(size, int):
         return size
-    fixed = substitute(size, {name: NOMINAL for name in value.type.symbols})
+    fixed = substitute(size, dict.fromkeys(value.type.symbols, NOMINAL))
     assert isinstance(fixed, int)
     return fixed
-

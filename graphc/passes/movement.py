@@ -268,7 +268,7 @@ MOVEMENT_RULES = (
         lambda x, *, low, high, interior, value: pad(x, low=low, high=high, interior=interior, value=value),
         lambda x, *, low, high, interior, value: x if not any((*low, *high, *interior)) else None,
         "any",
-        samples=cases((X, {"low": (0, 0, 0), "high": (0, 0, 0), "interior": (0, 0, 0), "value": 1.5})),
+        samples=cases((X, {"low": (0, 0, 0), "high": (0, 0, 0), "interior": (0, 0, 0), "value": 1.0})),
     ),
     Rule(
         "reverse along no axis = x",

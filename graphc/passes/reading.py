@@ -40,7 +40,9 @@ class Reading:
     free: list[bool] = field(default_factory=list)  # made from nothing: constant, iota, numbers of these
     own: list[bool] = field(default_factory=list)  # has a place in exactly one kernel
     reads: list[tuple[Read, ...]] = field(default_factory=list)
-    users: list[list[tuple[int, Read]]] = field(default_factory=list)  # who reads a node that has its own place
+    users: list[list[tuple[int, Read]]] = field(
+        default_factory=list
+    )  # who reads a node that has its own place
     returned: list[bool] = field(default_factory=list)
 
 

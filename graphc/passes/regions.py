@@ -179,7 +179,16 @@ def _out_of_rows(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[i
     if levels == {"row"} and b.moves:
         return "nothing is moved within the part of a kernel that runs once a row"
     rows = a.rows | set(b.nodes) if levels == {"row"} else a.rows
-    return Region("row", _joined(a, b), a.space, None, a.reduced, set(rows), {**a.frames, **b.frames}, a.moves or b.moves)
+    return Region(
+        "row",
+        _joined(a, b),
+        a.space,
+        None,
+        a.reduced,
+        set(rows),
+        {**a.frames, **b.frames},
+        a.moves or b.moves,
+    )
 
 
 def _rows(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Read]]) -> Region | str:
@@ -192,7 +201,14 @@ def _rows(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Rea
         if _level_read(reading, b, consumer, read) != ("row" if read.root in a.rows else "full"):
             return f"the rows of {_named(reading, read.root)} are not the rows that {_named(reading, consumer)} needs"
     return Region(
-        "row", _joined(a, b), a.space, None, a.reduced, a.rows | b.rows, {**a.frames, **b.frames}, a.moves or b.moves
+        "row",
+        _joined(a, b),
+        a.space,
+        None,
+        a.reduced,
+        a.rows | b.rows,
+        {**a.frames, **b.frames},
+        a.moves or b.moves,
     )
 
 
@@ -204,7 +220,9 @@ def fit_siblings(a: Region, b: Region) -> Region | None:
         return None
     row = a if a.reduced is not None else b
     frames = {**a.frames, **b.frames}
-    return Region(row.kind, _joined(a, b), a.space, None, row.reduced, a.rows | b.rows, frames, a.moves or b.moves)
+    return Region(
+        row.kind, _joined(a, b), a.space, None, row.reduced, a.rows | b.rows, frames, a.moves or b.moves
+    )
 
 
 def _level_read(reading: Reading, b: Region, consumer: int, read: Read) -> Level | None:

@@ -36,6 +36,7 @@ from graphc.passes.notes import note
 Grade = Literal["exact", "stable", "fast"]
 GRADES: tuple[Grade, ...] = ("exact", "stable", "fast")
 COMMUTATIVE = frozenset("add mul maximum minimum equal not_equal logical_and logical_or".split())
+When = Callable[[Node, Mapping[str, Any]], bool]
 MAX_CHAIN = 8  # rules applied one after the other to the result of a rule
 
 
@@ -194,7 +195,11 @@ def match(
                 number = number_of(value)
                 if number is None or not _same(number, wanted):
                     return None
-    return found if all(_repeats(value, found[wanted.axes.name]) for wanted, value in spreads) else None
+    for spread_, value in spreads:
+        axes = found.setdefault(spread_.axes.name, _repeated(value))
+        if not _repeats(value, axes):
+            return None
+    return found
 
 
 def _applies(
@@ -220,6 +225,12 @@ def _same(a: Any, b: Any) -> bool:
     )
 
 
+def _repeated(value: Value) -> tuple[int, ...]:
+    """The axes wider than 1 along which a value repeats its source."""
+    _, positions = source(value)
+    return tuple(axis for axis, size in enumerate(value.shape) if size != 1 and axis not in positions)
+
+
 def _repeats(value: Value, axes: tuple[int, ...]) -> bool:
     """Whether a value is its source repeated along exactly these axes."""
     _, positions = source(value)
@@ -234,7 +245,7 @@ class RuleSet:
 
     made_by: str
     rules: tuple[Rule, ...]
-    tell: bool = False  # make a note of each rewrite
+    tell: bool = False  # make a note of each rewrite that has a reason
 
     @cached_property
     def by_root(self) -> dict[Op, list[tuple[Rule, Application]]]:
@@ -244,16 +255,23 @@ class RuleSet:
                 table.setdefault(pattern.op, []).append((rule, pattern))
         return table
 
-    def run(self, graph: Graph, grades: Sequence[Grade] = ("exact", "stable")) -> tuple[Graph, ValueMap]:
-        """One sweep from inputs to outputs; operands are rewritten before the nodes that read them."""
-        return rewrite(graph, lambda node, operands: self.apply(node, operands, grades), self.made_by)
+    def run(
+        self, graph: Graph, grades: Sequence[Grade] = ("exact", "stable"), when: When | None = None
+    ) -> tuple[Graph, ValueMap]:
+        """One sweep from inputs to outputs; operands are rewritten before the nodes that read them.
 
-    def apply(self, node: Node, operands: tuple[Value, ...], grades: Sequence[Grade]) -> Value | None:
+        `when(node, found)` may forbid a rewrite of a node of the graph, given what the variables stand for.
+        """
+        return rewrite(graph, lambda node, operands: self.apply(node, operands, grades, when), self.made_by)
+
+    def apply(
+        self, node: Node, operands: tuple[Value, ...], grades: Sequence[Grade], when: When | None = None
+    ) -> Value | None:
         """The value that replaces a node's only output, or None."""
         value: Value | None = None
         op, attributes = node.op, node.attributes
         for _ in range(MAX_CHAIN):
-            step = self._once(op, operands, attributes, grades, node)
+            step = self._once(op, operands, attributes, grades, node, when)
             if step is None:
                 return value
             if step.type != node.outputs[0].type:
@@ -271,6 +289,7 @@ class RuleSet:
         attributes: Mapping[str, Any],
         grades: Sequence[Grade],
         origin: Node,
+        when: When | None,
     ) -> Value | None:
         for rule, pattern in self.by_root.get(op, ()):
             if rule.grade not in grades:
@@ -278,11 +297,12 @@ class RuleSet:
             found = match(pattern, op, operands, attributes)
             if found is None or not rule.holds_for(found[rule.variables[0]].dtype.kind):
                 continue
-            right: Value | None = rule.right(
-                *(found[n] for n in rule.variables), **{n: found[n] for n in rule.attributes}
-            )
+            if when is not None and not when(origin, found):
+                continue
+            values, named = (found[n] for n in rule.variables), {n: found[n] for n in rule.attributes}
+            right: Value | None = rule.right(*values, **named)
             if right is not None:
-                if self.tell:
+                if self.tell and rule.reason:
                     note(self.made_by, rule.equation, rule.reason, origin)
                 return right
         return None

@@ -173,6 +173,12 @@ class Tensor(Arithmetic):
             )
         self.data = array
 
+    def live_in(self, array: np.ndarray) -> None:
+        """From now on be the numbers of this array, which somebody else changes: a compiled training step."""
+        view = array.view()
+        view.flags.writeable = False
+        self._array, self._value = view, None
+
     def _numbers(self, what: str, fix: str) -> np.ndarray:
         if self.recording is not None and not self.recording.open:
             raise ForeignTraceError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import cache
+from string import Formatter
 
 import numpy as np
 
@@ -31,9 +32,14 @@ Values = Mapping[Value, np.ndarray]
 def suits(graph: Graph) -> bool:
     """Whether the forward part is made of numbers and small enough for a circuit."""
     forward = [node for node in graph.nodes if node.provenance.role == "forward"]
+    return 0 < len(forward) <= LIMIT and is_scalar(graph) and all(len(node.outputs) == 1 for node in forward)
+
+
+def is_scalar(graph: Graph) -> bool:
+    """Whether every value of the forward part is a number."""
+    forward = [node for node in graph.nodes if node.provenance.role == "forward"]
     values = [*graph.leaves, *(value for node in forward for value in node.outputs)]
-    single = all(len(node.outputs) == 1 for node in forward)
-    return 0 < len(forward) <= LIMIT and single and all(value.type.shape == () for value in values)
+    return all(value.type.shape == () for value in values)
 
 
 def circuit(graph: Graph, title: str, values: Values | None, gradients: bool) -> Picture:
@@ -138,7 +144,11 @@ class _Circuit:
 
     def _flows(self, value: Value, node: Operation, position: int) -> bool:
         """Whether a gradient comes back to the value through this use."""
-        return value in self.gradient and any(v in self.gradient for v in node.outputs) and bool(node.op.vjp or node.op.body)
+        return (
+            value in self.gradient
+            and any(v in self.gradient for v in node.outputs)
+            and bool(node.op.vjp or node.op.body)
+        )
 
     def _gradient_text(self, value: Value, flowing: list[tuple[Operation, int]]) -> str:
         found = self.gradient.get(value)
@@ -169,19 +179,27 @@ class _Circuit:
     def _chip(self, value: Value, node: Operation, position: int) -> tuple[Line, ...]:
         (out,) = [v for v in node.outputs if v in self.gradient]
         head = f"∂{self.names[out]}/∂{self.names[value]}"
-        symbolic = derivative_text(node.op, position, [*(self.names[v] for v in node.inputs), self.names[out]])
+        symbolic = derivative_text(
+            node.op, position, [*(self.names[v] for v in node.inputs), self.names[out]]
+        )
         if self.values is None:
             product = f"← ∇{self.names[out]} · {symbolic or head}"
             derivative = f"{head} = {symbolic}" if symbolic else head
             return Line(Text.DERIVATIVE, derivative), Line(Text.PRODUCT, product)
         local, upstream = self._local(node, position), self._upstream(node)
-        parts = [head, symbolic, number(local)] if symbolic and symbolic != number(local) else [head, number(local)]
+        parts = (
+            [head, symbolic, number(local)]
+            if symbolic and symbolic != number(local)
+            else [head, number(local)]
+        )
         product = f"← {number(upstream)} · {factor(number(local))} = {number(upstream * local)}"
         return Line(Text.DERIVATIVE, " = ".join(parts)), Line(Text.PRODUCT, product)
 
 
 @cache
-def _alone(op: Op, types: tuple[TensorType, ...], attributes: tuple[tuple[str, object], ...], position: int) -> Graph:
+def _alone(
+    op: Op, types: tuple[TensorType, ...], attributes: tuple[tuple[str, object], ...], position: int
+) -> Graph:
     """One op by itself with the derivative with respect to one operand as last output."""
     with Builder(op.name) as builder:
         leaves = [builder.leaf("input", f"x{i}", t) for i, t in enumerate(types)]
@@ -198,11 +216,24 @@ def derivative_text(op: Op, position: int, names: list[str]) -> str:
     'z'
     """
     template = op.derivative.get(position)
-    if template is None or op.vjp is None:
+    if template is None:
         return ""
+    known = dict(zip(_operand_names(op), names, strict=False))
+    known[op.formula.partition("=")[0].strip()] = names[-1]
+    wanted = [field for _, field, _, _ in Formatter().parse(template) if field]
+    known |= {field: names[position] for field in wanted if field not in known}  # one of many, as in Σ w²
+    return template.format_map({field: factor(name) for field, name in known.items()})
+
+
+def _operand_names(op: Op) -> list[str]:
+    """What an op's declaration calls its operands, read off the signature that names most of them."""
     plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    formal = [p.name for p in inspect.signature(op.vjp).parameters.values() if p.kind in plain][1:]
-    return template.format_map(dict(zip(formal, map(factor, names), strict=False)))
+    named = []
+    for function, skipped in ((op.vjp, 1), (op.body, 0), (op.reference, 0)):
+        if function is not None:
+            parameters = inspect.signature(function).parameters.values()
+            named.append([p.name for p in parameters if p.kind in plain][skipped:])
+    return max(named, key=len)
 
 
 def _source(node: Operation) -> str:

@@ -62,7 +62,9 @@ def engines() -> list[str]:
 @cache
 def _major_version(dot: str) -> int:
     try:
-        said = subprocess.run([dot, "-V"], capture_output=True, text=True, timeout=TIMEOUT, check=False).stderr
+        said = subprocess.run(
+            [dot, "-V"], capture_output=True, text=True, timeout=TIMEOUT, check=False
+        ).stderr
     except (OSError, subprocess.TimeoutExpired):
         return 0
     found = re.search(r"version (\d+)", said)
@@ -140,7 +142,14 @@ def _run_engine(engine: str, dot: str, form: str, dpi: int, timeout: float) -> b
         finally:
             _stop(process)
     said = noise.decode("utf-8", "replace")
-    wrong = next((line for line in said.splitlines() if re.search("syntax error|mismatched tag|not well-formed", line)), "")
+    wrong = next(
+        (
+            line
+            for line in said.splitlines()
+            if re.search("syntax error|mismatched tag|not well-formed", line)
+        ),
+        "",
+    )
     if wrong:
         raise InternalError(f"Graphviz cannot read the DOT text: {wrong}")
     if process.returncode != 0 or not data:
@@ -188,6 +197,7 @@ def _clean_svg(data: bytes) -> bytes:
     text = data.decode("utf-8")
     text = re.sub(r"<!DOCTYPE.*?>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*" class="cluster">\s*<title>[^<]*</title>\s*</g>\s*', "", text)  # unseen ones
     text = text.replace('stroke="transparent"', 'stroke="none"')
     text = text.replace('font-family="DejaVu Sans"', 'font-family="DejaVu Sans,Verdana,Geneva,sans-serif"')
     return text.encode("utf-8")

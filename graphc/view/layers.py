@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from graphc.ir.dims import Dim
+from graphc.ir.cost import parameter_count, total_flops
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
-from graphc.view.cost import flops_of, parameter_count
+from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, number
 from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
-from graphc.view.units import Unit, Units, behind, is_constant
+from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
 OVERLAYS = ("shapes", "params", "flops", "source")
@@ -60,7 +60,9 @@ class _Rows:
 
     def picture(self, title: str) -> Picture:
         first = self.units.all[0] if self.units.all else None
-        on_top = [v for v in self.graph.inputs if self.units.first_reader(v) is first and v in self.units.readers]
+        on_top = [
+            v for v in self.graph.inputs if self.units.first_reader(v) is first and v in self.units.readers
+        ]
         on_top = [v for v in on_top if v not in self.gradient.values()]
         gradients = set(self.gradient.values())
         outputs: dict[Unit | None, list[tuple[Value, str]]] = {}
@@ -69,7 +71,10 @@ class _Rows:
             is_forward = origin is None or origin.provenance.role == "forward"
             if value not in gradients and is_forward:
                 outputs.setdefault(self.units.producer(value), []).append((value, name))
-        for value in [*on_top, *(behind(v) for v, _ in outputs.get(None, ()))]:  # also what is returned as it came
+        for value in [
+            *on_top,
+            *(behind(v) for v, _ in outputs.get(None, ())),
+        ]:  # also what is returned as it came
             if value not in self.leaf_box:
                 self._input_row(value)
         for unit in self.units.all:
@@ -86,7 +91,9 @@ class _Rows:
     def _clusters(self) -> tuple[Cluster, ...]:
         made = tuple(self.units.clusters.values())
         used = {node.cluster for node in self.nodes}
-        mirrored = tuple(Cluster(f"g-{c.id}", f"∇ {c.label}", c.parent and f"g-{c.parent}", True) for c in made)
+        mirrored = tuple(
+            Cluster(f"g-{c.id}", f"∇ {c.label}", c.parent and f"g-{c.parent}", True) for c in made
+        )
         by_id = {c.id: c for c in (*made, *mirrored)}
         for identifier in list(used):
             while identifier:
@@ -152,7 +159,7 @@ class _Rows:
             stub = self._leaf_gradient(learned, f"g-{row[0]}", unit)
             row.append(stub)
             for value in learned:
-                self._gradient_edges(value, stub, _mirrored(unit.cluster))
+                self._gradient_edges(value, stub, _mirrored(unit.cluster), row)
         for value in unit.results:
             self._gradient_edges(value, unit.mirror, _mirrored(unit.cluster))
 
@@ -161,7 +168,8 @@ class _Rows:
         starts = seed is not None and (seed.node is None or seed.node.op.name == "constant")
         identifier = self.ids.new("r", name)
         lines = (*self._type(value), *self._numbers(value))
-        self.nodes.append(Node(identifier, Role.LOSS if starts else Role.OUTPUT, name, lines))
+        is_loss = starts and value.type.shape == ()
+        self.nodes.append(Node(identifier, Role.LOSS if is_loss else Role.OUTPUT, name, lines))
         self._edge(unit.id if unit else self.leaf_box[behind(value)], identifier)
         row = [identifier]
         self.rows.append(row)
@@ -172,15 +180,21 @@ class _Rows:
             self._edge(identifier, row[1], Kind.GRADIENT)
             self._edge(row[1], unit.mirror, Kind.GRADIENT)
 
-    def _gradient_edges(self, value: Value, target: str, cluster: str) -> None:
-        """What flows into the gradient of one value, through an ⊕ where it comes from several sides."""
+    def _gradient_edges(self, value: Value, target: str, cluster: str, row: list[str] | None = None) -> None:
+        """What flows into the gradient of one value, through an ⊕ where it comes from several sides.
+
+        The ⊕ stands below its target, or in `row` to the left of it: one of its terms comes from that row.
+        """
         if value not in self.gradient:
             return
         sources = [unit.mirror for unit in self.units.gradient_sources(value) if unit.mirror != target]
         if len(sources) > 1 and self.gradient[value] in self.units.sums:
             junction = self.ids.new("a", value.name)
             self.nodes.append(Node(junction, Role.ACCUMULATE, "+", (), cluster, True))
-            self.rows.append([junction])
+            if row is None:
+                self.rows.append([junction])
+            else:
+                row.insert(len(row) - 1, junction)
             self._edge(junction, target, Kind.GRADIENT)
             target = junction
         for source in sources:
@@ -215,7 +229,8 @@ class _Rows:
         else:
             for value in stored:
                 shared = "" if self.units.first_reader(value) is unit else " (shared)"
-                lines += [Line(Text.NAME, _short(value, unit) + shared), *self._type(value), *self._numbers(value)]
+                kind = Text.NAME if value.leaf == "parameter" else Text.CONSTANT
+                lines += [Line(kind, _short(value, unit) + shared), *self._type(value), *self._numbers(value)]
         identifier = f"p-{unit.id}"
         role = Role.CONSTANT if all(v.leaf == "constant" for v in stored) else Role.PARAMETER
         self.nodes.append(Node(identifier, role, "", tuple(lines), unit.cluster))
@@ -237,7 +252,7 @@ class _Rows:
         return identifier
 
     def _forward_node(self, unit: Unit) -> Node:
-        results = [value for value in unit.results if self.units.leaves(value, unit)][:2]
+        results = self.units.leaving(unit)[:2]
         lines = [Line(Text.NAME, unit.name)] if unit.name else []
         lines += [line for value in results for line in (*self._type(value), *self._numbers(value))]
         lines += [Line(Text.NOTE, note) for note in self._notes(unit)]
@@ -256,9 +271,7 @@ class _Rows:
         parameters = parameter_count(v for v in unit.operands if v.leaf == "parameter")
         if "params" in self.show and parameters != 0:
             yield f"{amount(parameters)} parameters"
-        work: Dim = 0
-        for node in unit.nodes:
-            work = work + flops_of(node)
+        work = total_flops(unit.nodes)
         if "flops" in self.show and work != 0:
             yield f"{amount(work)} FLOP"
         span = unit.nodes[0].provenance.span
@@ -269,14 +282,21 @@ class _Rows:
         lines = [Line(Text.NAME, unit.name)] if unit.name else []
         towards = [v for v in unit.operands if v.leaf is None and v in self.gradient]
         towards = [v for v in towards if self.units.producer(v) is not unit]
-        results = [v for v in unit.results if self.units.leaves(v, unit)]
         lines += [line for v in towards[:1] for line in self._type(v)]
-        lines += [line for v in results[:1] for line in self._numbers(self.gradient.get(v), gradient=True)]
+        lines += [
+            line
+            for v in self.units.leaving(unit)[:1]
+            for line in self._numbers(self.gradient.get(v), gradient=True)
+        ]
         needed = self.units.needed(unit)
         if needed and unit.runs:
             lines.append(Line(Text.NOTE, f"uses {_count(len(needed), 'forward value')}"))
         elif needed:
-            lines.append(Line(Text.NOTE, "uses " + ", ".join(dict.fromkeys(_called(v, unit) for v in needed))))
+            names = sorted(
+                dict.fromkeys(_called(v, unit) for v in needed), key=lambda n: not n.startswith("its ")
+            )
+            more = f", +{len(names) - 2} more" if len(names) > 3 else ""
+            lines.append(Line(Text.NOTE, f"uses {', '.join(names[: 2 if more else 3])}{more}"))
         elif not unit.backward:
             lines.append(Line(Text.NOTE, "passes the gradient on"))
         for value in needed:
@@ -311,7 +331,9 @@ def constant_operands(node: Operation) -> Iterable[str]:
     operands = [behind(v) for v in node.inputs]
     if not any(map(is_constant, operands)):
         return []
-    texts = [number(v.node.attributes["value"]) if v.node is not None and is_constant(v) else "·" for v in operands]
+    texts = [
+        number(v.node.attributes["value"]) if v.node is not None and is_constant(v) else "·" for v in operands
+    ]
     symbol = node.op.symbol or node.op.name
     if len(texts) == 2 and not symbol.isalpha():
         return [f"{texts[0]} {symbol} {texts[1]}"]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from graphc.ir.graph import Value
 from graphc.plan.buffers import Buffer
 from graphc.plan.plan import Plan, format_bytes
-from graphc.view.dot import elide, escape
+from graphc.view.dot_text import elide, escape
+from graphc.view.hidden import HIDDEN
 from graphc.view.render_ir import safe_id
 from graphc.view.theme import DEFAULT, Theme
 
@@ -66,7 +67,15 @@ def memory_map(plan: Plan, theme: Theme = DEFAULT, title: str | None = None) -> 
     for panel in panels:
         body += _panel(panel, plan, column, names if column >= 11 else [], label_room, kept, theme)
     if not panels:
-        body.append(_text(LEFT, TOP + 16, "the arena is empty: every value lives in the caller's memory", theme.muted, 11))
+        body.append(
+            _text(
+                LEFT,
+                TOP + 16,
+                "the arena is empty: every value lives in the caller's memory",
+                theme.muted,
+                11,
+            )
+        )
     return "\n".join(
         [
             f'<svg role="img" width="{_n(width)}pt" height="{_n(total)}pt" viewBox="0 0 {_n(width)} {_n(total)}" '
@@ -115,19 +124,30 @@ def _panel(
 
     yield f'<line x1="{_n(LEFT)}" y1="{_n(panel.bottom)}" x2="{_n(right)}" y2="{_n(panel.bottom)}" stroke="{t.line}"/>'
     yield f'<line x1="{_n(LEFT)}" y1="{_n(panel.top)}" x2="{_n(LEFT)}" y2="{_n(panel.bottom)}" stroke="{t.line}"/>'
-    yield _text(LEFT, panel.top - 6, f"{panel.title}: {format_bytes(panel.size)}{panel.unit}", t.ink, 11, bold=True)
+    yield _text(
+        LEFT, panel.top - 6, f"{panel.title}: {format_bytes(panel.size)}{panel.unit}", t.ink, 11, bold=True
+    )
     for part in range(5):
         offset = panel.size * part // 4
         yield _text(LEFT - 6, y(offset) + 3.5, format_bytes(offset), t.muted, 9, anchor="end")
     turn = _turn(plan)
     if turn is not None:
         yield (
-            f'<line class="turn" x1="{_n(x(turn))}" y1="{_n(panel.top)}" x2="{_n(x(turn))}" y2="{_n(panel.bottom + STRIP + 20)}" '
-            f'stroke="{t.backward}" stroke-dasharray="5,3"/>'
+            f'<line class="turn" x1="{_n(x(turn))}" y1="{_n(panel.top)}" x2="{_n(x(turn))}" '
+            f'y2="{_n(panel.bottom + STRIP + 20)}" stroke="{t.backward}" stroke-dasharray="5,3"/>'
         )
         yield _text(x(turn) + 3, panel.top - 6, "backward →", t.backward, 9)
     for number, buffer in enumerate(panel.buffers):
-        yield from _box(buffer, number, x(buffer.first), x(buffer.last + 1), y(buffer.offset), y(buffer.offset + buffer.size), kept, t)
+        yield from _box(
+            buffer,
+            number,
+            x(buffer.first),
+            x(buffer.last + 1),
+            y(buffer.offset),
+            y(buffer.offset + buffer.size),
+            kept,
+            t,
+        )
     yield from _strip(panel, plan, x, t)
     for step, name in enumerate(names):
         across, down = x(step) + column / 2 + 3, panel.bottom + STRIP + 24
@@ -135,7 +155,14 @@ def _panel(
 
 
 def _box(
-    buffer: Buffer, number: int, left: float, right: float, bottom: float, top: float, kept: set[Value], t: Theme
+    buffer: Buffer,
+    number: int,
+    left: float,
+    right: float,
+    bottom: float,
+    top: float,
+    kept: set[Value],
+    t: Theme,
 ) -> Iterator[str]:
     width, height = right - left, bottom - top
     place = f'x="{_n(left)}" y="{_n(top)}" width="{_n(width)}" height="{_n(height)}"'
@@ -146,22 +173,32 @@ def _box(
     yield f'<g id="{safe_id("b", buffer.name)}" class="buffer"><rect {place} {look} stroke-width="0.8"/>'
     if any(value in kept for value in buffer.values):
         yield f'<rect class="kept" {place} fill="url(#hatch)"/>'
-    names = " → ".join(dict.fromkeys(value.name for value in buffer.values)) or f"{buffer.scratch} (working memory)"
+    names = (
+        " → ".join(dict.fromkeys(value.name for value in buffer.values))
+        or f"{buffer.scratch} (working memory)"
+    )
     letters = int((width - 6) / (9 * LETTER))
     if letters >= 3 and height >= 12:
-        name = names if len(names) <= letters else elide(names, letters) if letters > 20 else names[: letters - 1] + "…"
-        yield _text(left + 4, top + 10.5, name, t.ink, 9)
+        yield _text(left + 4, top + 10.5, _cut(names, letters), t.ink, 9)
         size = format_bytes(buffer.size)
         if height >= 24 and len(size) <= letters:
             yield _text(left + 4, top + 21.5, size, t.muted, 8)
     yield "</g>"
 
 
+def _cut(names: str, letters: int) -> str:
+    if len(names) <= letters:
+        return names
+    return elide(names, letters) if letters > 20 else names[: letters - 1] + "…"
+
+
 def _strip(panel: _Panel, plan: Plan, x: object, t: Theme) -> Iterator[str]:
     """Bytes alive at each step, with the arena's size and the lower bound as lines."""
     assert callable(x)
     base, height = panel.bottom + STRIP + 8, STRIP - 14
-    alive = [sum(b.size for b in panel.buffers if b.first <= step <= b.last) for step in range(len(plan.order) + 1)]
+    alive = [
+        sum(b.size for b in panel.buffers if b.first <= step <= b.last) for step in range(len(plan.order) + 1)
+    ]
     for step, count in enumerate(alive):
         tall = height * count / panel.size
         yield (
@@ -179,7 +216,14 @@ def _strip(panel: _Panel, plan: Plan, x: object, t: Theme) -> Iterator[str]:
         if not (words == "bound" and height * (panel.size - size) / panel.size < 9):
             yield _text(LEFT - 6, level + 3.5, words, t.forward, 9, anchor="end")
     if (panel.size - panel.bound) * height / panel.size < 9:
-        yield _text(LEFT - 6, base - height + 13, "= bound" if panel.size == panel.bound else "≈ bound", t.forward, 9, anchor="end")
+        yield _text(
+            LEFT - 6,
+            base - height + 13,
+            "= bound" if panel.size == panel.bound else "≈ bound",
+            t.forward,
+            9,
+            anchor="end",
+        )
     yield _text(LEFT - 6, base, "alive", t.muted, 9, anchor="end")
 
 
@@ -192,24 +236,33 @@ def _step_names(plan: Plan) -> list[str]:
 
 
 def _turn(plan: Plan) -> int | None:
-    """The first step of the backward pass."""
-    roles = [any(n.provenance.role == "backward" and n.op.name != "constant" for n in k.nodes) for k in plan.order]
-    return roles.index(True) if True in roles and roles[0] is False else None
+    """The first step that belongs to the backward pass alone; earlier kernels may already prepare for it."""
+    for step, kernel in enumerate(plan.order):
+        roles = {node.provenance.role for node in kernel.nodes if node.op.name not in HIDDEN}
+        if roles == {"backward"}:
+            return step if step else None
+    return None
 
 
 def _saved(plan: Plan) -> set[Value]:
-    """Values a forward node writes and a kernel with backward nodes reads."""
-    return {
-        value
-        for kernel in plan.order
-        if any(node.provenance.role == "backward" for node in kernel.nodes)
-        for value in kernel.inputs
-        if value.node is not None and value.node.provenance.role == "forward"
-    }
+    """Values written in the forward pass and read in the backward pass."""
+    turn = _turn(plan)
+    if turn is None:
+        return set()
+    written = {value for kernel in plan.order[:turn] for value in kernel.outputs}
+    return {value for kernel in plan.order[turn:] for value in kernel.inputs if value in written}
 
 
 def _text(
-    x: float, y: float, words: str, colour: str, size: int, *, bold: bool = False, anchor: str = "start", turned: bool = False
+    x: float,
+    y: float,
+    words: str,
+    colour: str,
+    size: int,
+    *,
+    bold: bool = False,
+    anchor: str = "start",
+    turned: bool = False,
 ) -> str:
     weight = ' font-weight="bold"' if bold else ""
     turn = f' transform="rotate(-90 {_n(x)} {_n(y)})"' if turned else ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.ir.graph import Node, Value
+from graphc.view.hidden import behind, is_constant
 
 
 @dataclass(eq=False)
@@ -65,13 +66,13 @@ def repeats(around: Mapping[Node, tuple[Run, ...]], levels: int) -> dict[Run, tu
     for siblings in children.values():
         likeness = {run: _likeness(run) for run in siblings}
         group: list[Run] = []
-        for run in (*siblings, None):
-            adjacent = run and group and position[run.nodes[0]] == position[group[-1].nodes[-1]] + 1
-            if run and adjacent and likeness[run] == likeness[group[0]]:
-                group.append(run)
-                continue
-            found |= dict.fromkeys(group[1:], tuple(group[1:]))
-            group = [run] if run else []
+        for run in siblings:
+            adjacent = group and position[run.nodes[0]] == position[group[-1].nodes[-1]] + 1
+            if not (adjacent and likeness[run] == likeness[group[0]]):
+                found |= dict.fromkeys(group[1:], tuple(group[1:]))
+                group = []
+            group.append(run)
+        found |= dict.fromkeys(group[1:], tuple(group[1:]))
     return found
 
 
@@ -80,13 +81,11 @@ def _likeness(run: Run) -> tuple[object, ...]:
     outside: dict[Value, int] = {}  # what it reads from elsewhere, by order of first use
 
     def operand(value: Value) -> object:
-        node = value.node
-        while value not in inside and node is not None and node.op.name == "broadcast_to":
-            value, node = node.inputs[0], node.inputs[0].node
+        value = value if value in inside else behind(value)
         if value in inside:
             return inside[value]
-        if node is not None and node.op.name == "constant":
-            return ("constant", node.attributes["value"], value.type)
+        if value.node is not None and is_constant(value):
+            return ("constant", value.node.attributes["value"], value.type)
         kind = value.leaf if value.leaf in ("parameter", "constant") else "data"
         return (kind, outside.setdefault(value, len(outside)), value.type)
 

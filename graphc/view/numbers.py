@@ -15,7 +15,7 @@ def number(value: Any) -> str:
     >>> number(-4.0), number(0.731058), number(1e-30), number(float("nan"))
     ('−4', '0.7311', '1e−30', 'NaN')
     """
-    if isinstance(value, bool) or getattr(value, "dtype", None) == bool:
+    if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
         return str(bool(value))
     real = float(value)
     if math.isnan(real):
@@ -58,7 +58,11 @@ def amount(count: Dim) -> str:
         if line is None:
             return str(count).replace("-", MINUS)
         slope, rest = line
-        return f"{amount(slope)}·{names[0]}" + (f" + {amount(rest)}" if rest > 0 else f" {MINUS} {amount(-rest)}" if rest else "")
+        if abs(rest) * 2_000 < abs(slope):
+            rest = 0  # below the digits that are shown
+        return f"{amount(slope)}·{names[0]}" + (
+            f" + {amount(rest)}" if rest > 0 else f" {MINUS} {amount(-rest)}" if rest else ""
+        )
     for unit, letter in _UNITS:
         if count >= unit:
             return f"{count / unit:.4g} {letter}"

@@ -51,6 +51,7 @@ class Text(StrEnum):
     """What a line of text in a node says."""
 
     NAME = "name"
+    CONSTANT = "constant"  # the name of an array that is not trained
     TYPE = "type"  # shape and dtype
     VALUE = "value"  # forward number, above the wire
     GRADIENT = "gradient"  # below the wire
@@ -138,8 +139,12 @@ class Picture:
         nodes, clusters = {n.id for n in self.nodes}, {c.id for c in self.clusters}
         for edge in self.edges:
             if not {edge.source, edge.target} <= nodes:
-                raise ValueError(f"picture {self.title!r}: edge {edge.source} -> {edge.target} has no such node")
-        for owner, cluster in [(n.id, n.cluster) for n in self.nodes] + [(c.id, c.parent) for c in self.clusters]:
+                raise ValueError(
+                    f"picture {self.title!r}: edge {edge.source} -> {edge.target} has no such node"
+                )
+        for owner, cluster in [(n.id, n.cluster) for n in self.nodes] + [
+            (c.id, c.parent) for c in self.clusters
+        ]:
             if cluster and cluster not in clusters:
                 raise ValueError(f"picture {self.title!r}: {owner} lies in {cluster!r}, which is not there")
         placed = Counter(member for row in self.rows for member in row)

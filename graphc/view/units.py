@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
+from graphc.view.hidden import behind, is_hidden
 from graphc.view.modules import Run, repeats, runs_of
 from graphc.view.render_ir import Cluster, Ids, safe_id
-
-HIDDEN = ("broadcast_to", "constant")  # forward ops that are not drawn
 
 
 @dataclass(eq=False)
@@ -63,7 +62,7 @@ class Units:
         self.all: list[Unit] = []
         self.of: dict[Operation, Unit] = {}
         forward = [node for node in graph.nodes if node.provenance.role == "forward"]
-        visible = [node for node in forward if node.op.name not in HIDDEN]
+        visible = [node for node in forward if not is_hidden(node)]
         self.readers: dict[Value, list[Operation]] = {}
         for node in visible:
             for operand in node.inputs:
@@ -124,7 +123,11 @@ class Units:
             origin: Operation | None = node
             while origin is not None and origin.provenance.role == "backward":
                 origin = by_name.get(origin.provenance.forward)
-            if node.provenance.role != "backward" or node.op.name == "constant" or node.outputs[0] in self.sums:
+            if (
+                node.provenance.role != "backward"
+                or node.op.name == "constant"
+                or node.outputs[0] in self.sums
+            ):
                 continue
             if origin in self.of:
                 self.of[origin].backward.append(node)
@@ -142,10 +145,11 @@ class Units:
         node = behind(value).node
         return self.of.get(node) if node is not None else None
 
-    def leaves(self, value: Value, unit: Unit) -> bool:
-        """Whether a value is read outside of its unit."""
-        readers = self.readers.get(value, ())
-        return not readers or value in self.graph.outputs or any(self.of[node] is not unit for node in readers)
+    def leaving(self, unit: Unit) -> list[Value]:
+        """The results of a unit that are read outside of it in the forward pass; at least one."""
+        read = (v for v in unit.results if any(self.of[n] is not unit for n in self.readers.get(v, ())))
+        found = list(dict.fromkeys([*read, *(v for v in unit.results if v in self.graph.outputs)]))
+        return found or list(unit.nodes[-1].outputs[:1])
 
     def gradient_sources(self, value: Value) -> list[Unit]:
         """The units whose gradients flow into the gradient of a value."""
@@ -169,23 +173,13 @@ def gradients_of(graph: Graph) -> dict[Value, Value]:
     return {by_name[v]: by_name[d] for v, d in pairs if v in by_name and d in by_name}
 
 
-def behind(value: Value) -> Value:
-    """The value behind broadcasts, which are not drawn."""
-    while value.node is not None and value.node.op.name == "broadcast_to":
-        (value,) = value.node.inputs
-    return value
-
-
-def is_constant(value: Value) -> bool:
-    return value.node is not None and value.node.op.name == "constant"
-
-
 def _is_drawn_forward(node: Operation) -> bool:
-    return node.provenance.role == "forward" and node.op.name not in HIDDEN
+    return node.provenance.role == "forward" and not is_hidden(node)
 
 
 def _name_of(node: Operation, runs: Sequence[Run]) -> str:
     """What the user calls an op: the module it is alone in, or the variable it is assigned to."""
     if runs and len(runs[-1].nodes) == 1:
         return "" if runs[-1].label == node.op.name else runs[-1].label
-    return node.name if node.provenance.variable else ""
+    variable = node.provenance.variable
+    return variable if variable == node.name else ""  # not x_3, the third x

@@ -48,7 +48,9 @@ def test_no_tools_at_all(report, monkeypatch, tmp_path):
 
 
 def test_a_drawing_tool_that_does_not_work(report, monkeypatch, tmp_path):
-    (tmp_path / "dot").write_text("#!/bin/sh\necho 'libX11.so.6: cannot open shared object file' >&2\nexit 127\n")
+    (tmp_path / "dot").write_text(
+        "#!/bin/sh\necho 'libX11.so.6: cannot open shared object file' >&2\nexit 127\n"
+    )
     (tmp_path / "dot").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setattr("graphc.view.draw.engines", lambda: ["dot"])
@@ -84,3 +86,8 @@ def test_the_cache(report, monkeypatch, tmp_path, kind):
     if kind == "full":
         assert (found["entries"], found["bytes"]) == (1, 10)
     assert os.path.lexists(root) == (kind != "absent"), "looking makes nothing"
+
+
+def test_probe(report):
+    peak = report("--probe")["peak"]
+    assert peak["flops"] > 0 and peak["memory"] > 0

@@ -30,7 +30,13 @@ def artefact(tmp_path: Path) -> Path:
 def test_text(artefact, capsys):
     assert main(["inspect", str(artefact)]) == 0
     out = capsys.readouterr().out
-    for part in ("x       float32[N,4]", "logits  float32[N,10]", "N = 1..64", "avx2 fma", "2 files, all with"):
+    for part in (
+        "x       float32[N,4]",
+        "logits  float32[N,10]",
+        "N = 1..64",
+        "avx2 fma",
+        "2 files, all with",
+    ):
         assert part in out
 
 

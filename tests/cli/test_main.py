@@ -159,7 +159,9 @@ def test_a_crash_where_no_report_can_be_written(capsys, monkeypatch):
     assert "a report could not be written: No such file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("raised", "status"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141), (cli.Terminated, 143)])
+@pytest.mark.parametrize(
+    ("raised", "status"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141), (cli.Terminated, 143)]
+)
 def test_how_else_it_ends(monkeypatch, capfd, raised, status):
     def stop(*_):
         raise raised

@@ -26,7 +26,7 @@ def said(case: Path) -> str:
     manner = case.read_text("utf-8").splitlines()[0].removeprefix("#").strip()
     if manner == "run":
         try:
-            runpy.run_path(case.name)
+            runpy.run_path(str(case))
         except GraphcError as error:
             return f"exit {error.exit_code}\n{draw(error)}\n"
         pytest.fail("the program did not fail")

@@ -21,7 +21,9 @@ CREATION = ("constant", "iota", "dim_size")
 ANCHORED = ("contraction", "convolution", "pooling", "random")
 
 
-def run(partition: Partition, leaves: Mapping[Value, np.ndarray], bindings: Mapping[str, int]) -> dict[Value, np.ndarray]:
+def run(
+    partition: Partition, leaves: Mapping[Value, np.ndarray], bindings: Mapping[str, int]
+) -> dict[Value, np.ndarray]:
     """Every value the kernels write, and the leaves."""
     memory = dict(leaves)
     for kernel in partition.kernels:
@@ -33,7 +35,9 @@ def run(partition: Partition, leaves: Mapping[Value, np.ndarray], bindings: Mapp
     return memory
 
 
-def run_kernel(kernel: Kernel, inputs: Mapping[Value, np.ndarray], bindings: Mapping[str, int]) -> dict[Value, np.ndarray]:
+def run_kernel(
+    kernel: Kernel, inputs: Mapping[Value, np.ndarray], bindings: Mapping[str, int]
+) -> dict[Value, np.ndarray]:
     match kernel.kind:
         case "view":
             (node,) = kernel.nodes
@@ -94,7 +98,9 @@ class Elements:
         name = node.op.name
         cheap = name in (*CREATION, "broadcast_to") or is_unit_reshape(node) or v.type.rank == 0
         if not cheap:
-            assert self.seen.setdefault(node, i) == i, f"{node!r} is evaluated at {self.seen[node]} and at {i}"
+            assert self.seen.setdefault(node, i) == i, (
+                f"{node!r} is evaluated at {self.seen[node]} and at {i}"
+            )
         if node.op.kind is Kind.ELEMENTWISE:
             operands = [self.element(x, i) for x in node.inputs]
             return node.op.reference(*operands, **attributes)
@@ -105,11 +111,15 @@ class Elements:
                 return np.asarray(i[attributes["axis"]], attributes["dtype"].numpy)
             case "broadcast_to":
                 inner = i[len(i) - len(shapes[0]) :] if shapes[0] else ()
-                return self.element(node.inputs[0], tuple(0 if n == 1 else k for n, k in zip(shapes[0], inner)))
+                return self.element(
+                    node.inputs[0], tuple(0 if n == 1 else k for n, k in zip(shapes[0], inner))
+                )
             case "reshape":
                 assert is_unit_reshape(node), f"{node!r} in {self.kernel}"
                 wide = iter([k for k, d in zip(i, v.type.shape) if d != 1])
-                return self.element(node.inputs[0], tuple(0 if d == 1 else next(wide) for d in node.inputs[0].shape))
+                return self.element(
+                    node.inputs[0], tuple(0 if d == 1 else next(wide) for d in node.inputs[0].shape)
+                )
             case "transpose":
                 inner = [0] * len(i)
                 for a, axis in enumerate(attributes["permutation"]):
@@ -119,7 +129,9 @@ class Elements:
                 starts, steps = attributes["starts"], attributes["steps"]
                 return self.element(node.inputs[0], tuple(s + k * t for s, k, t in zip(starts, i, steps)))
             case "reverse":
-                turned = (n - 1 - k if a in attributes["axes"] else k for a, (n, k) in enumerate(zip(shapes[0], i)))
+                turned = (
+                    n - 1 - k if a in attributes["axes"] else k for a, (n, k) in enumerate(zip(shapes[0], i))
+                )
                 return self.element(node.inputs[0], tuple(turned))
             case "pad":
                 inner = []
@@ -154,7 +166,9 @@ class Elements:
 
     def anchored(self) -> dict[Value, np.ndarray]:
         anchor, outputs = self.kernel.anchor, self.empty()
-        assert anchor is not None and not (set(anchor.inputs) & {v for n in self.kernel.epilogue for v in n.outputs} - set(self.inputs))
+        assert anchor is not None and not (
+            set(anchor.inputs) & {v for n in self.kernel.epilogue for v in n.outputs} - set(self.inputs)
+        )
         shape = anchor.outputs[0].shape
         for node in self.kernel.epilogue:
             maps = node.op.name in (*CREATION, "broadcast_to") or is_unit_reshape(node)
@@ -182,7 +196,9 @@ class Elements:
         full_shape = [d for d in shape if d != 1]
         for row in product(*(range(sizes[a]) if shape[a] != 1 else range(1) for a in kept)):
             at = dict(zip(kept, row))
-            full = [tuple(p) for p in product(*([at[a]] if a in at else range(n) for a, n in enumerate(sizes)))]
+            full = [
+                tuple(p) for p in product(*([at[a]] if a in at else range(n) for a, n in enumerate(sizes)))
+            ]
             self.known = {}
             for node in reductions:  # in order of the graph, so that those of lower depth come first
                 column = []

@@ -7,7 +7,12 @@ from graphc.autodiff import differentiate
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import int64, parse_type
-from graphc.ops.reduction import mean, spread
+from graphc.ops.reduction import spread
+from graphc.ops.statistics import count_of, divide
+
+
+def mean(x: Value, axes: tuple[int, ...]) -> Value:
+    return divide(ops.sum(x, axes=axes), count_of(x, axes))
 
 
 def cross_entropy(logits: Value, labels: Value) -> Value:
@@ -21,8 +26,14 @@ def cross_entropy(logits: Value, labels: Value) -> Value:
 def mlp() -> Graph:
     with Builder("mlp") as b:
         x, t = b.leaf("input", "x", parse_type("f32[N,7]")), b.leaf("input", "t", parse_type("i64[N]"))
-        w1, b1 = b.leaf("parameter", "w1", parse_type("f32[5,7]")), b.leaf("parameter", "b1", parse_type("f32[5]"))
-        w2, b2 = b.leaf("parameter", "w2", parse_type("f32[3,5]")), b.leaf("parameter", "b2", parse_type("f32[3]"))
+        w1, b1 = (
+            b.leaf("parameter", "w1", parse_type("f32[5,7]")),
+            b.leaf("parameter", "b1", parse_type("f32[5]")),
+        )
+        w2, b2 = (
+            b.leaf("parameter", "w2", parse_type("f32[3,5]")),
+            b.leaf("parameter", "b2", parse_type("f32[3]")),
+        )
         h = ops.sigmoid(ops.matmul(x, w1, transpose_w=True) + b1)
         loss = cross_entropy(ops.matmul(h, w2, transpose_w=True) + b2, t)
     return b.finish([loss], ["loss"])
@@ -36,10 +47,19 @@ def mlp_step() -> Graph:
 def lenet() -> Graph:
     """Convolution, bias, relu, pooling, flatten, linear."""
     same = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
-    pool = {"kernel": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "ceil": False}
+    pool = {
+        "kernel": (2, 2),
+        "strides": (2, 2),
+        "padding": ((0, 0), (0, 0)),
+        "dilation": (1, 1),
+        "ceil": False,
+    }
     with Builder("lenet") as b:
         x, t = b.leaf("input", "x", parse_type("f32[N,1,4,4]")), b.leaf("input", "t", parse_type("i64[N]"))
-        w, c = b.leaf("parameter", "w", parse_type("f32[2,1,3,3]")), b.leaf("parameter", "c", parse_type("f32[2]"))
+        w, c = (
+            b.leaf("parameter", "w", parse_type("f32[2,1,3,3]")),
+            b.leaf("parameter", "c", parse_type("f32[2]")),
+        )
         v = b.leaf("parameter", "v", parse_type("f32[3,8]"))
         y = ops.relu(ops.conv(x, w, **same) + ops.reshape(c, shape=(2, 1, 1)))
         y, _ = ops.max_pool(y, **pool)

@@ -57,7 +57,7 @@ def evaluate(graph: Graph, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, 
     values = {v: _exact(a) for v, a in zip(graph.inputs, arrays, strict=True)}
     bindings = graph.bind({v.name: a for v, a in zip(graph.inputs, arrays)})
     for node in graph.nodes:
-        operands = [values[v] for v in node.inputs]
+        operands = [np.asarray(values[v]) for v in node.inputs]
         name = node.op.name
         if name == "add_n":
             result = sum(operands[1:], operands[0])
@@ -69,7 +69,10 @@ def evaluate(graph: Graph, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, 
             )
         elif name in FUNCTIONS:
             result = FUNCTIONS[name](*operands)
-        elif node.op.kind in (Kind.MOVEMENT, Kind.REDUCTION, Kind.CREATION) or name in PREDICATES:
+        elif (
+            node.op.kind in (Kind.MOVEMENT, Kind.REDUCTION, Kind.CREATION, Kind.INDEXING)
+            or name in PREDICATES
+        ):
             result = node.op.reference(*operands, **bind_attributes(node.attributes, bindings))
             result = _exact(np.asarray(result)) if name in ("constant", "dim_size", "iota") else result
         else:

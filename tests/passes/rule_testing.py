@@ -12,6 +12,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType, dtype_of
 from graphc.ir.verifier import verify
+from graphc.passes.expand import expand
 from graphc.passes.rules import Rule, RuleSet
 from tests.passes import real_numbers
 
@@ -56,7 +57,10 @@ def samples(rule: Rule, dtype: str, values: np.ndarray | None = None):
     """Arrays for the tensors of a rule and values for its attributes."""
     if rule.samples is not None:
         for arrays, attributes in rule.samples():
-            yield tuple(np.asarray(a).astype(dtype) for a in arrays), attributes
+            yield (
+                tuple(a if a.dtype.kind == "i" else a.astype(dtype) for a in map(np.asarray, arrays)),
+                attributes,
+            )
         return
     values = special_values(dtype) if values is None else values
     grid = np.meshgrid(*[values] * len(rule.variables), indexing="ij")
@@ -114,18 +118,35 @@ def uses(graph: Graph, names: set[str]) -> bool:
     return any(node.op.name in names for node in graph.nodes)
 
 
-def errors_in_ulp(graph: Graph, arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(result, exact result, error in units of the last place of the exact one)"""
+def errors_in_units(graph: Graph, arrays, *, rows: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(result, exact result, error in units of the last place)
+
+    The unit is that of the exact result; with `rows` that of the largest number of the row it comes from, which no
+    formula that reads the row in this precision can undercut.
+    """
     (got,) = interpret(graph, arrays)
-    (exact,) = real_numbers.evaluate(graph, arrays)
-    spacing = np.finfo(got.dtype)
+    (exact,) = real_numbers.evaluate(expand(graph)[0], arrays)
+    limits = np.finfo(got.dtype)
+    scale = np.zeros(got.shape)
+    if rows:
+        x = np.abs(np.where(np.isfinite(arrays[0]), arrays[0], 0))
+        scale = x.max(axis=tuple(range(1, x.ndim)), initial=0)
+        scale = np.broadcast_to(scale.reshape(-1, *(1,) * (got.ndim - 1)), got.shape)
 
-    def error(a, e):
-        if mpmath.isnan(e) or not np.isfinite(a):
-            return np.inf
-        return float(
-            abs(mpmath.mpf(float(a)) - e)
-            / max(abs(e) * float(spacing.eps), mpmath.mpf(float(spacing.smallest_subnormal)))
+    def error(a, e, s):
+        if mpmath.isinf(e) or abs(e) > float(limits.max) or np.isinf(a):
+            return 0.0 if np.isinf(a) and (a > 0) == (e > 0) and abs(e) > float(limits.max) else np.inf
+        if mpmath.isnan(e) or np.isnan(a):
+            return 0.0 if mpmath.isnan(e) and np.isnan(a) else np.inf
+        unit = max(
+            max(abs(e), mpmath.mpf(float(s))) * float(limits.eps),
+            mpmath.mpf(float(limits.smallest_subnormal)),
         )
+        return float(abs(mpmath.mpf(float(a)) - e) / unit)
 
-    return got, exact, np.asarray(np.frompyfunc(error, 2, 1)(got, exact), dtype=np.float64)
+    return got, exact, np.asarray(np.frompyfunc(error, 3, 1)(got, exact, scale), dtype=np.float64)
+
+
+def exact_result(graph: Graph, arrays) -> np.ndarray:
+    (result,) = real_numbers.evaluate(expand(graph)[0], arrays)
+    return result

@@ -4,8 +4,9 @@ import ctypes
 from collections.abc import Mapping
 
 import numpy as np
+
 from graphc.backends.llvm import jit
-from graphc.backends.llvm.lowering import lower
+from graphc.backends.llvm.lowering import lower, scratch_bytes
 from graphc.backends.llvm.target import Target, host
 from graphc.ir.composite import body_graph, inline
 from graphc.ir.dims import substitute
@@ -13,7 +14,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel
 from graphc.ir.rewriter import rewrite
-from guarded import Guarded
+from tests.backends.llvm.guarded import Guarded
 
 KINDS = {
     Kind.ELEMENTWISE: "loop",
@@ -55,12 +56,17 @@ def compile_kernel(kernel: Kernel, symbols: tuple[str, ...] = (), target: Target
     return function
 
 
+def scratch_of(kernel, sizes, target=None):
+    """Working memory of a kernel for these sizes."""
+    return substitute(scratch_bytes(kernel, target or host(), frozenset()), sizes)
+
+
 def run_kernel(
     function,
     kernel: Kernel,
     arrays: Mapping[Value, np.ndarray],
     sizes: Mapping[str, int] | None = None,
-    scratch: int = 0,
+    target: Target | None = None,
     at_start: bool = False,
 ) -> list[np.ndarray]:
     """The kernel's outputs; checks that the inputs and everything around the buffers are untouched."""
@@ -71,7 +77,8 @@ def run_kernel(
         shape = tuple(substitute(d, sizes) for d in value.shape)
         outputs.append(Guarded(np.zeros(shape, value.dtype.numpy), at_start))
         outputs[-1].dirty()
-    working = Guarded(np.zeros(scratch, np.uint8), at_start)
+    scratch = scratch_of(kernel, sizes, target)
+    working = Guarded(np.zeros(-(-scratch // 64) * 64, np.uint8), at_start)
     status = function(
         *(b.address for b in inputs), *(b.address for b in outputs), working.address,
         *(sizes[s] for s in sorted(sizes)),

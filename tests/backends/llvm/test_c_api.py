@@ -22,10 +22,10 @@ from graphc.backends.llvm.c_api import (
     exported_names,
     make_handle,
     messages,
+    preamble,
     status_error,
 )
 from graphc.backends.llvm.call import bind
-from graphc.backends.llvm.content_hash import content_hash
 from graphc.backends.llvm.elf import dynamic_symbols
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.header import example, header
@@ -43,7 +43,8 @@ AXPY = Signature(
     n_range=(0, 50),
 )
 VALUES = np.array([2.0, -1.0, 0.5], np.float32)
-FILE = b"0123456789abcdef" + VALUES.tobytes()  # a header, then the weights
+IDENTITY = 0x8123456789ABCDEF
+FILE = bytes(64) + preamble(IDENTITY, VALUES.tobytes()) + VALUES.tobytes()  # a header, then the weights
 
 
 def axpy_module(target: Target, signature: Signature = AXPY, weights: Weights | None = None) -> Module:
@@ -67,7 +68,7 @@ def axpy_module(target: Target, signature: Signature = AXPY, weights: Weights | 
     for j in range(3):
         g.store(g.load(g.gep(g.weights, 4 * j), "float"), g.gep(g.packed, 4 * (2 - j)))
     g.ret()
-    weights = weights or Weights(len(FILE), content_hash(FILE), offset=16, packed=12, pack="pack")
+    weights = weights or Weights(len(FILE), IDENTITY, offset=64, packed=12, pack="pack")
     emit_c_api(module, signature, "body", features.required(target.features), weights)
     return module
 
@@ -190,7 +191,7 @@ def damaged(kind: str, path: Path) -> Status:
             path.mkdir()
             return Status.LENGTH
         case "bit":
-            path.write_bytes(FILE[:20] + bytes([FILE[20] ^ 1]) + FILE[21:])
+            path.write_bytes(FILE[:130] + bytes([FILE[130] ^ 1]) + FILE[131:])
             return Status.CONTENT
         case _:
             path.write_bytes(bytes(len(FILE)))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from graphc.backends.llvm.blocked import BLOCK, Image, emit_clear_halo, emit_convert
-from graphc.backends.llvm.convolution import Convolution, Tiling, emit_convolution, pack_weights, tiling
+from graphc.backends.llvm.convolution import emit_convolution
+from graphc.backends.llvm.convolution_plan import Convolution, Tiling, pack_weights, tiling
 from graphc.backends.llvm.emitter import Function
 from graphc.backends.llvm.jit import emit_object, load
 from graphc.backends.llvm.lint import faults, loops
@@ -115,7 +116,8 @@ def case(
 ) -> Convolution:
     """The convolution whose result has the usual extents."""
     height, width = (
-        (size[i] + padding[i] + padding[i + 2] - (kernel[i] - 1) * dilation[i] - 1) // stride[i] + 1 for i in range(2)
+        (size[i] + padding[i] + padding[i + 2] - (kernel[i] - 1) * dilation[i] - 1) // stride[i] + 1
+        for i in range(2)
     )
     source = Image(inputs, *size, halo=padding, block=block, element=element)
     result = Image(outputs, height, width, element=element)

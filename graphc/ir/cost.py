@@ -32,6 +32,14 @@ def flops_of(node: Node) -> Dim:
     return work
 
 
+def total_flops(nodes: Iterable[Node]) -> Dim:
+    """Floating-point operations of several nodes."""
+    work: Dim = 0
+    for node in nodes:
+        work = work + flops_of(node)
+    return work
+
+
 def parameter_count(values: Iterable[Value]) -> Dim:
     """Numbers in the given values, each value once."""
     total: Dim = 0

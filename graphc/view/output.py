@@ -10,15 +10,16 @@ from graphc.atomic import write_file
 from graphc.errors import UsageError
 from graphc.plan.plan import Plan
 from graphc.view import draw, memory_map
-from graphc.view.dot import escape, layout_cost
+from graphc.view.dot import layout_cost
 from graphc.view.dot import to_dot as picture_to_dot
+from graphc.view.dot_text import escape
 from graphc.view.from_graph import Drawable, Style, View, make_picture
 from graphc.view.layers import Values
 from graphc.view.render_ir import Picture
 from graphc.view.theme import DEFAULT, THEMES, Theme
 
 SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".json")
-COST = 12_000  # layout cost above which a layout is refused: it takes several seconds
+COST = 10_000  # layout cost above which a layout is refused: it would take longer than anyone waits
 
 
 def render(
@@ -135,5 +136,7 @@ def _memory(thing: Drawable | Picture, suffix: str, theme: str | Theme, title: s
     if not isinstance(thing, Plan):
         raise UsageError("the memory view needs a memory plan", fix="give the Plan of a compiled model")
     if suffix != ".svg":
-        raise UsageError(f"the memory view is written as .svg, not {suffix}", fix="end the file's name in .svg")
+        raise UsageError(
+            f"the memory view is written as .svg, not {suffix}", fix="end the file's name in .svg"
+        )
     return memory_map.memory_map(thing, theme_of(theme), title)

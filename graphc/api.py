@@ -1,0 +1,363 @@
+"""What a user of the library calls: trace, differentiate, compile, load, render, summary, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.errors import UsageError
+from graphc.executable import Executable
+from graphc.frontends.python.tracer import trace, trace_graph
+from graphc.ir.builder import Builder
+from graphc.ir.graph import Graph, Value
+from graphc.ir.specialize import specialize
+from graphc.ir.types import TensorType, int64
+from graphc.pipeline import Lowered, gradient_graph, lower
+from graphc.plan import Plan
+
+if TYPE_CHECKING:
+    from graphc.artefact import Artefact
+
+Types = Mapping[str, str | TensorType]
+Ranges = Mapping[str, tuple[int, int | None]]
+
+LOSSES = ("cross_entropy", "mse_loss")
+
+__all__ = [
+    "Executable",
+    "compile",
+    "differentiate",
+    "explain",
+    "graph_of",
+    "load",
+    "render",
+    "summary",
+    "trace",
+]
+
+
+def graph_of(
+    model: Any,
+    inputs: Types | None = None,
+    *,
+    dims: Ranges | None = None,
+    weights: str | PathLike[str] | Mapping[str, np.ndarray] | None = None,
+    name: str = "",
+    training: bool = False,
+) -> Graph:
+    """The graph of a Module, a function, or a graph as it is, with the arrays of `weights` (a file, or arrays by name).
+
+    Raises UsageError without the types of the inputs; what tracing raises; WeightsError when weights do not fit.
+    """
+    if isinstance(model, Graph):
+        graph = model.with_(name=name) if name else model
+    else:
+        if inputs is None:
+            raise UsageError("the types of the inputs are not known", fix='inputs={"x": "float32[N,784]"}')
+        graph = trace_graph(model, inputs, dims=dims, training=training, name=name)
+    return graph if weights is None else with_weights(graph, weights, model)
+
+
+def with_weights(
+    graph: Graph, weights: str | PathLike[str] | Mapping[str, np.ndarray], model: Any = None
+) -> Graph:
+    """The graph with other arrays, which must have exactly the names, shapes and dtypes of its own.
+
+    Arrays a Module has but the graph does not use may stand in a file too.
+    """
+    from graphc.nn import Module
+    from graphc.weights import check_weights, load_weights
+
+    source = "the weights" if isinstance(weights, Mapping) else str(weights)
+    arrays = dict(weights) if isinstance(weights, Mapping) else load_weights(weights)
+    wanted = dict(graph.data)
+    unused = model.state_dict().keys() - wanted.keys() if isinstance(model, Module) else set()
+    arrays = {key: array for key, array in arrays.items() if key not in unused}
+    return graph.with_(data={**wanted, **check_weights(arrays, wanted, source)})
+
+
+def differentiate(
+    graph: Graph, loss: str | None = None, wrt: Sequence[str] | None = None, *, of: str | None = None
+) -> Graph:
+    """Forward and backward in one graph.
+
+    loss   "cross_entropy" (one more input `target: int64[N]`, the class of each row) or "mse_loss" (`target` of the
+           output's type); without it the output itself is differentiated, see `graphc.autodiff.differentiate`
+    wrt    what to differentiate by: names of inputs or parameters; all parameters by default
+    """
+    return gradient_graph(graph if loss is None else with_loss(graph, loss, of), wrt, of=None if loss else of)
+
+
+def with_loss(graph: Graph, loss: str, of: str | None = None) -> Graph:
+    """The graph with a loss as its output and the target as one more input."""
+    from graphc import ops
+
+    if loss not in LOSSES:
+        raise UsageError(
+            f"there is no loss {loss!r}", fix=f"it is one of {', '.join(LOSSES)}, or write it in the model"
+        )
+    output = graph.outputs[graph.output_names.index(of) if of else 0]
+    builder = Builder(graph.name)
+    builder.adopt(graph.leaves)
+    builder.reserve([value.name for value in graph.values()])
+    for node in graph.nodes:
+        builder.append(node)
+    kind = TensorType(int64, output.type.shape[:-1]) if loss == "cross_entropy" else output.type
+    with builder:
+        target = builder.leaf("input", "target", kind)
+        result: Value = getattr(ops, loss)(output, target)
+    return builder.finish([result], ["loss"], dims=graph.dims, data=graph.data)
+
+
+def compile(
+    model: Any,
+    inputs: Types | None = None,
+    *,
+    dims: Ranges | None = None,
+    sizes: Mapping[str, Sequence[int]] | None = None,
+    weights: str | PathLike[str] | Mapping[str, np.ndarray] | None = None,
+    name: str = "",
+    backend: str = "llvm",
+    cpu: str = "native",
+    threads: int = 1,
+    train: bool = False,
+    numerics: str = "default",
+    cache: bool = True,
+) -> Executable:
+    """Compile a Module, a function or a graph.
+
+    inputs   types, as {"x": "float32[N,784]"}; a name is a size left open
+    sizes    {"H": [224]}: symbols fixed to one size
+    backend  "llvm" for native code, "numpy" for generated NumPy source
+    cpu      "native", or "x86-64-v2", "x86-64-v3", "x86-64-v4"
+    train    the result also returns the gradients of all parameters
+    numerics "default", "strict" (only rewrites that change no bit) or "fast" (also those that round differently)
+    cache    keep compiled objects between processes
+
+    >>> import numpy as np
+    >>> double = compile(lambda x: x + x, inputs={"x": "float32[N]"}, backend="numpy")
+    >>> double(np.ones(3, np.float32))
+    array([2., 2., 2.], dtype=float32)
+    """
+    if backend not in ("llvm", "numpy"):
+        raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
+    graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    if sizes:
+        graph = specialize(graph, {symbol: _one(symbol, given) for symbol, given in sizes.items()})
+    if train:
+        graph = gradient_graph(graph)
+    lowered = lower(graph, numerics=numerics)
+    if backend == "numpy":
+        return _numpy_executable(graph, lowered)
+    return native_executable(graph, lowered, cpu=cpu, threads=threads, cache=cache)
+
+
+def native_executable(
+    graph: Graph,
+    lowered: Lowered,
+    *,
+    cpu: str = "native",
+    threads: int = 1,
+    cache: bool = True,
+    donate: Mapping[str, str] | None = None,
+) -> Executable:
+    """Plan and compile what was lowered."""
+    from graphc.backends.llvm import cache as caches
+    from graphc.backends.llvm.executable import compile_plan, native_plan
+    from graphc.backends.llvm.target import host, level
+
+    target = host() if cpu == "native" else level(cpu)
+    native = compile_plan(
+        native_plan(lowered.partition, target=target, donate=donate),
+        target=target,
+        name=c_name(graph.name),
+        public=graph.data,
+        cache=caches.default() if cache else None,
+    )
+    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native)
+
+
+def _numpy_executable(graph: Graph, lowered: Lowered) -> Executable:
+    from graphc.backends.numpy_source import load_source
+    from graphc.plan import make_plan
+
+    function = load_source(graph)
+
+    def run(*arrays: Any) -> Any:
+        results = function(arrays)
+        return results[0] if len(results) == 1 else results
+
+    return Executable(graph.name, graph, lowered, make_plan(lowered.partition), run)
+
+
+def c_name(name: str) -> str:
+    """A name C accepts."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+    return plain if plain.isidentifier() else f"m_{plain}"
+
+
+def load(path: str | PathLike[str], *, threads: int = 1) -> Artefact:
+    """Load an artefact; see `graphc.artefact.load`."""
+    from graphc.artefact import load as load_artefact
+
+    return load_artefact(Path(path), threads=threads)
+
+
+def render(
+    model: Any,
+    path: str | PathLike[str] | None = None,
+    *,
+    view: str = "auto",
+    inputs: Types | None = None,
+    dims: Ranges | None = None,
+    weights: Any = None,
+    name: str = "",
+    values: bool | Mapping[str, np.ndarray] = False,
+    show: Collection[str] = ("shapes",),
+    depth: int | None = None,
+    theme: str | None = None,
+) -> str | bytes:
+    """Draw a model, a graph, a partition or a plan; the file's suffix says how (.svg .png .pdf .dot .json).
+
+    view    forward, backward, joint, fusion, memory or auto
+    values  arrays of the inputs by name, or True for random ones: the numbers are shown
+
+    Returns what was written; without a path, the SVG.
+    """
+    from graphc import view as pictures
+    from graphc.view.theme import DEFAULT
+
+    thing, found = _drawable(model, view, inputs, dims, weights, name, values)
+    options: dict[str, Any] = {
+        "view": view,
+        "values": found,
+        "show": show,
+        "depth": depth,
+        "theme": theme or DEFAULT,
+    }
+    if path is None:
+        return pictures.to_svg(thing, **options)
+    return pictures.render(thing, path, **options).read_bytes()
+
+
+def _drawable(
+    model: Any, view: str, inputs: Types | None, dims: Ranges | None, weights: Any, name: str, values: Any
+) -> tuple[Any, Any]:
+    if not (isinstance(model, Graph) or inputs is not None):
+        return model, None  # a partition, a plan, a picture
+    graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    if view in ("joint", "backward") and not graph.gradients:
+        graph = gradient_graph(graph)
+    if view == "fusion":
+        return lower(graph).partition, None
+    if view == "memory":
+        from graphc.plan import make_plan
+
+        return make_plan(lower(graph).partition), None
+    return graph, evaluated(graph, values) if values else None
+
+
+def evaluated(graph: Graph, values: bool | Mapping[str, np.ndarray]) -> dict[Value, np.ndarray]:
+    """Every value of a graph, for the given arrays or for random ones of batch size 2."""
+    from graphc.interpret import evaluate
+
+    arrays = dict(values) if isinstance(values, Mapping) else random_inputs(graph)
+    return evaluate(graph, arrays)
+
+
+def random_inputs(graph: Graph, size: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
+    """Arrays for the inputs of a graph; every open size is `size`.  Whole numbers are 0 or 1."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for value in graph.inputs:
+        shape = value.type.substitute(dict.fromkeys(value.type.symbols, size)).shape
+        draw = rng.normal(size=shape) if value.dtype.is_float else rng.integers(0, 2, size=shape)  # type: ignore[arg-type]
+        arrays[value.name] = np.asarray(draw).astype(value.dtype.numpy)
+    return arrays
+
+
+def summary(
+    model: Any,
+    inputs: Types | None = None,
+    *,
+    dims: Ranges | None = None,
+    weights: Any = None,
+    name: str = "",
+    depth: int | None = None,
+) -> Any:
+    """A table of the layers with output shape, parameters and FLOPs: print it, or take `.as_dict()`."""
+    from graphc.view.table import summarize
+
+    return summarize(graph_of(model, inputs, dims=dims, weights=weights, name=name), depth=depth)
+
+
+def explain(
+    model: Any,
+    inputs: Types | None = None,
+    *,
+    dims: Ranges | None = None,
+    weights: Any = None,
+    name: str = "",
+    after: str | None = None,
+) -> Any:
+    """What the passes did, which kernels came out and why others did not, and the memory plan."""
+    from graphc.plan import make_plan
+
+    lowered = lower(graph_of(model, inputs, dims=dims, weights=weights, name=name))
+    return Explanation(lowered, make_plan(lowered.partition), after)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What was done with a graph and why: print it, or take `as_dict()`.
+
+    after   the name of a pass: the graph it left; "all": every step; None: what changed, the kernels, the memory
+    """
+
+    lowered: Lowered
+    plan: Plan
+    after: str | None = None
+
+    def __str__(self) -> str:
+        from graphc.explain import explain as explained
+
+        log, partition = self.lowered.log, self.lowered.partition
+        if self.after is None:
+            return f"{explained(log, partition)}\n\nmemory: {self.plan.verdict}"
+        if self.after == "fuse":
+            return explained(log, partition, only="fuse")
+        graphs = [("trace", log.before), *((step.name, step.graph) for step in log.steps)]
+        chosen = [g for g in graphs if self.after in (g[0], "all")]
+        if not chosen:
+            names = ", ".join([*(name for name, _ in graphs), "fuse", "all"])
+            raise UsageError(f"no pass {self.after!r} ran", fix=f"those that ran: {names}")
+        return "\n\n".join(f"after {name}:\n{graph!r}" for name, graph in chosen)
+
+    def as_dict(self) -> dict[str, Any]:
+        log, partition = self.lowered.log, self.lowered.partition
+        return {
+            "passes": [
+                {"name": step.name, "nodes": len(step.graph.nodes), "notes": [str(n) for n in step.notes]}
+                for step in log.steps
+            ],
+            "kernels": [
+                {"name": k.name, "kind": k.kind, "ops": [n.op.name for n in k.nodes],
+                 "inputs": [v.name for v in k.inputs], "outputs": [v.name for v in k.outputs]}
+                for k in partition.kernels
+            ],
+            "refusals": [asdict(refusal) for refusal in partition.refusals],
+            "memory": self.plan.verdict,
+        }  # fmt: skip
+
+
+def _one(symbol: str, given: Sequence[int]) -> int:
+    if len(given) != 1:
+        raise UsageError(
+            f"{symbol} is given {len(given)} sizes; one can be compiled for", fix=f"--dim {symbol}={given[0]}"
+        )
+    return given[0]

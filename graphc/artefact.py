@@ -1,0 +1,334 @@
+"""The artefact: a folder with everything needed to run a model without graphc, LLVM or any run-time library.
+
+    manifest.json        what it is; sha256 of every other file
+    NAME.so NAME.o       native code; the library where the system has a linker
+    NAME.h example.c     how to call it from C
+    NAME.py              the same model as NumPy source
+    weights.safetensors  the arrays, packed for the native code and under the user's names
+    graph.gir            the graph as traced
+
+It appears whole or not at all, and nothing of it is used before every hash agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc import __version__, atomic
+from graphc.errors import ArtefactError, UsageError
+from graphc.executable import Executable, input_order
+from graphc.ir.graph import Graph
+from graphc.manifest import FORMAT, NAME, Manifest, Port, check_files, file_digest, read_manifest
+
+if TYPE_CHECKING:
+    pass
+
+WEIGHTS = "weights.safetensors"
+GRAPH = "graph.gir"
+NATIVE = ("so", "o", "h")
+KINDS = ("so", "o", "ll", "asm", "py", "h")
+DEFAULT = ("so", "o", "py", "h")
+
+
+def save(
+    executable: Executable, path: Path, *, emit: Sequence[str] | None = None, pictures: bool = False
+) -> tuple[str, ...]:
+    """Write the artefact of a compiled model; returns notes: what could not be written, and what would change that.
+
+    emit      which of so, o, ll, asm, py, h; manifest, graph and weights are always there
+    pictures  also forward.svg, and joint.svg with the gradients
+
+    Raises OutputError when the folder cannot be written or holds something else; what was there stays then.
+    """
+    kinds = DEFAULT if emit is None else tuple(emit)
+    if executable.native is None:
+        kinds = tuple(kind for kind in kinds if kind == "py") if emit is None else kinds
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise UsageError(f"an artefact has no {unknown[0]!r}", fix=f"it has {', '.join(KINDS)}")
+    files, notes = _files(executable, kinds)
+    with atomic.folder(path, ours=lambda old: (old / NAME).is_file()) as folder:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        if pictures:
+            notes += _draw(executable, folder)
+        digests = {each.name: (file_digest(each), each.stat().st_size) for each in sorted(folder.iterdir())}
+        (folder / NAME).write_text(_manifest(executable, digests).to_json(), encoding="utf-8")
+    return notes
+
+
+def _files(executable: Executable, kinds: Sequence[str]) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    name = file_name(executable)
+    files = {GRAPH: _gir(executable.graph).encode()}
+    notes: tuple[str, ...] = ()
+    if "py" in kinds:
+        files[f"{name}.py"] = executable.numpy_source.encode()
+    native = executable.native
+    if native is None:
+        from graphc.weights import safetensors_bytes
+
+        if executable.graph.data:
+            files[WEIGHTS] = safetensors_bytes(executable.graph.data)
+        return files, notes
+    weights = native.weights_file()
+    if weights:
+        files[WEIGHTS] = weights
+    if "o" in kinds:
+        files[f"{name}.o"] = native.image
+    if "so" in kinds:
+        from graphc.backends.llvm.aot import link_shared
+        from graphc.backends.llvm.c_api import exported_names
+
+        signature = native.module.signature
+        library = link_shared([native.image], name, exported_names(signature), native.module.target.triple)
+        if library.image is None:
+            notes += (library.note,)
+            files[f"{name}.o"] = native.image
+        else:
+            files[f"{name}.so"] = library.image
+    if "h" in kinds:
+        from graphc.backends.llvm.header import example, header
+
+        files[f"{name}.h"] = header(native.module.signature).encode()
+        files["example.c"] = example(native.module.signature).encode()
+    if "ll" in kinds:
+        files[f"{name}.ll"] = executable.llvm_ir.encode()
+    if "asm" in kinds:
+        files[f"{name}.s"] = executable.assembly.encode()
+    return files, notes
+
+
+def _gir(graph: Graph) -> str:
+    """The graph as text; files by name only, so that no folder of this machine stands in it."""
+    from dataclasses import replace
+
+    from graphc.ir.graph import Node
+    from graphc.ir.printer import print_graph
+
+    def plain(node: Node) -> Node:
+        span = node.provenance.span
+        if span is None:
+            return node
+        where = node.provenance.with_(span=replace(span, file=Path(span.file).name))
+        names = tuple(v.name for v in node.outputs)
+        return Node(node.op, node.inputs, node.attributes, tuple(v.type for v in node.outputs), names, where)
+
+    return print_graph(graph.with_(nodes=tuple(plain(n) for n in graph.nodes)), provenance=True) + "\n"
+
+
+def _draw(executable: Executable, folder: Path) -> tuple[str, ...]:
+    from graphc.errors import MissingToolError
+    from graphc.pipeline import gradient_graph
+    from graphc.view import render
+
+    try:
+        render(executable.graph, folder / "forward.svg", view="forward")
+        joint = executable.graph if executable.graph.gradients else gradient_graph(executable.graph)
+        render(joint, folder / "joint.svg", view="joint")
+    except MissingToolError as error:
+        return (f"no pictures: {error.message}; {error.fix}",)
+    return ()
+
+
+def file_name(executable: Executable) -> str:
+    """The name of the artefact's files: a C identifier."""
+    return executable.native.module.signature.name if executable.native else executable.name
+
+
+def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Manifest:
+    from graphc.ir.cost import total_flops
+
+    native, plan = executable.native, executable.plan
+    llvm = abi = triple = ""
+    features: tuple[str, ...] = ()
+    if native is not None:
+        from graphc.backends.llvm.features import required
+        from graphc.backends.llvm.signature import ABI_VERSION
+        from graphc.backends.llvm.target import llvm_version
+
+        target = native.module.target
+        llvm, abi, triple = llvm_version(), ".".join(map(str, ABI_VERSION)), target.triple
+        features = required(target.features)
+    assert plan is not None
+    return Manifest(
+        format=FORMAT,
+        name=file_name(executable),
+        graphc=__version__,
+        backend="llvm" if native else "numpy",
+        llvm=llvm,
+        abi=abi,
+        triple=triple,
+        cpu_features=features,
+        inputs=executable.inputs,
+        outputs=executable.outputs,
+        dims=dict(executable.graph.dims),
+        arena_bytes_per_sample=plan.sample_bytes,
+        arena_bytes_fixed=plan.fixed_bytes,
+        arena=plan.verdict,
+        flops=str(total_flops(executable.graph.nodes)),
+        numerics=executable.lowered.numerics,
+        threads=1,
+        packed_bytes=native.module.weights_bytes if native else 0,
+        files=files,
+    )
+
+
+@dataclass(eq=False)
+class Artefact:
+    """A loaded artefact: call it with arrays, in order or by name.
+
+    manifest  what it is; `inputs` and `outputs` are name, dtype and dimensions of each
+    graph     the graph as traced, read from the text beside the code; it has the arrays
+    """
+
+    path: Path
+    manifest: Manifest
+    run: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        return self.manifest.inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        return self.manifest.outputs
+
+    def __call__(self, *arrays: Any, out: Any = None, **named: Any) -> Any:
+        if named:
+            arrays = input_order(self.name, [port.name for port in self.inputs], arrays, named)
+        results = self.run(*arrays)
+        if out is None:
+            return results
+        from graphc.executable import copy_out
+
+        return copy_out(results, out, self.outputs)
+
+    @cached_property
+    def graph(self) -> Graph:
+        from graphc.ir.parser import parse_graph
+        from graphc.weights import load_weights
+
+        graph = parse_graph((self.path / GRAPH).read_text(encoding="utf-8"))
+        stored = {v.name for v in graph.parameters + graph.constants}
+        arrays = load_weights(self.path / WEIGHTS) if stored else {}
+        return graph.with_(data={name: array for name, array in arrays.items() if name in stored})
+
+    @property
+    def numpy_source(self) -> str:
+        """The model as NumPy source."""
+        return (self.path / f"{self.name}.py").read_text(encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return f"<artefact {self.path}: {self.name}>"
+
+
+def load(path: Path, *, threads: int = 1) -> Artefact:
+    """Load an artefact after checking every hash, the ABI and the processor.
+
+    Raises ArtefactError when it is damaged or of another version, HostMismatchError when this processor lacks a
+    feature.
+    """
+    manifest = read_manifest(path)
+    check_files(path, manifest)
+    if manifest.backend == "numpy":
+        return Artefact(path, manifest, _numpy(path, manifest))
+    _check_host(manifest)
+    return Artefact(path, manifest, _native(path, manifest, threads))
+
+
+def _check_host(manifest: Manifest) -> None:
+    from graphc.backends.llvm.features import check
+    from graphc.backends.llvm.signature import ABI_VERSION
+
+    major = manifest.abi.split(".")[0]
+    if major != str(ABI_VERSION[0]):
+        raise ArtefactError(
+            f"{manifest.name} has ABI {manifest.abi}, this graphc calls ABI {ABI_VERSION[0]}",
+            fix="compile the model again",
+        )
+    check(manifest.cpu_features, manifest.name)
+
+
+def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
+    from graphc.backends.llvm import cache
+    from graphc.backends.llvm.c_api import make_handle, status_error
+    from graphc.backends.llvm.call import bind
+    from graphc.backends.llvm.signature import Array, Signature
+
+    signature = Signature(
+        manifest.name,
+        tuple(Array(port.name, port.dtype, port.dims) for port in manifest.inputs),
+        tuple(Array(port.name, port.dtype, port.dims) for port in manifest.outputs),
+        *_needs(manifest),
+    )
+    code = _code(path, manifest)
+    weights = _weights(path, manifest)
+    handle = make_handle(weights.ctypes.data)
+    return bind(
+        signature,
+        code.address(f"{manifest.name}_run"),
+        _address(handle),
+        keep=(code, weights, handle),
+        threads=threads,
+        error=lambda status: status_error(signature, manifest.cpu_features, status),
+        cache=cache.default(),
+    )
+
+
+def _needs(manifest: Manifest) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Workspace and range of N, as `module.py` gives them."""
+    fixed, sample = manifest.arena_bytes_fixed, manifest.arena_bytes_per_sample
+    low, high = next(iter(manifest.dims.values()), (0, None))
+    return (fixed + sample, sample), (low, 2**31 if high is None else high)
+
+
+def _code(path: Path, manifest: Manifest) -> Any:
+    entry = f"{manifest.name}_run"
+    library, image = path / f"{manifest.name}.so", path / f"{manifest.name}.o"
+    if library.name in manifest.files:
+        from graphc.backends.llvm.library import open_library
+
+        return open_library(library.read_bytes(), [entry], str(library))
+    if image.name in manifest.files:
+        from graphc.backends.llvm.jit import load as link
+
+        return link(image.read_bytes(), [entry])
+    raise ArtefactError(
+        f"{path} has neither {library.name} nor {image.name}", fix="compile it with --emit so,o"
+    )
+
+
+def _weights(path: Path, manifest: Manifest) -> np.ndarray:
+    """The arrays native code reads, in place in the mapped file, or in memory with huge pages when they are many."""
+    if WEIGHTS not in manifest.files or not manifest.packed_bytes:
+        return np.zeros(64, np.uint8)
+    from graphc.backends.llvm.c_api import PREAMBLE
+    from graphc.backends.llvm.executable import in_huge_pages
+
+    mapped = np.memmap(path / WEIGHTS, np.uint8, "r")
+    start = 8 + int.from_bytes(mapped[:8].tobytes(), "little") + PREAMBLE
+    if start + manifest.packed_bytes > len(mapped):
+        raise ArtefactError(f"{path / WEIGHTS} is shorter than its manifest says")
+    return in_huge_pages(mapped[start : start + manifest.packed_bytes])
+
+
+def _numpy(path: Path, manifest: Manifest) -> Callable[..., Any]:
+    from graphc.backends.numpy_source import run_file
+
+    return run_file(path / f"{manifest.name}.py")
+
+
+def _address(handle: Any) -> int:
+    import ctypes
+
+    return ctypes.addressof(handle)

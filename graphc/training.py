@@ -1,0 +1,205 @@
+"""The compiled training step: forward, backward and update in one native call.
+
+Parameters, batch statistics and the optimiser's state live in the memory the code works on, and are
+updated in place; the module's parameters are views of that memory, so the module is always up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import UsageError
+from graphc.executable import ports
+from graphc.frontends.python.loss_graph import loss_graph
+from graphc.ir.types import TensorType, dtype_of
+from graphc.nn import Module
+from graphc.optim import Optimizer
+from graphc.pipeline import lower, stabilized
+from graphc.plan import Plan
+from graphc.step import LR, STEP, StepGraph, step_graph
+
+Types = Mapping[str, str | TensorType]
+SEED = "seed"
+
+
+class Step:
+    """A compiled training step; `step(x, y)` trains on one batch and returns the loss.
+
+    graph    the whole step as a graph: draw it, print it, read its NumPy source
+    arrays   parameters, buffers and optimiser state by name: views of the memory the step updates
+    """
+
+    def __init__(
+        self, model: Module, optimizer: Optimizer, step: StepGraph, run: Callable[..., Any], plan: Plan | None,
+        arrays: Mapping[str, np.ndarray], batch: Sequence[str], seed: int,
+    ):  # fmt: skip
+        self.model, self.optimizer, self.step, self.plan, self.arrays = model, optimizer, step, plan, arrays
+        self.graph = step.graph
+        self.inputs = ports([v for v in step.graph.inputs if v.name in batch], batch)
+        self._run, self._batch = run, tuple(batch)
+        self._lr, self._count, self._seed = np.zeros(()), np.zeros(()), np.zeros((), np.uint64)
+        self.seed = seed
+        extra = {LR: self._lr, STEP: self._count, SEED: self._seed}
+        self._extra = [extra[v.name] for v in step.graph.inputs if v.name not in batch]
+
+    def __call__(self, *batch: Any) -> float:
+        if len(batch) != len(self._batch):
+            raise UsageError(f"a step takes {', '.join(self._batch)}; {len(batch)} arrays given")
+        self.optimizer.steps += 1
+        self._lr[...] = self.optimizer.lr
+        self._count[...] = self.optimizer.steps
+        self._seed[...] = (self.seed + self.optimizer.steps) % 2**64
+        result = self._run(*batch, *self._extra)
+        return float(result[0] if isinstance(result, tuple) else result)
+
+    @property
+    def numpy_source(self) -> str:
+        """The whole step as NumPy source: a function `step` that returns the loss and every new array."""
+        from graphc.backends.numpy_source import numpy_source
+
+        return numpy_source(self.graph, "step")
+
+
+def compile_step(
+    model: Module,
+    loss: Callable[..., Any],
+    optimizer: Optimizer,
+    inputs: Types | None = None,
+    targets: Types | None = None,
+    *,
+    dims: Mapping[str, tuple[int, int | None]] | None = None,
+    backend: str = "llvm",
+    threads: int = 1,
+    seed: int = 0,
+    cache: bool = True,
+) -> Any:
+    """Compile `loss(model(*inputs), *targets)`, its gradients and the optimiser's update into one call.
+
+    inputs, targets   types by name; without them they follow from the first batch, whose first axis is the open size N
+    seed              of dropout: the same seed gives the same run
+    backend           "llvm", or "numpy" for the same step as generated NumPy source
+
+    Raises UsageError when the optimiser does not hold the model's parameters, and what tracing raises.
+    """
+    if backend not in ("llvm", "numpy"):
+        raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
+    options: dict[str, Any] = {
+        "dims": dims,
+        "backend": backend,
+        "threads": threads,
+        "seed": seed,
+        "cache": cache,
+    }
+    if inputs is None or targets is None:
+        return _Later(model, loss, optimizer, options)
+    return _compile(model, loss, optimizer, inputs, targets, **options)
+
+
+class _Later:
+    """A step whose types are not known before its first batch."""
+
+    def __init__(
+        self, model: Module, loss: Callable[..., Any], optimizer: Optimizer, options: Mapping[str, Any]
+    ):
+        self._arguments, self._options = (model, loss, optimizer), options
+        self._step: Step | None = None
+
+    def __call__(self, *batch: Any) -> float:
+        if self._step is None:
+            if len(batch) < 2:
+                raise UsageError("the first batch must hold an input and a target")
+            types = [_type_of(np.asarray(array)) for array in batch]
+            names = ["x", "y"] if len(types) == 2 else [f"x{i}" for i in range(len(types) - 1)] + ["y"]
+            inputs = dict(zip(names[:-1], types[:-1]))
+            self._step = _compile(*self._arguments, inputs, {names[-1]: types[-1]}, **self._options)
+        return self._step(*batch)
+
+    def __getattr__(self, name: str) -> Any:
+        if self._step is None:
+            raise AttributeError(
+                f"{name}: the step is compiled at its first batch; pass inputs= and targets= to compile now"
+            )
+        return getattr(self._step, name)
+
+
+def _type_of(array: np.ndarray) -> TensorType:
+    from graphc.ir.dims import symbol
+
+    if array.ndim == 0:
+        raise UsageError("a batch is an array with at least one axis")
+    return TensorType(dtype_of(array), (symbol("N"), *array.shape[1:]))
+
+
+def _compile(
+    model: Module, loss: Callable[..., Any], optimizer: Optimizer, inputs: Types, targets: Types, *,
+    dims: Any, backend: str, threads: int, seed: int, cache: bool,
+) -> Step:  # fmt: skip
+    tensors: dict[str, Any] = dict(model.named_parameters())
+    held = {id(p) for p in optimizer.params}
+    if not any(id(p) in held for p in tensors.values()):
+        raise UsageError(
+            "the optimizer does not hold the model's parameters", fix="pass net.parameters() to it"
+        )
+    model.train()
+    forward, updates = loss_graph(model, loss, inputs, targets, dims=dims)
+    step = step_graph(
+        stabilized(forward).graph,
+        optimizer,
+        updates,
+        frozen=[n for n, p in tensors.items() if id(p) not in held],
+    )
+    batch = [*inputs, *targets]
+    tensors |= dict(model.named_buffers())
+    if backend == "numpy":
+        run, arrays = _numpy_runner(step)
+        plan = None
+    else:
+        run, arrays, plan = _native_runner(step, threads, cache)
+    for name, array in arrays.items():
+        if name in tensors:
+            tensors[name].live_in(array)
+    for name, (parameter, slot) in step.slots.items():
+        optimizer.state_of(tensors[parameter])[slot] = arrays[name]
+    return Step(model, optimizer, step, run, plan, arrays, batch, seed)
+
+
+def _native_runner(
+    step: StepGraph, threads: int, cache: bool
+) -> tuple[Callable[..., Any], dict[str, np.ndarray], Plan]:
+    from graphc.backends.llvm import cache as caches
+    from graphc.backends.llvm.executable import compile_plan, native_plan
+
+    lowered = lower(step.graph, training=True)
+    native = compile_plan(
+        native_plan(lowered.partition, donate=step.donate),
+        name=step.graph.name,
+        cache=caches.default() if cache else None,
+    )
+    weights = native.weights()
+    graph = lowered.graph
+    arrays = {}
+    for piece in native.module.pieces:
+        if piece.packing is None and piece.name in step.graph.data:
+            leaf = graph.by_name[piece.name]
+            memory = weights[piece.offset : piece.offset + piece.size]
+            arrays[piece.name] = memory.view(leaf.dtype.numpy).reshape(leaf.type.shape)
+    return native.load(threads, weights=weights), arrays, native.plan
+
+
+def _numpy_runner(step: StepGraph) -> tuple[Callable[..., Any], dict[str, np.ndarray]]:
+    from graphc.backends.numpy_source import load_source
+
+    function = load_source(step.graph, "step")
+    arrays = {name: np.array(array) for name, array in step.graph.data.items()}
+    names = [v.name for v in step.graph.inputs]
+
+    def run(*batch: Any) -> Any:
+        results = dict(zip(step.graph.output_names, function(dict(zip(names, batch)), arrays), strict=True))
+        for output, leaf in step.donate.items():
+            arrays[leaf][...] = results[output]
+        return tuple(array for name, array in results.items() if name not in step.donate)
+
+    return run, arrays
