@@ -117,7 +117,9 @@ def print_partition(partition: Partition) -> str:
     """
     lines = []
     for kernel in partition.kernels:
-        lines.append(f"{kernel.name} {kernel.kind} ({_names(kernel.inputs)}) -> ({_names(kernel.outputs)}) {{")
+        lines.append(
+            f"{kernel.name} {kernel.kind} ({_names(kernel.inputs)}) -> ({_names(kernel.outputs)}) {{"
+        )
         lines += [f"  {print_node(node)}" for node in kernel.nodes]
         lines.append("}")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import contraction, plane_convolution, weight_gradient
+from graphc.backends.llvm import blocked_convolution, contraction, plane_convolution, weight_gradient
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
@@ -24,6 +24,8 @@ from graphc.ir.printer import print_attribute
 def _convolution(k: KernelFunction) -> None:
     if k.kernel.anchor is not None and k.kernel.anchor.op.name == "conv_dw":
         weight_gradient.emit_weight_gradient(k)
+    elif plan := blocked_convolution.plan_blocked(k.kernel, k.target, k.fixed):
+        blocked_convolution.emit_blocked_convolution(k, plan)
     else:
         plane_convolution.emit_plane_convolution(k)
 
@@ -67,7 +69,8 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Di
         case "matmul":
             return contraction.scratch_bytes(kernel, target, fixed)
         case "conv" | "conv_dx":
-            return plane_convolution.scratch_bytes(kernel, target)
+            plan = blocked_convolution.plan_blocked(kernel, target, fixed)
+            return plan.scratch if plan else plane_convolution.scratch_bytes(kernel, target)
         case "conv_dw":
             return weight_gradient.scratch_bytes(kernel, target)
         case "max_pool_dx" if kernel.anchor is not None and place_of_result(kernel) is None:

@@ -78,7 +78,7 @@ def fuse(graph: Graph) -> Partition:
 
     First anchors take their epilogues, then producers join consumers (reductions and elementwise work alike), the
     most traffic saved first, then neighbours that read the same tensors; then every pair of kernels still joined by a
-    read is tried once more and the reason kept.  Last, work moves to the kernel that uses it where that moves fewer bytes.
+    read is tried once more and the reason kept.  Last, work moves to the kernel that uses it where that saves bytes.
     """
     fusion = _Fusion(graph)
     fusion.epilogues()
@@ -130,7 +130,7 @@ class _Fusion:
         return not read.memory and (kind is Kind.REDUCTION or (kind is Kind.ELEMENTWISE and found[user]))
 
     def epilogues(self) -> None:
-        """What follows an anchor joins it, unless only a reduction wants it and the anchor's result is written anyway."""
+        """What follows an anchor joins it; not so where only a reduction wants it and the result is written anyway."""
         for i, reads in enumerate(self.reading.reads):
             if self.graph.nodes[i].op.kind is not Kind.ELEMENTWISE:
                 continue
@@ -167,7 +167,7 @@ class _Fusion:
                 if a == b or self.groups.related(a, b):
                     continue
                 union = fit_siblings(self.regions[a], self.regions[b])
-                if union is not None and len(union.nodes) <= MAX_NODES and self.groups.between(a, b) is None:
+                if union is not None and len(union.nodes) <= MAX_NODES:
                     self._join(a, b, union)
 
     def regions_at(self, i: int) -> Region:

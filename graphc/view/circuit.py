@@ -32,9 +32,14 @@ Values = Mapping[Value, np.ndarray]
 def suits(graph: Graph) -> bool:
     """Whether the forward part is made of numbers and small enough for a circuit."""
     forward = [node for node in graph.nodes if node.provenance.role == "forward"]
+    return 0 < len(forward) <= LIMIT and is_scalar(graph) and all(len(node.outputs) == 1 for node in forward)
+
+
+def is_scalar(graph: Graph) -> bool:
+    """Whether every value of the forward part is a number."""
+    forward = [node for node in graph.nodes if node.provenance.role == "forward"]
     values = [*graph.leaves, *(value for node in forward for value in node.outputs)]
-    single = all(len(node.outputs) == 1 for node in forward)
-    return 0 < len(forward) <= LIMIT and single and all(value.type.shape == () for value in values)
+    return all(value.type.shape == () for value in values)
 
 
 def circuit(graph: Graph, title: str, values: Values | None, gradients: bool) -> Picture:

@@ -27,7 +27,9 @@ def check_partition(partition: Partition, inputs: Mapping[str, np.ndarray], *, r
         needed = {v for node in kernel.nodes for v in node.inputs}
         assert set(kernel.inputs) <= needed, f"{kernel} reads more than it needs"
         assert needed <= inside | set(kernel.inputs), f"{kernel} needs more than it reads"
-        assert len(set(kernel.inputs)) == len(kernel.inputs) and len(set(kernel.outputs)) == len(kernel.outputs)
+        assert len(set(kernel.inputs)) == len(kernel.inputs) and len(set(kernel.outputs)) == len(
+            kernel.outputs
+        )
         assert not written & set(kernel.outputs), f"{kernel} writes what is written already"
         written |= set(kernel.outputs)
         for node in kernel.nodes:
@@ -50,7 +52,9 @@ def check_partition(partition: Partition, inputs: Mapping[str, np.ndarray], *, r
             if value.dtype.is_float:
                 eps = np.finfo(array.dtype).eps
                 scale = max(1.0, np.abs(values[value]).max(initial=0))
-                np.testing.assert_allclose(array, values[value], rtol=2**10 * eps, atol=2**10 * eps * scale, err_msg=repr(value))
+                np.testing.assert_allclose(
+                    array, values[value], rtol=2**10 * eps, atol=2**10 * eps * scale, err_msg=repr(value)
+                )
             else:
                 np.testing.assert_array_equal(array, values[value], err_msg=repr(value))
 

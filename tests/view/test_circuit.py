@@ -95,7 +95,20 @@ def test_tensors_and_large_graphs_are_not_circuits(graphs) -> None:
 
     assert not suits(graphs.mlp())
     big = graphs.scalar("chain", {"x": 1.0}, long_chain)[0]
-    assert make_picture(big).layout is Layout.ROWS
+    drawn_in_rows = make_picture(big)
+    assert drawn_in_rows.layout is Layout.ROWS
+    assert drawn_in_rows.notices == ("more than 60 ops: drawn in rows instead of as a circuit",)
+
+
+@pytest.mark.parametrize("style", ["auto", "layers"])
+def test_second_derivatives_are_one_program_without_false_products(graphs, style) -> None:
+    graph, inputs = graphs.neuron()
+    first = differentiate(graph, ["w0"])
+    second = differentiate(first, ["w0", "x0"], of="grad.w0")
+    picture = make_picture(second, values=evaluate(second, inputs), style=style)
+    assert picture.notices == ("derivatives of derivatives: everything is drawn as one program",)
+    assert not any(n.role in (Role.CHIP, Role.GRADIENT) for n in picture.nodes)
+    assert [n.label for n in picture.nodes if n.role is Role.OUTPUT] == list(second.output_names)
 
 
 UNARY = ["neg", "exp", "tanh", "sigmoid", "sin", "cos", "relu", "sqrt", "log", "abs"]
