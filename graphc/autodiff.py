@@ -143,9 +143,10 @@ def _pass_on(node: Node, found: dict[Value, Value | NoGradient], paths: Mapping[
     """What ended behind a node ended for its operands too, unless they have another path."""
     reasons = [gradient for value in node.outputs if isinstance(gradient := found.get(value), NoGradient)]
     if reasons and node.op is not REGISTRY["stop_gradient"]:
+        reason = NoGradient(node.op.no_gradient) if node.op.no_gradient else reasons[0]
         for operand in node.inputs:
             if operand not in paths:
-                found.setdefault(operand, reasons[0])
+                found.setdefault(operand, reason)
 
 
 def _rule_from_body(node: Node, cotangents: Sequence[Value | None]) -> list[Value | NoGradient | None]:

@@ -128,16 +128,16 @@ def test_stopped_gradients_are_0():
 
 
 STEPS = {
-    "comparison": (lambda x: ops.cast(ops.greater(x, 0.0), dtype=x.dtype), "whole numbers is a step"),
+    "comparison": (lambda x: ops.cast(ops.greater(x, 0.0), dtype=x.dtype), "a comparison is a step"),
     "rounding": (lambda x: ops.cast(ops.cast(x, dtype=int32), dtype=x.dtype), "whole numbers is a step"),
     "behind other ops": (
         lambda x: ops.exp(ops.cast(ops.logical_not(ops.less(ops.tanh(x), 0.5)), dtype=x.dtype)),
-        "whole numbers",
+        "a comparison is a step",
     ),
-    "position": (lambda x: ops.cast(ops.argmax(x, axis=0), dtype=x.dtype), "whole numbers"),
+    "position": (lambda x: ops.cast(ops.argmax(x, axis=0), dtype=x.dtype), "a position is a step"),
     "condition": (
         lambda x: ops.where(ops.less(x, 0.0), 1.0, ops.stop_gradient(x)),
-        "a condition has no gradient",
+        "a comparison is a step",
     ),
 }
 
