@@ -1,6 +1,6 @@
 """AlexNet (Krizhevsky, Sutskever and Hinton, 2012) in the one-tower form of Krizhevsky (2014), random weights.
 
-    graphc compile examples/alexnet.py -o build/alexnet
+graphc compile examples/alexnet.py -o build/alexnet
 """
 
 from graphc import nn

@@ -1,11 +1,11 @@
 """LeNet on 32x32 grey images, as the PyTorch tutorial writes it; only the import lines differ.
 
-    graphc compile examples/lenet.py -o build/lenet
-    graphc render examples/lenet.py --view joint -o lenet.svg
+graphc compile examples/lenet.py -o build/lenet
+graphc render examples/lenet.py --view joint -o lenet.svg
 """
 
-from graphc import nn
 import graphc.nn.functional as F
+from graphc import nn
 
 
 class Net(nn.Module):

@@ -1,6 +1,6 @@
 """A three-layer network in plain NumPy: no class, no framework.  graphc traces it unchanged.
 
-    graphc compile examples/mlp_numpy.py -o build/mlp
+graphc compile examples/mlp_numpy.py -o build/mlp
 """
 
 import numpy as np

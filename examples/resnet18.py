@@ -1,10 +1,10 @@
 """ResNet-18 (He, Zhang, Ren and Sun, 2015) with random weights.
 
-    graphc compile examples/resnet18.py -o build/resnet18
+graphc compile examples/resnet18.py -o build/resnet18
 """
 
-from graphc import nn
 import graphc.nn.functional as F
+from graphc import nn
 
 
 class BasicBlock(nn.Module):

@@ -38,7 +38,8 @@ _LATER = {
     "where": "graphc.nn.functional",
 }
 
-__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "nn", "ops", "optim", "tensor", *_LATER]
+__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "nn", "ops", "optim", "tensor"]
+__all__ += list(_LATER)
 
 
 def __getattr__(name: str) -> object:

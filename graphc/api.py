@@ -28,7 +28,17 @@ Ranges = Mapping[str, tuple[int, int | None]]
 
 LOSSES = ("cross_entropy", "mse_loss")
 
-__all__ = ["Executable", "compile", "differentiate", "explain", "graph_of", "load", "render", "summary", "trace"]
+__all__ = [
+    "Executable",
+    "compile",
+    "differentiate",
+    "explain",
+    "graph_of",
+    "load",
+    "render",
+    "summary",
+    "trace",
+]
 
 
 def graph_of(
@@ -53,7 +63,9 @@ def graph_of(
     return graph if weights is None else with_weights(graph, weights, model)
 
 
-def with_weights(graph: Graph, weights: str | PathLike[str] | Mapping[str, np.ndarray], model: Any = None) -> Graph:
+def with_weights(
+    graph: Graph, weights: str | PathLike[str] | Mapping[str, np.ndarray], model: Any = None
+) -> Graph:
     """The graph with other arrays, which must have exactly the names, shapes and dtypes of its own.
 
     Arrays a Module has but the graph does not use may stand in a file too.
@@ -86,7 +98,9 @@ def with_loss(graph: Graph, loss: str, of: str | None = None) -> Graph:
     from graphc import ops
 
     if loss not in LOSSES:
-        raise UsageError(f"there is no loss {loss!r}", fix=f"it is one of {', '.join(LOSSES)}, or write it in the model")
+        raise UsageError(
+            f"there is no loss {loss!r}", fix=f"it is one of {', '.join(LOSSES)}, or write it in the model"
+        )
     output = graph.outputs[graph.output_names.index(of) if of else 0]
     builder = Builder(graph.name)
     builder.adopt(graph.leaves)
@@ -219,7 +233,13 @@ def render(
     from graphc.view.theme import DEFAULT
 
     thing, found = _drawable(model, view, inputs, dims, weights, name, values)
-    options: dict[str, Any] = {"view": view, "values": found, "show": show, "depth": depth, "theme": theme or DEFAULT}
+    options: dict[str, Any] = {
+        "view": view,
+        "values": found,
+        "show": show,
+        "depth": depth,
+        "theme": theme or DEFAULT,
+    }
     if path is None:
         return pictures.to_svg(thing, **options)
     return pictures.render(thing, path, **options).read_bytes()
@@ -255,7 +275,7 @@ def random_inputs(graph: Graph, size: int = 2, seed: int = 0) -> dict[str, np.nd
     rng = np.random.default_rng(seed)
     arrays = {}
     for value in graph.inputs:
-        shape = value.type.substitute({symbol: size for symbol in value.type.symbols}).shape
+        shape = value.type.substitute(dict.fromkeys(value.type.symbols, size)).shape
         draw = rng.normal(size=shape) if value.dtype.is_float else rng.integers(0, 2, size=shape)  # type: ignore[arg-type]
         arrays[value.name] = np.asarray(draw).astype(value.dtype.numpy)
     return arrays
@@ -322,7 +342,8 @@ class Explanation:
         log, partition = self.lowered.log, self.lowered.partition
         return {
             "passes": [
-                {"name": step.name, "nodes": len(step.graph.nodes), "notes": [str(n) for n in step.notes]} for step in log.steps
+                {"name": step.name, "nodes": len(step.graph.nodes), "notes": [str(n) for n in step.notes]}
+                for step in log.steps
             ],
             "kernels": [
                 {"name": k.name, "kind": k.kind, "ops": [n.op.name for n in k.nodes],
@@ -336,7 +357,7 @@ class Explanation:
 
 def _one(symbol: str, given: Sequence[int]) -> int:
     if len(given) != 1:
-        raise UsageError(f"{symbol} is given {len(given)} sizes; one can be compiled for", fix=f"--dim {symbol}={given[0]}")
+        raise UsageError(
+            f"{symbol} is given {len(given)} sizes; one can be compiled for", fix=f"--dim {symbol}={given[0]}"
+        )
     return given[0]
-
-

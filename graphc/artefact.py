@@ -27,7 +27,7 @@ from graphc.ir.graph import Graph
 from graphc.manifest import FORMAT, NAME, Manifest, Port, check_files, file_digest, read_manifest
 
 if TYPE_CHECKING:
-    from graphc.backends.llvm.executable import Executable as Native
+    pass
 
 WEIGHTS = "weights.safetensors"
 GRAPH = "graph.gir"
@@ -39,7 +39,7 @@ DEFAULT = ("so", "o", "py", "h")
 def save(
     executable: Executable, path: Path, *, emit: Sequence[str] | None = None, pictures: bool = False
 ) -> tuple[str, ...]:
-    """Write the artefact of a compiled model; returns notes: what could not be written, and what would make it possible.
+    """Write the artefact of a compiled model; returns notes: what could not be written, and what would change that.
 
     emit      which of so, o, ll, asm, py, h; manifest, graph and weights are always there
     pictures  also forward.svg, and joint.svg with the gradients
@@ -235,7 +235,8 @@ class Artefact:
 def load(path: Path, *, threads: int = 1) -> Artefact:
     """Load an artefact after checking every hash, the ABI and the processor.
 
-    Raises ArtefactError when it is damaged or of another version, HostMismatchError when this processor lacks a feature.
+    Raises ArtefactError when it is damaged or of another version, HostMismatchError when this processor lacks a
+    feature.
     """
     manifest = read_manifest(path)
     check_files(path, manifest)
@@ -252,7 +253,8 @@ def _check_host(manifest: Manifest) -> None:
     major = manifest.abi.split(".")[0]
     if major != str(ABI_VERSION[0]):
         raise ArtefactError(
-            f"{manifest.name} has ABI {manifest.abi}, this graphc calls ABI {ABI_VERSION[0]}", fix="compile the model again"
+            f"{manifest.name} has ABI {manifest.abi}, this graphc calls ABI {ABI_VERSION[0]}",
+            fix="compile the model again",
         )
     check(manifest.cpu_features, manifest.name)
 
@@ -301,7 +303,9 @@ def _code(path: Path, manifest: Manifest) -> Any:
         from graphc.backends.llvm.jit import load as link
 
         return link(image.read_bytes(), [entry])
-    raise ArtefactError(f"{path} has neither {library.name} nor {image.name}", fix="compile it with --emit so,o")
+    raise ArtefactError(
+        f"{path} has neither {library.name} nor {image.name}", fix="compile it with --emit so,o"
+    )
 
 
 def _weights(path: Path, manifest: Manifest) -> np.ndarray:
@@ -328,5 +332,3 @@ def _address(handle: Any) -> int:
     import ctypes
 
     return ctypes.addressof(handle)
-
-

@@ -60,7 +60,7 @@ def folder(path: str | os.PathLike[str], *, ours: Callable[[Path], bool]) -> Ite
     """
     target = Path(path)
     with _told_of(target):
-        _refuse_foreign(target, ours)
+        refuse_foreign(target, ours)
         real = target.resolve()
         temporary = Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=_parent(real)))
     try:
@@ -70,14 +70,15 @@ def folder(path: str | os.PathLike[str], *, ours: Callable[[Path], bool]) -> Ite
             for each in sorted(temporary.rglob("*")):
                 _sync(each)
             _sync(temporary)
-            _refuse_foreign(target, ours)  # it may have appeared meanwhile
+            refuse_foreign(target, ours)  # it may have appeared meanwhile
             _swap(temporary, real)
             _sync(real.parent)
     finally:
         _remove(temporary)
 
 
-def _refuse_foreign(target: Path, ours: Callable[[Path], bool]) -> None:
+def refuse_foreign(target: Path, ours: Callable[[Path], bool]) -> None:
+    """Raise OutputError if `folder` would not replace what is there; to be asked before the work is done."""
     if not os.path.lexists(target):
         return
     if not target.is_dir():

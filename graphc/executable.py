@@ -30,11 +30,18 @@ class Executable:
     inputs, outputs  name, dtype and dimensions of each
 
     A call gives the output, or a tuple when there are several.  Arrays of another dtype or shape are an error, never
-    cast; arrays with any strides are accepted.  `out=` takes an array, or a tuple of arrays, that the results are written to.
+    cast; arrays with any strides are accepted.  `out=` takes an array, or a tuple of arrays, that the results are
+    written to.
     """
 
     def __init__(
-        self, name: str, graph: Graph, lowered: Lowered, plan: Plan, run: Callable[..., Any], native: Native | None = None
+        self,
+        name: str,
+        graph: Graph,
+        lowered: Lowered,
+        plan: Plan,
+        run: Callable[..., Any],
+        native: Native | None = None,
     ):
         self.name, self.graph, self.lowered, self.plan, self.native = name, graph, lowered, plan, native
         self.inputs = ports(graph.inputs, [v.name for v in graph.inputs])
@@ -69,7 +76,9 @@ class Executable:
 
     def _native(self) -> Native:
         if self.native is None:
-            raise UsageError(f"{self.name} was compiled for NumPy: it has no native code", fix='backend="llvm"')
+            raise UsageError(
+                f"{self.name} was compiled for NumPy: it has no native code", fix='backend="llvm"'
+            )
         return self.native
 
     def save(
@@ -81,7 +90,9 @@ class Executable:
         return save(self, Path(path), emit=emit, pictures=pictures)
 
     def __repr__(self) -> str:
-        takes, gives = (", ".join(f"{p.name}: {p.dtype}{_dims(p)}" for p in each) for each in (self.inputs, self.outputs))
+        takes, gives = (
+            ", ".join(f"{p.name}: {p.dtype}{_dims(p)}" for p in each) for each in (self.inputs, self.outputs)
+        )
         return f"<{self.name}({takes}) -> {gives}; {self.plan.verdict}>"
 
 
@@ -93,13 +104,19 @@ def ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:
     )
 
 
-def input_order(name: str, inputs: Sequence[str], arrays: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
+def input_order(
+    name: str, inputs: Sequence[str], arrays: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[Any, ...]:
     """Arrays given in order and by name, in the order of the inputs.  Raises UsageError for what does not fit."""
     rest = inputs[len(arrays) :]
     for given in named:
         if given not in rest:
             twice = given in inputs
-            raise UsageError(f"input {given} is given twice" if twice else f"{name} has no input {given}{nearest(given, rest)}")
+            raise UsageError(
+                f"input {given} is given twice"
+                if twice
+                else f"{name} has no input {given}{nearest(given, rest)}"
+            )
     missing = [each for each in rest if each not in named]
     if missing:
         raise UsageError(f"{name}: no array for input {', '.join(missing)}")
@@ -117,7 +134,9 @@ def copy_out(results: Any, out: Any, outputs: Sequence[Port]) -> Any:
             kind = getattr(target, "dtype", type(target).__name__)
             raise DTypeError(f"out= for {port.name}: expected {result.dtype}, got {kind}")
         if target.shape != result.shape:
-            raise ArgumentShapeError(f"out= for {port.name}: expected {list(result.shape)}, got {list(target.shape)}")
+            raise ArgumentShapeError(
+                f"out= for {port.name}: expected {list(result.shape)}, got {list(target.shape)}"
+            )
         target[...] = result
     return out
 

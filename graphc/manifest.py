@@ -156,7 +156,8 @@ def _manifest(content: dict[str, Any], path: Path) -> Manifest:
     version = content.get("format")
     if version != FORMAT:
         raise UnsupportedFormat(
-            f"{path.parent}: built by graphc {content.get('graphc', '?')} (format {version}); this one reads format {FORMAT}",
+            f"{path.parent}: built by graphc {content.get('graphc', '?')} (format {version});"
+            f" this one reads format {FORMAT}",
             fix="compile the model again, or upgrade graphc",
         )
     expected = {field.name for field in fields(Manifest)}
@@ -188,7 +189,7 @@ _COUNTS = ("arena_bytes_per_sample", "arena_bytes_fixed", "threads", "packed_byt
 def _of(kind: type, value: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"expected {kind.__name__}, found {value!r:.80}")
-    if kind is int and not 0 <= value < 2**63:
+    if isinstance(value, int) and not 0 <= value < 2**63:
         raise ValueError(f"{value} is out of range")
     return value
 

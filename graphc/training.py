@@ -86,7 +86,13 @@ def compile_step(
     """
     if backend not in ("llvm", "numpy"):
         raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
-    options: dict[str, Any] = {"dims": dims, "backend": backend, "threads": threads, "seed": seed, "cache": cache}
+    options: dict[str, Any] = {
+        "dims": dims,
+        "backend": backend,
+        "threads": threads,
+        "seed": seed,
+        "cache": cache,
+    }
     if inputs is None or targets is None:
         return _Later(model, loss, optimizer, options)
     return _compile(model, loss, optimizer, inputs, targets, **options)
@@ -95,7 +101,9 @@ def compile_step(
 class _Later:
     """A step whose types are not known before its first batch."""
 
-    def __init__(self, model: Module, loss: Callable[..., Any], optimizer: Optimizer, options: Mapping[str, Any]):
+    def __init__(
+        self, model: Module, loss: Callable[..., Any], optimizer: Optimizer, options: Mapping[str, Any]
+    ):
         self._arguments, self._options = (model, loss, optimizer), options
         self._step: Step | None = None
 
@@ -111,7 +119,9 @@ class _Later:
 
     def __getattr__(self, name: str) -> Any:
         if self._step is None:
-            raise AttributeError(f"{name}: the step is compiled at its first batch; pass inputs= and targets= to compile now")
+            raise AttributeError(
+                f"{name}: the step is compiled at its first batch; pass inputs= and targets= to compile now"
+            )
         return getattr(self._step, name)
 
 
@@ -127,13 +137,20 @@ def _compile(
     model: Module, loss: Callable[..., Any], optimizer: Optimizer, inputs: Types, targets: Types, *,
     dims: Any, backend: str, threads: int, seed: int, cache: bool,
 ) -> Step:  # fmt: skip
-    tensors = dict(model.named_parameters())
+    tensors: dict[str, Any] = dict(model.named_parameters())
     held = {id(p) for p in optimizer.params}
     if not any(id(p) in held for p in tensors.values()):
-        raise UsageError("the optimizer does not hold the model's parameters", fix="pass net.parameters() to it")
+        raise UsageError(
+            "the optimizer does not hold the model's parameters", fix="pass net.parameters() to it"
+        )
     model.train()
     forward, updates = loss_graph(model, loss, inputs, targets, dims=dims)
-    step = step_graph(stabilized(forward).graph, optimizer, updates, frozen=[n for n, p in tensors.items() if id(p) not in held])
+    step = step_graph(
+        stabilized(forward).graph,
+        optimizer,
+        updates,
+        frozen=[n for n, p in tensors.items() if id(p) not in held],
+    )
     batch = [*inputs, *targets]
     tensors |= dict(model.named_buffers())
     if backend == "numpy":
@@ -149,7 +166,9 @@ def _compile(
     return Step(model, optimizer, step, run, plan, arrays, batch, seed)
 
 
-def _native_runner(step: StepGraph, threads: int, cache: bool) -> tuple[Callable[..., Any], dict[str, np.ndarray], Plan]:
+def _native_runner(
+    step: StepGraph, threads: int, cache: bool
+) -> tuple[Callable[..., Any], dict[str, np.ndarray], Plan]:
     from graphc.backends.llvm import cache as caches
     from graphc.backends.llvm.executable import compile_plan, native_plan
 

@@ -27,7 +27,8 @@ class WeightsError(ModelError):
     """A weights file cannot be read, or its names, shapes or dtypes are not the model's.
 
     Files are `.safetensors` or `.npz`.  Pickles (`.pt`, `.pth`, `.bin`, `.pkl`) are refused, because reading one runs
-    code; convert it once, in the program that wrote it: `safetensors.torch.save_file(model.state_dict(), "m.safetensors")`.
+    code; convert it once, in the program that wrote it:
+    `safetensors.torch.save_file(model.state_dict(), "m.safetensors")`.
     """
 
     code = "GC0320"

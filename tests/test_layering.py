@@ -27,7 +27,7 @@ LAYERS = [
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
     ["pipeline", "artefact", "executable", "explain"],
-    ["api", "train"],
+    ["api", "training"],
     ["cli"],
 ]
 SIBLINGS = {

@@ -52,7 +52,7 @@ PREAMBLE = 64
 
 
 def preamble(identity: int, data: bytes | memoryview) -> bytes:
-    """What stands before the weights: the name of their layout, and the hash of all that follows to the end of the file."""
+    """What stands before the weights: the name of their layout, and the hash of all that follows."""
     return struct.pack("<QQ", identity, content_hash(data)).ljust(PREAMBLE, b"\0")
 
 

@@ -13,7 +13,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -23,15 +23,17 @@ from graphc.ir.dims import SymbolicDim
 from graphc.ir.types import DType
 
 _OPERATORS: dict[str, type[ast.operator]] = {
-    "add": ast.Add, "subtract": ast.Sub, "multiply": ast.Mult, "divide": ast.Div, "power": ast.Pow, "matmul": ast.MatMult,
+    "add": ast.Add, "subtract": ast.Sub, "multiply": ast.Mult, "divide": ast.Div,
+    "power": ast.Pow, "matmul": ast.MatMult,
 }  # fmt: skip
 _COMPARISONS: dict[str, type[ast.cmpop]] = {
-    "equal": ast.Eq, "not_equal": ast.NotEq, "less": ast.Lt, "less_equal": ast.LtE, "greater": ast.Gt, "greater_equal": ast.GtE,
+    "equal": ast.Eq, "not_equal": ast.NotEq, "less": ast.Lt, "less_equal": ast.LtE,
+    "greater": ast.Gt, "greater_equal": ast.GtE,
 }  # fmt: skip
 _UNARY: dict[str, type[ast.unaryop]] = {"negative": ast.USub}
 
 
-@lru_cache(maxsize=None)
+@cache
 def definition(function: Callable[..., Any]) -> ast.FunctionDef:
     """The syntax tree of a function."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
@@ -50,13 +52,22 @@ def single_expression(function: Callable[..., Any]) -> ast.expr | None:
     return None
 
 
-def expression(function: Callable[..., Any], operands: Sequence[ast.expr], attributes: Mapping[str, Any]) -> ast.expr | None:
+def written_in_place(function: Callable[..., Any] | None) -> bool:
+    """Whether a use of this reference is one expression rather than a call of a helper."""
+    if function is None or isinstance(function, np.ufunc):
+        return True
+    return single_expression(function) is not None and definition(function).args.vararg is None
+
+
+def expression(
+    function: Callable[..., Any], operands: Sequence[ast.expr], attributes: Mapping[str, Any]
+) -> ast.expr | None:
     """The reference applied to operands, as one expression; None when it needs a helper function."""
     if isinstance(function, np.ufunc):
         return _plainer(ast.Call(_np(function.__name__), list(operands), []))
     template = single_expression(function)
     arguments = definition(function).args
-    if template is None or arguments.vararg is not None:
+    if template is None or not written_in_place(function):
         return None
     names = [a.arg for a in arguments.posonlyargs + arguments.args]
     values: dict[str, Any] = dict(zip(names, operands, strict=True)) | dict(attributes)
@@ -97,13 +108,15 @@ class Needs:
     modules: frozenset[str]
 
 
-@lru_cache(maxsize=None)
+@cache
 def needs(function: Callable[..., Any]) -> Needs:
     """Everything a reference needs in the generated file."""
     functions: dict[str, str] = {}
     values: dict[str, str] = {}
     modules: set[str] = set()
-    pending: list[tuple[FunctionType, bool]] = [(function, False)] if isinstance(function, FunctionType) else []
+    pending: list[tuple[FunctionType, bool]] = (
+        [(function, False)] if isinstance(function, FunctionType) else []
+    )
     while pending:
         current, ready = pending.pop()
         if ready:
@@ -156,7 +169,11 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 class _PlainDtypes(ast.NodeTransformer):
-    """In helpers `dtype.numpy` is `dtype`: the generated file knows NumPy's dtypes only."""
+    """In helpers `dtype.numpy` is `dtype`: the generated file knows NumPy's dtypes only.  Annotations go."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        self.generic_visit(node)
+        return ast.copy_location(ast.Assign([node.target], node.value), node) if node.value else None
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)

@@ -22,9 +22,15 @@ class NumpyFunction:
     source: str
     function: Any
 
-    def __call__(self, inputs: Mapping[str, Any] | Sequence[Any], data: Mapping[str, np.ndarray] | None = None) -> tuple:
+    def __call__(
+        self, inputs: Mapping[str, Any] | Sequence[Any], data: Mapping[str, np.ndarray] | None = None
+    ) -> tuple:
         arrays = bind_inputs(self.graph, inputs)
-        stored = {"weights": {**self.graph.data, **(data or {})}} if self.graph.parameters + self.graph.constants else {}
+        stored = (
+            {"weights": {**self.graph.data, **(data or {})}}
+            if self.graph.parameters + self.graph.constants
+            else {}
+        )
         result = self.function(*(arrays[v.name] for v in self.graph.inputs), **stored)
         results = result if isinstance(result, tuple) else (result,)
         return tuple(np.asarray(array) for array in results)

@@ -18,7 +18,9 @@ class Names:
         for value in graph.values():
             if value.node is None or value.node.provenance.role == "forward":
                 self._of[value] = self.fresh(value.name)
-        for value in reversed(list(graph.values())):  # of values that share a gradient, the one nearest the loss
+        for value in reversed(
+            list(graph.values())
+        ):  # of values that share a gradient, the one nearest the loss
             gradient = graph.value(graph.gradients[value.name]) if value.name in graph.gradients else None
             if gradient is not None and gradient not in self._of:
                 self._of[gradient] = self.fresh(f"d_{value.name}")

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from graphc.atomic import refuse_foreign
 from graphc.cli.console import in_bytes, in_seconds, table
 from graphc.cli.main import Command, console_of
 from graphc.cli.options import Request, load_model, model_at_work, model_options
 from graphc.errors import UsageError
+from graphc.manifest import NAME
 
 EMIT = ("so", "o", "ll", "asm", "py", "h")
 CPUS = ("native", "x86-64-v2", "x86-64-v3", "x86-64-v4")
@@ -42,6 +44,8 @@ def command(
     """
     console = console_of(context)
     kinds = _kinds(emit)
+    if output is not None:
+        refuse_foreign(Path(output), _is_artefact)
     start = time.perf_counter()
     with model_at_work(console):
         found = load_model(request, console)
@@ -49,8 +53,8 @@ def command(
 
         executable = api.compile(
             found.model, inputs=found.inputs, dims=found.dims, sizes=request.sizes, weights=found.weights,
-            name=found.name, backend=backend, cpu=cpu, threads=threads, train=train, numerics="strict" if strict else "default",
-            cache=not no_cache,
+            name=found.name, backend=backend, cpu=cpu, threads=threads, train=train,
+            numerics="strict" if strict else "default", cache=not no_cache,
         )  # fmt: skip
     path = Path(output or f"{found.name}.graphc")
     for text in executable.save(path, emit=kinds, pictures=render):
@@ -60,6 +64,10 @@ def command(
     console.note(f"compiled in {in_seconds(seconds)}")
     data = {"artefact": str(path), "files": files, "seconds": seconds, "memory": executable.plan.verdict}
     console.result(data, f"{path}\n{table((name, in_bytes(size)) for name, size in files.items())}")
+
+
+def _is_artefact(path: Path) -> bool:
+    return (path / NAME).is_file()
 
 
 def _kinds(text: str | None) -> tuple[str, ...] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -28,9 +30,9 @@ def describe(artefact: Path, manifest: Manifest) -> str:
     rows += [("output", *_port(port)) for port in manifest.outputs]
     facts = [
         ("backend", f"{manifest.backend}, {manifest.triple}" if manifest.triple else manifest.backend),
-        ("needs", " ".join(manifest.cpu_features) or "no particular processor"),
+        *_wrapped("needs", manifest.cpu_features or ("no particular processor",)),
         ("made by", f"graphc {manifest.graphc}" + (f", LLVM {manifest.llvm}" if manifest.llvm else "")),
-        ("dims", ", ".join(_range(name, *ends) for name, ends in sorted(manifest.dims.items())) or "none"),
+        ("dims", ", ".join(_range(name, *ends) for name, ends in sorted(manifest.dims.items()))),
         ("memory", manifest.arena),
         ("work", manifest.flops),
         ("numerics", manifest.numerics),
@@ -42,7 +44,7 @@ def describe(artefact: Path, manifest: Manifest) -> str:
             f"{artefact}: {manifest.name}",
             table(rows),
             "",
-            table([fact for fact in facts if fact[1]]),
+            table(fact for fact in facts if fact[1]),
             "",
             f"{len(files)} files, all with the sha256 of the manifest",
             table(files),
@@ -56,3 +58,11 @@ def _port(port: Port) -> tuple[str, str]:
 
 def _range(name: str, low: int, high: int | None) -> str:
     return f"{name} from {low}" if high is None else f"{name} = {low}..{high}"
+
+
+def _wrapped(name: str, words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Rows of a table with as many words each as fit a terminal; only the first has the name."""
+    for i, line in enumerate(
+        textwrap.wrap(" ".join(words), 90, break_long_words=False, break_on_hyphens=False)
+    ):
+        yield ("" if i else name), line

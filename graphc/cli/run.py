@@ -18,7 +18,8 @@ from graphc.errors import ModelError, UsageError, nearest
 from graphc.weights import read_numpy
 
 if TYPE_CHECKING:
-    from graphc.api import Executable
+    from graphc.artefact import Artefact
+    from graphc.executable import Executable
 
 FILLED = ("zeros", "ones", "random")
 _SHOWN = 8  # numbers of an output on the terminal
@@ -74,7 +75,7 @@ def command(
     console.result(data_out, table((name, _type(array), _preview(array)) for name, array in outputs.items()))
 
 
-def _executable(request: Request, console: Console) -> Executable:
+def _executable(request: Request, console: Console) -> Executable | Artefact:
     path = Path(request.target)
     if path.is_dir():
         from graphc import api

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphc.ir.graph import Graph, Node
 
@@ -18,7 +18,7 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
     """
     import networkx
 
-    view = networkx.MultiDiGraph(name=graph.name)
+    view: Any = networkx.MultiDiGraph(name=graph.name)
     for leaf in graph.leaves:
         view.add_node(leaf.name, kind=leaf.leaf, type=str(leaf.type))
     for node in graph.nodes:

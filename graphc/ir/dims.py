@@ -8,11 +8,14 @@ form, so equality of dimensions is equality of objects and needs no guards at ru
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Union
 
+RESERVED = frozenset(  # they mean something else in `.gir` text
+    "nan inf bool f32 f64 i8 i32 i64 u8 u32 u64 float32 float64 int8 int32 int64 uint8 uint32 uint64".split()
+)
 MAX_EXPRESSION = 200  # characters; longer is no dimension anyone wrote
 
 
@@ -28,7 +31,7 @@ class FloorDiv:
         return f"{text}//{self.divisor}" if text.isidentifier() else f"({text})//{self.divisor}"
 
 
-Atom = Union[str, FloorDiv]
+Atom = str | FloorDiv
 Monomial = tuple[tuple[Atom, int], ...]  # ((atom, power), ...) sorted by the atom's text
 
 
@@ -88,7 +91,10 @@ class SymbolicDim:
     def __str__(self) -> str:
         parts = []
         for monomial, coefficient in self.terms:
-            factors = [str(a) if p == 1 else f"{a}**{p}" for a, p in monomial]
+            # `-A//2` would be read as (-A)//2, `3*A//2` as (3*A)//2.
+            alone = len(monomial) == 1 and monomial[0][1] == coefficient == 1
+            factors = [f"({a})" if isinstance(a, FloorDiv) and not alone else str(a) for a, _ in monomial]
+            factors = [f if p == 1 else f"{f}**{p}" for f, (_, p) in zip(factors, monomial)]
             if abs(coefficient) != 1 or not factors:
                 factors.insert(0, str(abs(coefficient)))
             parts.append(("-" if coefficient < 0 else "+", "*".join(factors)))
@@ -101,12 +107,12 @@ class SymbolicDim:
         return True
 
 
-Dim = Union[int, SymbolicDim]
+Dim = int | SymbolicDim
 
 
 def symbol(name: str) -> SymbolicDim:
     """The dimension that is just the symbol `name`."""
-    if not name.isidentifier():
+    if not name.isidentifier() or keyword.iskeyword(name) or name in RESERVED:
         raise ValueError(f"{name!r} is not a name for a dimension")
     return SymbolicDim(((((name, 1),), 1),))
 

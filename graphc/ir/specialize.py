@@ -27,7 +27,7 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
 
 
 def as_parameters(graph: Graph, names: Collection[str]) -> Graph:
-    """The graph with some of its constants as parameters: they change between calls, so nothing may be folded into them."""
+    """The graph with some of its constants as parameters: they change between calls, so nothing is folded into them."""
     return _copy(graph, {}, names) if names else graph
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from graphc import ops
-from graphc.ir.dims import Dim
 from graphc.ir.graph import Value
 from graphc.optim.optimizer import Optimizer, Slots, number
 
@@ -31,8 +30,8 @@ class Adagrad(Optimizer):
         self.lr_decay, self.weight_decay, self.eps = lr_decay, weight_decay, eps
         self.initial_accumulator_value = initial_accumulator_value
 
-    def initial(self, slot: str, shape: tuple[Dim, ...], dtype: np.dtype) -> np.ndarray:
-        return np.full(shape, self.initial_accumulator_value, dtype)  # type: ignore[arg-type]
+    def initial(self, slot: str, shape: tuple[Any, ...], dtype: np.dtype) -> np.ndarray:
+        return np.full(shape, self.initial_accumulator_value, dtype)
 
     def rule(
         self, p: Value, g: Value, slots: Slots, lr: Value, step: Value
@@ -44,8 +43,9 @@ class Adagrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """v ← α·v + (1-α)·g², p ← p - lr·g/(√v + eps); `centered` subtracts the squared mean of g, momentum is added on top.
+    """v ← α·v + (1-α)·g², p ← p - lr·g/(√v + eps).
 
+    `centered` subtracts the squared mean of g from v; momentum is added on top.
     Tieleman and Hinton, lecture 6.5 of Neural Networks for Machine Learning, 2012.
     """
 

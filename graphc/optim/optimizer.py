@@ -13,7 +13,6 @@ import numpy as np
 
 from graphc.errors import UsageError
 from graphc.ir.builder import Builder
-from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.types import TensorType, float64
 
@@ -46,7 +45,7 @@ class Optimizer:
     ) -> tuple[Value, Mapping[str, Value]]:
         raise NotImplementedError
 
-    def initial(self, slot: str, shape: tuple[Dim, ...], dtype: np.dtype) -> np.ndarray:
+    def initial(self, slot: str, shape: tuple[Any, ...], dtype: np.dtype) -> np.ndarray:
         """The array a slot begins with."""
         return np.zeros(shape, dtype)
 

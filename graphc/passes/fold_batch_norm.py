@@ -4,8 +4,8 @@ With f = scale/√(variance + ε), every output channel o of a convolution obeys
 
     f·(Σ w·x + b - mean) + shift  =  Σ (f·w)·x + (f·(b - mean) + shift)
 
-The new weights are written as float64 formulas and rounded once; `fold_constants` then computes them.  The rule is graded
-stable: the result stays within the contraction's own bound k·eps·Σ|w||x|, with fewer roundings for each element.
+The new weights are written as float64 formulas and rounded once; `fold_constants` then computes them.  The rule
+is graded stable: the result stays within the contraction's own bound k·eps·Σ|w||x|, with fewer roundings.
 """
 
 from __future__ import annotations

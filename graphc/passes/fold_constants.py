@@ -103,7 +103,7 @@ def _is_fixed(node: Node) -> bool:
 
 
 def _worth(node: Node, value: Value, made_of: frozenset[Value]) -> bool:
-    """Whether a known value should be an array: not a number, not a cheap view of one, and not larger than its sources."""
+    """Whether a known value should be an array: no number, no cheap view, not larger than its sources."""
     if not made_of or is_cheap_map(node):
         return False
     return nominal(value) <= SMALL + sum(nominal(leaf) for leaf in made_of)

@@ -78,7 +78,7 @@ def fuse(graph: Graph) -> Partition:
 
     First anchors take their epilogues, then producers join consumers (reductions and elementwise work alike), the
     most traffic saved first, then neighbours that read the same tensors; then every pair of kernels still joined by a
-    read is tried once more and the reason kept.  Last, work moves to the kernel that uses it where that moves fewer bytes.
+    read is tried once more and the reason kept.  Last, work moves to the kernel that uses it where that saves bytes.
     """
     fusion = _Fusion(graph)
     fusion.epilogues()
@@ -130,25 +130,29 @@ class _Fusion:
         return not read.memory and (kind is Kind.REDUCTION or (kind is Kind.ELEMENTWISE and found[user]))
 
     def epilogues(self) -> None:
-        """What follows an anchor joins it, unless only a reduction wants it and the anchor's result is written anyway."""
+        """What follows an anchor joins it."""
         for i, reads in enumerate(self.reading.reads):
             if self.graph.nodes[i].op.kind is not Kind.ELEMENTWISE:
                 continue
             for read in self._by_traffic(reads):
                 assert read.root is not None
                 producer = self.groups.group(read.root)
-                if self.regions[producer].anchor is None:
-                    continue
-                if self.for_reduction[i] and any(u != i for u, _ in self.reading.users[read.root]):
-                    continue
-                self._merge(producer, self.groups.group(i))
+                if self.regions[producer].anchor is not None and not self._waits(i, read):
+                    self._merge(producer, self.groups.group(i))
 
     def producers(self) -> None:
         """Producers join their consumers, in the order of the graph."""
         for i, reads in enumerate(self.reading.reads):
             for read in self._by_traffic(reads):
                 assert read.root is not None
-                self._merge(self.groups.group(read.root), self.groups.group(i))
+                if not self._waits(i, read):
+                    self._merge(self.groups.group(read.root), self.groups.group(i))
+
+    def _waits(self, i: int, read: Read) -> bool:
+        """Whether a node is left for its reductions: an anchor's result is read, which is written for others anyway."""
+        assert read.root is not None
+        anchored = self.regions_at(read.root).anchor is not None
+        return anchored and self.for_reduction[i] and any(u != i for u, _ in self.reading.users[read.root])
 
     def siblings(self) -> None:
         """Regions with one index space that read the same tensor at the same index read it together."""
@@ -167,7 +171,7 @@ class _Fusion:
                 if a == b or self.groups.related(a, b):
                     continue
                 union = fit_siblings(self.regions[a], self.regions[b])
-                if union is not None and len(union.nodes) <= MAX_NODES and self.groups.between(a, b) is None:
+                if union is not None and len(union.nodes) <= MAX_NODES:
                     self._join(a, b, union)
 
     def regions_at(self, i: int) -> Region:

@@ -42,6 +42,8 @@ def source(value: Value) -> tuple[Value, AxisMap]:
     ... }''')
     >>> source(g.outputs[0])
     (%b: f32[3], (1,))
+    >>> source(g.value("r"))
+    (%b: f32[3], (0,))
     """
     positions: list[int | None] = list(range(len(value.shape)))
     while value.node is not None and is_cheap_map(value.node):

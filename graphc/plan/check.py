@@ -62,7 +62,7 @@ def check_plan(plan: Plan) -> None:
 def _check_writes(plan: Plan, kernel: Kernel, memory: _Memory) -> None:
     """While a kernel runs, what it writes must not meet what it reads, nor its other outputs or scratch."""
     allowed = set(read_in_place(kernel))
-    areas = [(value, memory.area(value)) for value in kernel.outputs]
+    areas: list[tuple[Value | None, Area]] = [(value, memory.area(value)) for value in kernel.outputs]
     if kernel.name in plan.scratch:
         areas.append((None, memory.scratch_area(kernel.name)))
     for position, (value, area) in enumerate(areas):

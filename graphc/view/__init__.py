@@ -7,7 +7,7 @@
 """
 
 from graphc.view.from_graph import make_picture
-from graphc.view.render import render, to_dot, to_svg
+from graphc.view.output import render, to_dot, to_svg
 from graphc.view.render_ir import Picture
 from graphc.view.theme import THEMES, Theme
 

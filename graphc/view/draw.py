@@ -197,6 +197,7 @@ def _clean_svg(data: bytes) -> bytes:
     text = data.decode("utf-8")
     text = re.sub(r"<!DOCTYPE.*?>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*" class="cluster">\s*<title>[^<]*</title>\s*</g>\s*', "", text)  # unseen ones
     text = text.replace('stroke="transparent"', 'stroke="none"')
     text = text.replace('font-family="DejaVu Sans"', 'font-family="DejaVu Sans,Verdana,Geneva,sans-serif"')
     return text.encode("utf-8")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from graphc.errors import UsageError
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.partition import Partition
 from graphc.plan.plan import Plan
 from graphc.view import circuit, fusion
@@ -35,7 +35,7 @@ def make_picture(
             gradients alone.  fusion: which ops run as one kernel (needs a Partition or Plan).  auto: joint when there
             are gradients.
     values  arrays by value, from `graphc.interpret.evaluate`: numbers in a circuit, statistics of tensors
-    show    of shapes, params, flops, source
+    show    of shapes, params, flops, source; and check: finite differences beside the gradients of a circuit
     depth   module levels that are opened; the default opens as many as stay readable
     style   circuit (scalars only) or layers; auto takes the circuit for small scalar graphs
 
@@ -62,6 +62,10 @@ def make_picture(
             )
         partition = thing.partition if isinstance(thing, Plan) else thing
         return fusion.kernels(partition, title or f"{graph.name}: kernels", show)
+    notices: tuple[str, ...] = ()
+    if _is_higher_order(graph):
+        graph, values = _as_one_program(graph, values)
+        notices, view = ("derivatives of derivatives: everything is drawn as one program",), "forward"
     has_gradients = any(node.provenance.role == "backward" for node in graph.nodes)
     if view in ("backward", "joint") and not has_gradients:
         raise UsageError(
@@ -76,14 +80,42 @@ def make_picture(
         )
     name = title if title is not None else graph.name
     if style != "layers" and view != "backward" and circuit.suits(graph):
-        return circuit.circuit(graph, name, values, gradients)
-    drawn = layers(graph, name, gradients=gradients, values=values, show=show, depth=depth)
-    return _backward_half(drawn) if view == "backward" else drawn
+        drawn = circuit.circuit(graph, name, values, gradients, "check" in show)
+    else:
+        drawn = layers(graph, name, gradients=gradients, values=values, show=show, depth=depth)
+        if style == "auto" and circuit.is_scalar(graph) and not circuit.suits(graph):
+            notices += (f"more than {circuit.LIMIT} ops: drawn in rows instead of as a circuit",)
+    if view == "backward":
+        drawn = _backward_half(drawn)
+    return replace(drawn, notices=drawn.notices + notices)
 
 
 def graph_of(thing: Drawable) -> Graph:
     """The graph itself, or the one a partition or plan is of."""
     return thing if isinstance(thing, Graph) else thing.graph
+
+
+def _is_higher_order(graph: Graph) -> bool:
+    """Whether a gradient was differentiated again: then there is no one forward pass to mirror."""
+    differentiated = (graph.by_name.get(name) for name in graph.gradients)
+    return any(
+        v is not None and v.node is not None and v.node.provenance.role == "backward" for v in differentiated
+    )
+
+
+def _as_one_program(graph: Graph, values: Values | None) -> tuple[Graph, Values | None]:
+    """The same graph with every node in the forward pass, and the values it had."""
+    new: dict[Value, Value] = {leaf: leaf for leaf in graph.leaves}
+    nodes = []
+    for node in graph.nodes:
+        types, names = tuple(v.type for v in node.outputs), tuple(v.name for v in node.outputs)
+        provenance = node.provenance.with_(role="forward", forward="")
+        inputs = tuple(new[v] for v in node.inputs)
+        nodes.append(Node(node.op, inputs, node.attributes, types, names, provenance))
+        new.update(zip(node.outputs, nodes[-1].outputs, strict=True))
+    outputs = tuple(new[v] for v in graph.outputs)
+    flat = graph.with_(nodes=tuple(nodes), outputs=outputs, gradients={})
+    return flat, values and {new[v]: array for v, array in values.items() if v in new}
 
 
 def _backward_half(picture: Picture) -> Picture:

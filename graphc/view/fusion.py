@@ -6,13 +6,13 @@ colour is not the only code.  A thick edge goes through memory and says how many
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
+from graphc.ir.cost import flops_of
 from graphc.ir.graph import Node as Operation
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel, Partition
-from graphc.ir.cost import flops_of
-from graphc.view.hidden import HIDDEN
+from graphc.view.hidden import is_hidden
 from graphc.view.layers import BUDGET
 from graphc.view.numbers import amount
 from graphc.view.render_ir import (
@@ -38,10 +38,14 @@ def kernels(partition: Partition, title: str, show: Collection[str] = ("shapes",
     return _Kernels(partition, show, opened).picture(title)
 
 
+def _is_backward(node: Operation | None) -> bool:
+    return node is not None and node.provenance.role == "backward"
+
+
 def _visible(kernel: Kernel) -> list[Operation]:
     """The ops of a kernel that are drawn: constants and broadcasts only when the kernel is there to write them."""
     written = set(kernel.outputs)
-    return [n for n in kernel.nodes if n.op.name not in HIDDEN or written.intersection(n.outputs)]
+    return [n for n in kernel.nodes if not is_hidden(n) or written.intersection(n.outputs)]
 
 
 def badge(kernel: Kernel) -> str:
@@ -62,16 +66,22 @@ class _Kernels:
         self.edges: dict[tuple[str, str, Kind], Edge] = {}
         self.box: dict[Value, str] = {}  # the box that wrote a value to memory
         self.clusters: list[Cluster] = []
+        names = zip(partition.graph.outputs, partition.graph.output_names, strict=True)
+        self.noted = {
+            value: name for value, name in names if _is_backward(value.node)
+        }  # said in the op's box
 
     def picture(self, title: str) -> Picture:
         graph = self.partition.graph
         read = {value for kernel in self.partition.kernels for value in kernel.inputs}
         for value in graph.leaves:
-            if value in read or value in graph.outputs:
+            if value in graph.outputs or (value in read and value.leaf == "input"):
                 self.box[value] = self._leaf(value)
         for number, kernel in enumerate(self.partition.kernels):
             self._opened(kernel, number) if self.opened else self._closed(kernel)
         for value, name in zip(graph.outputs, graph.output_names, strict=True):
+            if value in self.noted:
+                continue
             end = self.ids.new("r", name)
             self.nodes.append(Node(end, Role.OUTPUT, name, self._type(value)))
             self._edge(self.box[value], end, Kind.TRAFFIC, value)
@@ -102,23 +112,26 @@ class _Kernels:
             path = f"{kernel.name}.{node.provenance.module}.{node.op.name}".replace("..", ".")
             identifier = self.ids.new("o", path)
             note = kernel.name if hull else f"{kernel.name} {kernel.kind}"
-            lines = [*self._type(node.outputs[0]), Line(Text.NOTE, note)]
+            sources = dict.fromkeys(v for operand in node.inputs for v in _sources(operand, own, inside))
+            lines = [*self._type(node.outputs[0]), *self._notes(sources, node.outputs), Line(Text.NOTE, note)]
             if "flops" in self.show and flops_of(node) != 0:
                 lines.append(Line(Text.NOTE, f"{amount(flops_of(node))} FLOP"))
-            backward = node.provenance.role == "backward"
+            backward = _is_backward(node)
             role = Role.GRADIENT if backward else Role.OP
             self.nodes.append(Node(identifier, role, node.op.name, tuple(lines), hull, backward))
-            for operand in node.inputs:
-                self._reads(operand, identifier, own, inside)
+            for value in sources:
+                if value in own:
+                    self._edge(own[value], identifier, Kind.DATA, value)
+                elif value in self.box:
+                    self._edge(self.box[value], identifier, Kind.TRAFFIC, value)
             own |= dict.fromkeys(node.outputs, identifier)
         self.box |= {value: own[value] for value in kernel.outputs}
 
-    def _reads(self, operand: Value, reader: str, own: dict[Value, str], inside: set[Value]) -> None:
-        for value in _sources(operand, own, inside):
-            if value in own:
-                self._edge(own[value], reader, Kind.DATA, value)
-            elif value in self.box:
-                self._edge(self.box[value], reader, Kind.TRAFFIC, value)
+    def _notes(self, read: Iterable[Value], written: Iterable[Value]) -> list[Line]:
+        """Stored arrays an op reads and gradients it returns: as text, because their edges would cross the page."""
+        glyphs = {"parameter": "◆", "constant": "▫"}
+        lines = [Line(Text.NOTE, f"{glyphs[v.leaf]} {v.name}") for v in read if v.leaf in glyphs]
+        return lines + [Line(Text.NOTE, f"▣ {self.noted[v]}") for v in written if v in self.noted]
 
     def _closed(self, kernel: Kernel) -> None:
         identifier = safe_id("o", kernel.name)
@@ -128,7 +141,8 @@ class _Kernels:
         )
         lines = [Line(Text.NAME, kernel.kind), Line(Text.NOTE, names)]
         lines += [line for value in kernel.outputs[:2] for line in self._type(value)]
-        backward = all(node.provenance.role == "backward" for node in members)
+        lines += self._notes(kernel.inputs, kernel.outputs)[:4]
+        backward = all(map(_is_backward, members))
         role = Role.GRADIENT if backward else Role.OP
         self.nodes.append(Node(identifier, role, kernel.name, tuple(lines), "", backward))
         for value in kernel.inputs:
@@ -153,9 +167,7 @@ def _sources(operand: Value, own: dict[Value, str], inside: set[Value]) -> list[
     pending = [operand]
     while pending:
         value = pending.pop()
-        hidden = (
-            value not in own and value in inside and value.node is not None and value.node.op.name in HIDDEN
-        )
+        hidden = value not in own and value in inside and value.node is not None and is_hidden(value.node)
         if hidden:
             pending.extend(_operands(value))
         else:

@@ -12,17 +12,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from graphc.ir.dims import Dim
+from graphc.ir.cost import parameter_count, total_flops
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
-from graphc.ir.cost import flops_of, parameter_count
 from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, number
 from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "source")
+OVERLAYS = ("shapes", "params", "flops", "source", "check")
 
 Values = Mapping[Value, np.ndarray]
 
@@ -272,9 +271,7 @@ class _Rows:
         parameters = parameter_count(v for v in unit.operands if v.leaf == "parameter")
         if "params" in self.show and parameters != 0:
             yield f"{amount(parameters)} parameters"
-        work: Dim = 0
-        for node in unit.nodes:
-            work = work + flops_of(node)
+        work = total_flops(unit.nodes)
         if "flops" in self.show and work != 0:
             yield f"{amount(work)} FLOP"
         span = unit.nodes[0].provenance.span
@@ -351,6 +348,9 @@ def _count(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
+_ORDINALS = {0: "1st", 1: "2nd", 2: "3rd"}
+
+
 def _short(value: Value, unit: Unit) -> str:
     """A parameter's name inside of its module."""
     module = unit.nodes[0].provenance.module
@@ -364,4 +364,6 @@ def _called(value: Value, unit: Unit) -> str:
     if value in unit.results:
         return "its output"
     data = [v for v in unit.operands if v.leaf in (None, "input") and not is_constant(v)]
-    return "its input" if data == [value] else value.name
+    if value in data:
+        return "its input" if len(data) == 1 else f"its {_ORDINALS.get(data.index(value), 'last')} input"
+    return value.name

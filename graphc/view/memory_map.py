@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from graphc.ir.graph import Value
 from graphc.plan.buffers import Buffer
 from graphc.plan.plan import Plan, format_bytes
-from graphc.view.dot import elide, escape
+from graphc.view.dot_text import elide, escape
+from graphc.view.hidden import HIDDEN
 from graphc.view.render_ir import safe_id
 from graphc.view.theme import DEFAULT, Theme
 
@@ -235,22 +236,21 @@ def _step_names(plan: Plan) -> list[str]:
 
 
 def _turn(plan: Plan) -> int | None:
-    """The first step of the backward pass."""
-    roles = [
-        any(n.provenance.role == "backward" and n.op.name != "constant" for n in k.nodes) for k in plan.order
-    ]
-    return roles.index(True) if True in roles and roles[0] is False else None
+    """The first step that belongs to the backward pass alone; earlier kernels may already prepare for it."""
+    for step, kernel in enumerate(plan.order):
+        roles = {node.provenance.role for node in kernel.nodes if node.op.name not in HIDDEN}
+        if roles == {"backward"}:
+            return step if step else None
+    return None
 
 
 def _saved(plan: Plan) -> set[Value]:
-    """Values a forward node writes and a kernel with backward nodes reads."""
-    return {
-        value
-        for kernel in plan.order
-        if any(node.provenance.role == "backward" for node in kernel.nodes)
-        for value in kernel.inputs
-        if value.node is not None and value.node.provenance.role == "forward"
-    }
+    """Values written in the forward pass and read in the backward pass."""
+    turn = _turn(plan)
+    if turn is None:
+        return set()
+    written = {value for kernel in plan.order[:turn] for value in kernel.outputs}
+    return {value for kernel in plan.order[turn:] for value in kernel.inputs if value in written}
 
 
 def _text(

@@ -58,6 +58,8 @@ def amount(count: Dim) -> str:
         if line is None:
             return str(count).replace("-", MINUS)
         slope, rest = line
+        if abs(rest) * 2_000 < abs(slope):
+            rest = 0  # below the digits that are shown
         return f"{amount(slope)}·{names[0]}" + (
             f" + {amount(rest)}" if rest > 0 else f" {MINUS} {amount(-rest)}" if rest else ""
         )

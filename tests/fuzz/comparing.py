@@ -1,8 +1,8 @@
 """Comparing two versions of a graph: bit for bit, or within what rounding can do to this very graph.
 
-The bound is not chosen but measured: the graph runs several times with every operand and result of every node moved by a
-random part of one unit in the last place.  How far its results spread that way is how far roundings reach, whichever
-way a contraction or a reduction adds (the operands are moved, so the spread grows with Σ|a||b|).
+The bound is not chosen but measured: the graph runs several times with every operand and result of every node
+moved by a random part of one unit in the last place.  How far its results spread that way is how far roundings reach,
+whichever way a contraction or a reduction adds (the operands are moved, so the spread grows with Σ|a||b|).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ SPREAD = 16  # times the spread of RUNS random roundings
 CONTRACTIONS = (Kind.CONTRACTION, Kind.CONVOLUTION)
 
 
-def run(graph: Graph, inputs: Mapping[str, np.ndarray], rng: np.random.Generator | None = None) -> list[np.ndarray]:
+def run(
+    graph: Graph, inputs: Mapping[str, np.ndarray], rng: np.random.Generator | None = None
+) -> list[np.ndarray]:
     """The outputs; every operand is contiguous, since NumPy adds in another order when it is not.
 
     With `rng` everything is moved by a random part of a unit in the last place.
@@ -105,4 +107,6 @@ def contracts(graph: Graph) -> bool:
 
 def breaks_ties(graph: Graph) -> bool:
     """Whether the maximum of 0 and -0 is taken, which may be either."""
-    return any(node.op.name in ("maximum", "minimum", "relu", "max", "min", "max_pool") for node in graph.nodes)
+    return any(
+        node.op.name in ("maximum", "minimum", "relu", "max", "min", "max_pool") for node in graph.nodes
+    )

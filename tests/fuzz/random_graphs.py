@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc import ops
-from graphc.autodiff import differentiate
+from graphc.autodiff import NotDifferentiable, differentiate
 from graphc.errors import GraphcError
 from graphc.interpret import run_node
 from graphc.ir.builder import Builder, broadcast_shapes
@@ -57,8 +57,20 @@ def random_case(seed: int, nodes: tuple[int, int] = (5, 60), *, gradient: bool |
             maker.step()
         graph = maker.finish(backward)
     if backward:
-        graph = differentiate(graph, [v.name for v in maker.float_leaves()][:4])
+        graph = with_gradient(graph, [v.name for v in maker.float_leaves()][:4])
     return Case(seed, graph, {v.name: maker.arrays[v] for v in graph.inputs})
+
+
+def with_gradient(graph: Graph, names: list[str], of: str | None = None) -> Graph:
+    """Forward and backward, by those of the values that have a gradient."""
+    found = []
+    for name in names:
+        try:
+            differentiate(graph, [name], of=of)
+        except NotDifferentiable:
+            continue
+        found.append(name)
+    return differentiate(graph, found, of=of) if found else graph
 
 
 @dataclass
@@ -81,7 +93,9 @@ class _Maker:
 
     # leaves
 
-    def new_leaf(self, kind: Any, shape: tuple[Dim, ...] | None = None, dtype: DType | None = None, high: int = 3) -> Value:
+    def new_leaf(
+        self, kind: Any, shape: tuple[Dim, ...] | None = None, dtype: DType | None = None, high: int = 3
+    ) -> Value:
         dtype = dtype or self.float
         if shape is None:
             rank = int(self.rng.choice([1, 2, 2, 3, 4]))
@@ -95,7 +109,9 @@ class _Maker:
             array = self.rng.random(sizes) < 0.5
         else:
             array = self.rng.integers(0, high, sizes).astype(dtype.numpy)
-        value = self.builder.leaf(kind, {"input": "x", "parameter": "w", "constant": "c"}[kind], TensorType(dtype, shape))
+        value = self.builder.leaf(
+            kind, {"input": "x", "parameter": "w", "constant": "c"}[kind], TensorType(dtype, shape)
+        )
         self.arrays[value] = np.asarray(array)
         if kind != "input":
             self.data[value.name] = self.arrays[value]
@@ -170,7 +186,9 @@ class _Maker:
             results = run_node(node, operands, self.bindings)
             for value, array in zip(node.outputs, results):
                 self.arrays[value] = array
-                small = array.dtype.kind != "f" or (np.isfinite(array).all() and np.abs(array).max(initial=0) < LARGEST)
+                small = array.dtype.kind != "f" or (
+                    np.isfinite(array).all() and np.abs(array).max(initial=0) < LARGEST
+                )
                 if small and array.size <= MOST:
                     tame.add(value)
         self.done = len(self.builder.nodes)
@@ -180,7 +198,11 @@ class _Maker:
         made = [v for v in self.pool if v.node is not None]
         results = made or self.pool[:1]
         count = min(len(results), int(self.rng.integers(1, 4)))
-        chosen = list(dict.fromkeys([results[-1], *(results[int(i)] for i in self.rng.integers(len(results), size=count))]))
+        chosen = list(
+            dict.fromkeys(
+                [results[-1], *(results[int(i)] for i in self.rng.integers(len(results), size=count))]
+            )
+        )
         if number:
             chosen = [self.loss(chosen)]
             self.evaluate()
@@ -189,14 +211,30 @@ class _Maker:
 
     def loss(self, results: list[Value]) -> Value:
         """One number that depends on everything real among the results."""
-        real = [v for v in results if v.dtype == self.float] or [v for v in self.pool if v.dtype == self.float][-1:]
+        real = [v for v in results if v.dtype == self.float] or [
+            v for v in self.pool if v.dtype == self.float
+        ][-1:]
         terms = [ops.sum(ops.tanh(v * 0.3), axes=tuple(range(v.type.rank))) for v in real]
         return ops.add_n(*terms) if len(terms) > 1 else terms[0]
 
 
 def unary(m: _Maker) -> Any:
     x = m.real()
-    name = m.one_of("neg", "abs", "sign", "exp", "log", "sqrt", "tanh", "sigmoid", "erf", "sin", "cos", "relu", "stop_gradient")
+    name = m.one_of(
+        "neg",
+        "abs",
+        "sign",
+        "exp",
+        "log",
+        "sqrt",
+        "tanh",
+        "sigmoid",
+        "erf",
+        "sin",
+        "cos",
+        "relu",
+        "stop_gradient",
+    )
     if x is None:
         return None
     if name in ("log", "sqrt"):
@@ -286,7 +324,7 @@ def integers(m: _Maker) -> Any:
         case "mul":
             return x * 3 - x
         case "neg":
-            return -(-x)
+            return ops.neg(-x)
         case "max":
             return ops.maximum(x, 1)
         case "zero":
@@ -300,7 +338,19 @@ def reduction(m: _Maker) -> Any:
     if x is None:
         return None
     axes = m.axes(x)
-    match m.one_of("sum", "max", "min", "mean", "variance", "logsumexp", "sum_squares", "argmax", "argmin", "keep", "shift"):
+    match m.one_of(
+        "sum",
+        "max",
+        "min",
+        "mean",
+        "variance",
+        "logsumexp",
+        "sum_squares",
+        "argmax",
+        "argmin",
+        "keep",
+        "shift",
+    ):
         case "argmax" | "argmin" as name:
             return REGISTRY[name](x, axis=m.axis(x))
         case "sum_squares":
@@ -349,7 +399,9 @@ def moving(m: _Maker) -> Any:
         case "pad" if x.dtype.is_float:
             widths = [tuple(int(n) for n in m.rng.integers(0, 3, x.type.rank)) for _ in range(3)]
             value = float(m.one_of(0.0, 0.0, 1.5))
-            return ops.pad(x, low=widths[0], high=widths[1], interior=tuple(w // 2 for w in widths[2]), value=value)
+            return ops.pad(
+                x, low=widths[0], high=widths[1], interior=tuple(w // 2 for w in widths[2]), value=value
+            )
         case "broadcast":
             lead = tuple(int(n) for n in m.rng.integers(1, 3, int(m.rng.integers(0, 2))))
             return ops.broadcast_to(x, shape=(*lead, *(2 if d == 1 and m.coin() else d for d in x.shape)))
@@ -365,7 +417,9 @@ def moving(m: _Maker) -> Any:
 
 
 def _agree(v: Value, x: Value, axis: int) -> bool:
-    return isinstance(v.shape[axis], int) and all(a == b for i, (a, b) in enumerate(zip(v.shape, x.shape)) if i != axis)
+    return isinstance(v.shape[axis], int) and all(
+        a == b for i, (a, b) in enumerate(zip(v.shape, x.shape)) if i != axis
+    )
 
 
 def sliced(m: _Maker, x: Value) -> Any:
@@ -416,16 +470,27 @@ def convolutions(m: _Maker) -> Any:
     ones = (1,) * rank
     match m.one_of("conv", "conv", "groups", "norm", "max", "average", "shift"):
         case "max":
-            return ops.max_pool(x, kernel=kernel, strides=strides, padding=padding, dilation=ones, ceil=m.coin(0.2))[0]
+            return ops.max_pool(
+                x, kernel=kernel, strides=strides, padding=padding, dilation=ones, ceil=m.coin(0.2)
+            )[0]
         case "average":
             counted = m.coin()
-            return ops.avg_pool(x, kernel=kernel, strides=strides, padding=padding, ceil=False, count_include_pad=counted)
+            return ops.avg_pool(
+                x, kernel=kernel, strides=strides, padding=padding, ceil=False, count_include_pad=counted
+            )
         case "groups":
             w = m.weights(channels, 1, *kernel)
             return ops.conv(x, w, strides=strides, padding=padding, dilation=ones, groups=channels)
         case kind:
             out = int(m.rng.integers(1, 4))
-            y = ops.conv(x, m.weights(out, channels, *kernel), strides=strides, padding=padding, dilation=ones, groups=1)
+            y = ops.conv(
+                x,
+                m.weights(out, channels, *kernel),
+                strides=strides,
+                padding=padding,
+                dilation=ones,
+                groups=1,
+            )
             if kind == "conv":
                 return y * 0.5
             y = y + ops.reshape(m.weights(out), shape=(out, *ones)) if m.coin() else y
@@ -476,7 +541,9 @@ def composites(m: _Maker) -> Any:
             return ops.batch_norm(x, m.weights(c), m.weights(c), m.weights(c), variance)
         case "train" if x.type.rank >= 3 and all(isinstance(d, int) for d in x.shape[1:]):
             c = x.shape[1]
-            return ops.batch_norm_train(x, m.weights(c), m.weights(c), m.weights(c), m.weights(c), epsilon=0.1)[0]
+            return ops.batch_norm_train(
+                x, m.weights(c), m.weights(c), m.weights(c), m.weights(c), epsilon=0.1
+            )[0]
         case "dropout":
             return ops.dropout(x, m.new_leaf("input", (), uint64, high=1000), p=0.25)
     return None
@@ -600,4 +667,3 @@ STEPS = (
     activations, losses,
     removable, removable, numbers,
 )  # fmt: skip
-

@@ -27,7 +27,9 @@ def check_partition(partition: Partition, inputs: Mapping[str, np.ndarray], *, r
         needed = {v for node in kernel.nodes for v in node.inputs}
         assert set(kernel.inputs) <= needed, f"{kernel} reads more than it needs"
         assert needed <= inside | set(kernel.inputs), f"{kernel} needs more than it reads"
-        assert len(set(kernel.inputs)) == len(kernel.inputs) and len(set(kernel.outputs)) == len(kernel.outputs)
+        assert len(set(kernel.inputs)) == len(kernel.inputs) and len(set(kernel.outputs)) == len(
+            kernel.outputs
+        )
         assert not written & set(kernel.outputs), f"{kernel} writes what is written already"
         written |= set(kernel.outputs)
         for node in kernel.nodes:
@@ -39,9 +41,10 @@ def check_partition(partition: Partition, inputs: Mapping[str, np.ndarray], *, r
     for node in graph.nodes:
         assert node in places or is_cheap(node), f"{node!r} is in no kernel"
         assert is_cheap(node) or len(places[node]) == 1, f"{node!r} is computed more than once"
-    home = {node.name: kernels for node, kernels in places.items()}
     for refusal in partition.refusals:
-        assert not set(home[refusal.producer]) & set(home[refusal.consumer]), refusal
+        producer, consumer = (graph.value(name).node for name in (refusal.producer, refusal.consumer))
+        assert producer is not None and consumer is not None
+        assert is_cheap(consumer) or not set(places[producer]) & set(places[consumer]), refusal
     if run:
         values = evaluate(graph, inputs)
         leaves = {v: values[v] for v in graph.leaves}
@@ -50,7 +53,9 @@ def check_partition(partition: Partition, inputs: Mapping[str, np.ndarray], *, r
             if value.dtype.is_float:
                 eps = np.finfo(array.dtype).eps
                 scale = max(1.0, np.abs(values[value]).max(initial=0))
-                np.testing.assert_allclose(array, values[value], rtol=2**10 * eps, atol=2**10 * eps * scale, err_msg=repr(value))
+                np.testing.assert_allclose(
+                    array, values[value], rtol=2**10 * eps, atol=2**10 * eps * scale, err_msg=repr(value)
+                )
             else:
                 np.testing.assert_array_equal(array, values[value], err_msg=repr(value))
 

@@ -1,7 +1,7 @@
 """Passes on graphs in text: each file of tests/filetests/passes holds a graph, and below `// ---` what comes out.
 
-`// run: canonicalize, fuse` names the passes.  What comes out is their notes, then the graph, or after `fuse` the kernels
-and the refusals.  `GRAPHC_UPDATE_GOLDEN=1` writes what comes out now; read the difference before committing it.
+`// run: canonicalize, fuse` names the passes.  What comes out is their notes, then the graph, or after `fuse` the
+kernels and the refusals.  `GRAPHC_UPDATE_GOLDEN=1` writes what comes out now; read the difference before committing.
 """
 
 import os
@@ -27,7 +27,9 @@ def result(text: str) -> str:
     assert match, "no line '// run: PASS, ...'"
     names = [name.strip() for name in match[1].split(",")]
     fused = names[-1] == "fuse"
-    log = run_passes(verify(parse_graph(text)), [PASSES[name] for name in names[: len(names) - fused]], check=True)
+    log = run_passes(
+        verify(parse_graph(text)), [PASSES[name] for name in names[: len(names) - fused]], check=True
+    )
     lines = [f"note {note}" for note in log.notes]
     if not fused:
         return "\n".join([*lines, print_graph(log.graph)]) + "\n"

@@ -21,7 +21,9 @@ def arrays_for(graph: Graph, seed: int = 0) -> tuple[dict, dict]:
             if ints
             else rng.normal(size=shape).astype(leaf.dtype.numpy)
         )
-    return {v.name: found[v] for v in graph.inputs}, {v.name: found[v] for v in graph.parameters + graph.constants}
+    return {v.name: found[v] for v in graph.inputs}, {
+        v.name: found[v] for v in graph.parameters + graph.constants
+    }
 
 
 @pytest.mark.parametrize("network", networks.ALL, ids=lambda f: f.__name__)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from graphc.autodiff import differentiate
 from graphc.view import THEMES, draw, make_picture, to_dot
-from graphc.view.dot import elide, escape, layout_cost
+from graphc.view.dot import layout_cost
+from graphc.view.dot_text import elide, escape
 from graphc.view.render_ir import Cluster, Edge, Layout, Line, Node, Picture, Role, Text
 
 GOLDEN = Path(__file__).parent / "golden"
