@@ -1,4 +1,4 @@
-"""Random graphs of elementwise, movement and reducing ops: native code of their fused kernels against the interpreter.
+"""Random graphs of all kinds of ops: native code of their fused kernels against the interpreter.
 
 Values are multiples of 1/8 that stay small, so sums and products are exact in float64 whatever their order, and results
 agree bit for bit but for the sign of zeros.
@@ -14,7 +14,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.dims import product
 from graphc.ir.graph import Graph, Value
 from graphc.ir.rewriter import prune
-from graphc.ir.types import parse_type
+from graphc.ir.types import int64, parse_type
 from graphc.passes.fuse import fuse
 
 SIZES = (1, 2, 3, 5, 7, 16, 17)
@@ -41,11 +41,13 @@ class Drawing:
             batch = b.leaf("input", "n", parse_type("f64[N]"))
             self.values = [batch, b.leaf("input", "x", parse_type(f"f64[{','.join([first, *rest])}]"))]
             self.values.append(b.leaf("input", "y", parse_type("f64[4,3,2]")))
+            self.values.append(b.leaf("input", "image", parse_type("f64[N,2,7,9]")))
+            self.seed = b.leaf("input", "seed", parse_type("u64[]"))
             for _ in range(length):
                 drawn = self.op()
                 if drawn is not None and product(d for d in drawn.shape if isinstance(d, int)) <= 2000:
                     self.values.append(drawn)
-            outputs = list(dict.fromkeys(v for v in self.values[3:] if self.rng.random() < 0.3)) or [
+            outputs = list(dict.fromkeys(v for v in self.values[4:] if self.rng.random() < 0.3)) or [
                 self.values[-1]
             ]
         return prune(b.finish(outputs, [f"y{i}" for i in range(len(outputs))]))
@@ -53,7 +55,9 @@ class Drawing:
     def op(self) -> Value | None:
         x = self.value()
         rank = x.type.rank
-        kind = self.rng.integers(11)
+        kind = self.rng.integers(15)
+        if kind > 10:
+            return self.anchor(x)
         if kind <= 2:
             return self.elementwise(x)
         if kind == 3:
@@ -139,6 +143,70 @@ class Drawing:
         return y
 
 
+    def anchor(self, x: Value) -> Value | None:
+        """A product, a convolution, a window, positions or random numbers, of the last axes of x."""
+        rank, name = x.type.rank, self.pick("matmul", "conv", "conv_dx", "conv_dw", "max", "average", "gather", "scatter", "dropout")
+        if name == "dropout":
+            draw = ops.uniform(self.seed, shape=x.shape, stream=int(self.rng.integers(5)), dtype=x.dtype)
+            return ops.where(ops.less(draw, 0.5), x, 0.0)
+        if rank < 1 or 0 in x.shape or not all(isinstance(d, int) for d in x.shape[1:]):
+            return None
+        if name in ("gather", "scatter"):
+            axis = int(self.rng.integers(rank))
+            size = x.shape[axis] if name == "gather" else self.pick(1, 3, 8)
+            if not isinstance(size, int):
+                return None
+            count = self.pick(1, 3, 8) if name == "gather" else x.shape[axis]
+            if not isinstance(count, int):
+                return None
+            ramp = ops.iota(shape=(count,), axis=0, dtype=int64)
+            # Positions from -size to size - 1.
+            positions = ops.maximum(ops.minimum(ramp * self.pick(-1, 1, 2) - self.pick(0, 1), size - 1), -size)
+            if name == "gather":
+                return ops.gather(x, positions, axis=axis)
+            return self.small(ops.scatter_add(x, positions, axis=axis, size=size))
+        if rank < 2:
+            return None
+        if name == "matmul":
+            square = self.pick(x, self.small(x * 2.0))
+            if isinstance(x.shape[-2], int) and self.rng.random() < 0.5:
+                return self.small(ops.matmul(x, square, transpose_w=True)) + 1.0
+            return self.small(ops.relu(ops.matmul(x, square, transpose_x=True)) - 1.0)
+        if rank < 3:
+            return None
+        spatial = x.shape[2:]
+        kernel = tuple(int(self.rng.integers(1, min(d, 3) + 1)) for d in spatial)
+        strides = tuple(int(self.rng.integers(1, 3)) for _ in spatial)
+        padding = tuple(tuple(int(p) for p in self.rng.integers(0, k, 2)) for k in kernel)
+        ones = (1,) * len(spatial)
+        if name == "max":
+            y, at = ops.max_pool(x, kernel=kernel, strides=strides, padding=padding, dilation=ones, ceil=False)
+            if self.rng.random() < 0.5:
+                return ops.abs(y)
+            return ops.max_pool_dx(y, at, size=spatial) + self.pick(x, ops.abs(x))
+        if name == "average":
+            count = bool(self.rng.random() < 0.5)
+            attributes = {"kernel": kernel, "strides": strides, "padding": padding, "ceil": False, "count_include_pad": count}
+            y = ops.avg_pool(x, **attributes)
+            if self.rng.random() < 0.5:
+                y = ops.avg_pool_dx(y, size=spatial, **attributes)
+            return self.small(y)
+        attributes = {"strides": strides, "padding": padding, "dilation": ones, "groups": 1}
+        outputs = self.pick(1, 3, 18)
+        w = ops.iota(shape=(outputs, x.shape[1], *kernel), axis=int(self.rng.integers(2)), dtype=x.dtype) - 1.5
+        y = self.small(ops.relu(ops.conv(x, w, **attributes)))
+        if name == "conv":
+            return y
+        if name == "conv_dx":
+            return self.small(ops.conv_dx(y, w, size=spatial, **attributes)) + x
+        return self.small(ops.conv_dw(x, y, kernel=kernel, **attributes) * 0.25)
+
+    def small(self, x: Value) -> Value:
+        """Clamped and rounded to multiples of 1/8."""
+        whole = ops.cast(ops.minimum(ops.maximum(x, -16.0), 16.0) * 8.0, dtype=parse_type("i32").dtype)
+        return ops.cast(whole, dtype=x.dtype) * 0.125
+
+
 def check(seed: int, length: int) -> None:
     drawing = Drawing(seed)
     graph = drawing.graph(length)
@@ -148,7 +216,8 @@ def check(seed: int, length: int) -> None:
         arrays = []
         for value in graph.inputs:
             shape = [d if isinstance(d, int) else n for d in value.shape]
-            arrays.append(rng.integers(-16, 17, shape) / 8)
+            whole = rng.integers(-16, 17, shape)
+            arrays.append(whole / 8 if value.dtype.is_float else np.asarray(seed, np.uint64))
         found = function(*arrays)
         found = found if isinstance(found, tuple) else (found,)
         for name, y, z in zip(graph.output_names, found, interpret(graph, arrays), strict=True):
@@ -157,5 +226,5 @@ def check(seed: int, length: int) -> None:
 
 @pytest.mark.parametrize("block", range(8))
 def test_random_graphs(block: int) -> None:
-    for seed in range(20 * block, 20 * block + 20):
+    for seed in range(12 * block, 12 * block + 12):
         check(seed, 12)
