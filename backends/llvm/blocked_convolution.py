@@ -18,8 +18,9 @@ from graphc.backends.llvm.convolution_plan import Convolution, Tiling, pack_weig
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.evaluator import Evaluator, Sizes
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.program import Load, Program, Space, trace
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import Site
@@ -77,11 +78,13 @@ def plan_blocked(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Blo
     ]
     halo = (top, left, max(0, need[0] - top - x.shape[2]), max(0, need[1] - left - x.shape[3]))
     block = BLOCK if x.shape[1] >= BLOCK or groups > 1 else x.shape[1]
-    blocked_x = Image(*x.shape[1:], halo, block, element)
-    blocked_y = Image(*y.shape[1:], element=element)
+    (_, inputs, *size), (_, outputs, *count) = x.shape, y.shape
+    blocked_x = Image(inputs, size[0], size[1], halo, block, element)
+    blocked_y = Image(outputs, count[0], count[1], element=element)
     spec = Convolution(blocked_x, blocked_y, w.shape[2:], a["strides"], (top, left), a["dilation"], groups)
-    plain = [Image(*v.shape[1:], block=1, element=element) for v in (x, y)]
-    return Blocked(spec, tiling(spec, target), *plain)
+    plain_x = Image(inputs, size[0], size[1], block=1, element=element)
+    plain_y = Image(outputs, count[0], count[1], block=1, element=element)
+    return Blocked(spec, tiling(spec, target), plain_x, plain_y)
 
 
 def emit_blocked_convolution(k: KernelFunction, plan: Blocked) -> None:

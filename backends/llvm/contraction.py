@@ -19,12 +19,13 @@ from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, panels
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.evaluator import Evaluator, Sizes
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.gemm import emit_gemm
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing
 from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.packing import emit_pack_b, pack_b, packed_bytes
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.program import Load, Space, trace
 from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.backends.llvm.emitter import Function, Module, Reg
-from graphc.backends.llvm.evaluator import Sizes
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.target import Target
 from graphc.errors import GraphcError
 from graphc.ir.graph import Node, Value

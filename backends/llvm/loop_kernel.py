@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from graphc.backends.llvm.affine import Form, Ranges, ravel
 from graphc.backends.llvm.emitter import Operand, Reg, constant
-from graphc.backends.llvm.evaluator import Evaluator, present
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import Condition, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.program import (
     Choose,
     Expression,

@@ -15,10 +15,10 @@ import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, Weights, emit_c_api
 from graphc.backends.llvm.emitter import Function, Reg, constant
-from graphc.backends.llvm.evaluator import Sizes
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
 from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file

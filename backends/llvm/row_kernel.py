@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from graphc.backends.llvm.affine import Form, Index, Ranges, ravel
 from graphc.backends.llvm.elements import Element
 from graphc.backends.llvm.emitter import Reg, constant
-from graphc.backends.llvm.evaluator import Evaluator, present
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
 from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
+from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.program import Hole, Root, Space, operands_of, trace_in
 from graphc.backends.llvm.reducers import Reducer, State, across, axes_of, reducer
 from graphc.errors import UnsupportedError

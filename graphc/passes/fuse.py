@@ -130,25 +130,29 @@ class _Fusion:
         return not read.memory and (kind is Kind.REDUCTION or (kind is Kind.ELEMENTWISE and found[user]))
 
     def epilogues(self) -> None:
-        """What follows an anchor joins it; not so where only a reduction wants it and the result is written anyway."""
+        """What follows an anchor joins it."""
         for i, reads in enumerate(self.reading.reads):
             if self.graph.nodes[i].op.kind is not Kind.ELEMENTWISE:
                 continue
             for read in self._by_traffic(reads):
                 assert read.root is not None
                 producer = self.groups.group(read.root)
-                if self.regions[producer].anchor is None:
-                    continue
-                if self.for_reduction[i] and any(u != i for u, _ in self.reading.users[read.root]):
-                    continue
-                self._merge(producer, self.groups.group(i))
+                if self.regions[producer].anchor is not None and not self._waits(i, read):
+                    self._merge(producer, self.groups.group(i))
 
     def producers(self) -> None:
         """Producers join their consumers, in the order of the graph."""
         for i, reads in enumerate(self.reading.reads):
             for read in self._by_traffic(reads):
                 assert read.root is not None
-                self._merge(self.groups.group(read.root), self.groups.group(i))
+                if not self._waits(i, read):
+                    self._merge(self.groups.group(read.root), self.groups.group(i))
+
+    def _waits(self, i: int, read: Read) -> bool:
+        """Whether a node is left for its reductions: an anchor's result is read, which is written for others anyway."""
+        assert read.root is not None
+        anchored = self.regions_at(read.root).anchor is not None
+        return anchored and self.for_reduction[i] and any(u != i for u, _ in self.reading.users[read.root])
 
     def siblings(self) -> None:
         """Regions with one index space that read the same tensor at the same index read it together."""
