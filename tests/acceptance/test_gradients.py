@@ -1,4 +1,4 @@
-"""Gradients of the example networks: against central differences, against PyTorch, and through native code, in float64."""
+"""Gradients of the example networks in float64: against central differences, PyTorch, and through native code."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def torch() -> Any:
 @pytest.mark.parametrize("name", [n for n in SMALL if n != "mlp_numpy"])
 @pytest.mark.parametrize("run", ["interpreted", "native"])
 def test_pytorch(name: str, run: str, models: Path, torch: Any) -> None:
-    """The same file with other import lines, the same weights by the same names: the same loss and gradients to 1e-9."""
+    """The same file with other import lines and the same weights by name: the same loss and gradients to 1e-9."""
     model, graph = traced(models, name)
     arrays = batch(graph)
     joint = graphc.differentiate(graph, loss="cross_entropy")
