@@ -32,6 +32,8 @@ _LATER = {
     "load": "graphc.api",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
+    "rand": "graphc.nn.random",
+    "randn": "graphc.nn.random",
     "render": "graphc.api",
     "summary": "graphc.api",
     "trace": "graphc.api",
