@@ -28,7 +28,7 @@ def backward(x, y, w1, w2, h, y_pred):
 def train(x, y, w1, w2, steps=2000, rate=1e-4):
     """The losses; w1 and w2 are changed in place."""
     losses = []
-    for t in range(steps):
+    for _ in range(steps):
         loss, h, y_pred = forward(x, y, w1, w2)
         grad_w1, grad_w2 = backward(x, y, w1, w2, h, y_pred)
         w1 -= rate * grad_w1
