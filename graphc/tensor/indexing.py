@@ -179,7 +179,8 @@ def _take_positions(x: Tensor, items: list[Any], places: list[int]) -> Tensor:
     """Positions given by arrays or tensors: one of them, or a row number and a column for each."""
     from graphc.tensor.tensor import Tensor
 
-    if None not in items and len(places) == 1:
+    has_new_axis = any(item is None for item in items)
+    if not has_new_axis and len(places) == 1:
         axis = places[0]
         rest = [slice(None) if i == axis else item for i, item in enumerate(items)]
         if any(not isinstance(item, slice) for item in rest):
@@ -188,7 +189,7 @@ def _take_positions(x: Tensor, items: list[Any], places: list[int]) -> Tensor:
             )
         plain = all(item == slice(None) for item in rest)
         return record(REGISTRY["gather"], x if plain else take(x, tuple(rest)), items[axis], axis=axis)
-    if None not in items and places == [0, 1] and _counts_rows(items[0], x.type.shape[0]) and x.ndim == 2:
+    if not has_new_axis and places == [0, 1] and _counts_rows(items[0], x.type.shape[0]) and x.ndim == 2:
         column = items[1] if isinstance(items[1], Tensor) else shaping.as_tensor(items[1])
         return shaping.squeeze(
             record(REGISTRY["gather_elements"], x, shaping.unsqueeze(column, 1), axis=1), axis=1

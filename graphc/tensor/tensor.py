@@ -228,10 +228,10 @@ class Tensor(Arithmetic):
         return self._now("t.tolist()", _KEEP).tolist()
 
     def __float__(self) -> float:
-        return float(self._now("float(t)", _KEEP))
+        return float(self._now("float(t)", _KEEP).item())
 
     def __int__(self) -> int:
-        return int(self._now("int(t)", _KEEP))
+        return int(self._now("int(t)", _KEEP).item())
 
     def __round__(self, digits: int | None = None) -> Any:
         return round(self._now("round(t)", _KEEP).item(), digits)
@@ -246,7 +246,7 @@ class Tensor(Arithmetic):
         return math.ceil(self._now("math.ceil(t)", _KEEP))
 
     def __complex__(self) -> complex:
-        return complex(self._now("complex(t)", _KEEP))
+        return complex(self._now("complex(t)", _KEEP).item())
 
     def __index__(self) -> int:
         numbers = self._now(
