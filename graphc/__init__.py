@@ -33,6 +33,8 @@ _LATER = {
     "load": "graphc.api",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
+    "rand": "graphc.nn.random",
+    "randn": "graphc.nn.random",
     "render": "graphc.api",
     "stack": "graphc.tensor.functions",
     "summary": "graphc.api",

@@ -37,6 +37,7 @@ class Tensor(Arithmetic):
     __slots__ = (
         "__weakref__",
         "_array",
+        "_home",
         "_value",
         "base",
         "grad",
@@ -59,6 +60,7 @@ class Tensor(Arithmetic):
 
     def _start(self, name: str = "", requires_grad: bool = False) -> None:
         self._array = None
+        self._home: np.ndarray | None = None  # memory of a training step these numbers live in
         self._value: Value | None = None
         self.recording: Recording | None = None
         self.base: Any = None  # weak reference to the tensor whose memory NumPy would share with this one
@@ -170,7 +172,12 @@ class Tensor(Arithmetic):
             )
         array = np.asarray(data.array if isinstance(data, Tensor) else data)
         supported_dtype(array)
-        self._array, self._value = _own(array), None
+        home = self._home
+        if home is not None and (home.dtype, home.shape) == (array.dtype, array.shape):
+            self.before_change()
+            home[...] = array
+        else:
+            self._array, self._home, self._value = _own(array), None, None
 
     def assign(self, data: Any) -> None:
         """Give a tensor of data other data of its type."""
@@ -182,10 +189,23 @@ class Tensor(Arithmetic):
         self.data = array
 
     def live_in(self, array: np.ndarray) -> None:
-        """From now on be the numbers of this array, which somebody else changes: a compiled training step."""
+        """From now on be the numbers of this array, which somebody else changes: a compiled training step.
+
+        The array takes over the numbers of the tensor; so does whatever the tensor is given later.
+        """
+        if self._home is array:
+            return
+        array[...] = self.array
         view = array.view()
         view.flags.writeable = False
-        self._array, self._value = view, None
+        self._array, self._home, self._value = view, array, None
+
+    def before_change(self) -> None:
+        """Results that were recorded but not computed yet keep the numbers as they are now."""
+        from graphc.tensor.lazy import Held
+
+        if isinstance(self._value, Held):
+            self._value.array, self._value = np.array(self._array), None
 
     def _numbers(self, what: str, fix: str) -> np.ndarray:
         if self.recording is not None and not self.recording.open:
