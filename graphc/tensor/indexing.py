@@ -240,12 +240,8 @@ def _become(x: Tensor, new: Tensor) -> None:
 
 def _check_alone(x: Tensor, what: str, fix: str) -> None:
     """Refuse a write that NumPy's user would see elsewhere: in the caller's array, or in a view."""
-    leaf = (
-        x.recording is None
-        and (open_trace() is not None or x.requires_grad)
-        or x.recording is not None
-        and x.value.node is None
-    )
+    inside = x.recording is not None or open_trace() is not None
+    leaf = not x.owned and (x.value.node is None if x.recording is not None else inside or x.requires_grad)
     reason = "it is an input or parameter, and the caller's array stays as it is" if leaf else ""
     base = x.base() if x.base is not None else None
     if base is not None or any(view() is not None for view in x.views):

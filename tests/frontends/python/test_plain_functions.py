@@ -154,6 +154,9 @@ PROGRAMS = {
     "norm": ("np.linalg.norm(x, axis=1) + np.linalg.norm(x)", "float64[4,3]"),
     "einsum": ("np.einsum('ij,kj->ik', x, W)", "float64[4,3]"),
     "moved axes": ("np.moveaxis(x[None], 0, -1).transpose(1, 0, 2)", "float64[4,3]"),
+    "a copy that is written to": ("filled(x)", "float64[4,3]"),
+    "an array or not": ("x * 2 if isinstance(x, np.ndarray) else x", "float64[4,3]"),
+    "one of two": ("((x > 0) ^ (x > 1)) * 1.0", "float64[4,3]"),
     "whole powers": ("x ** 2 + x ** 3 - 2 ** x", "float64[4,3]"),
     "comparisons": ("((x > 0) & (x < 1) | ~(x <= 2)).astype(np.float64)", "float64[4,3]"),
     "whole numbers": ("(x.astype(np.int64) ** 2 + 3) / 2", "float64[4,3]"),
@@ -177,7 +180,9 @@ PROGRAMS = {
 @pytest.mark.parametrize("case", PROGRAMS)
 def test_an_expression(case, tmp_path):
     expression, kind = PROGRAMS[case]
-    text = f"import numpy as np\nW = np.arange(12.0).reshape(4, 3) / 7 - 0.5\ndef f(x):\n    return {expression}\n"
+    text = "import numpy as np\nW = np.arange(12.0).reshape(4, 3) / 7 - 0.5\n"
+    text += "def filled(x):\n    y = x.copy()\n    y[0] = 7.0\n    y += x\n    return y\n"
+    text += f"def f(x):\n    return {expression}\n"
     function = run(text, tmp_path)["f"]
     graph = trace(function, x=kind)
     shape = graph.inputs[0].type.substitute({"N": 6}).shape
