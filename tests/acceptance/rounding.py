@@ -9,8 +9,8 @@ such error reaches an output by the slope of the output by that node: to first o
 (Linnainmaa, Taylor expansion of the accumulated rounding error, BIT 16, 1976). Slopes and values come from the float64
 interpreter. This holds always, and is far away: it lets all roundings conspire. If they are independent, with mean 0,
 then with probability 1 - 2 exp(-LAMBDA²/2) a sum of k products is off by LAMBDA √k u Σ|a||b| at most (Higham and Mary,
-A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41, 2019), and errors of elements add up as
-squares. That is the second, closer limit; a wrong number anywhere does not stay below it.
+A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41, 2019), and errors of elements add up
+as squares. That is the second, closer limit; a wrong number anywhere does not stay below it.
 
 No factor is chosen to pass: `MORE` counts the roundings that rewrites may add (a batch norm folded into a convolution
 rounds its factor 5 times and multiplies once more), `SECOND_ORDER` is for what is left out (products of two errors; a

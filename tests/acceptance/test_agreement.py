@@ -1,6 +1,6 @@
 """One artefact, four ways to run it: library, object through LLVM's loader, NumPy source alone, interpreter.
 
-Library and object are the same code, and NumPy source and interpreter the same calls of NumPy: both pairs agree to the bit.
+Library and object are the same code, NumPy source and interpreter the same calls of NumPy: both pairs agree to the bit.
 Native code adds up in another order: it is held to the limits of `rounding.py`.
 """
 
@@ -126,7 +126,7 @@ def test_the_limits_notice_a_wrong_weight(artefact: Callable[[str], Path], fault
 
 
 def test_elementwise_work_agrees_to_the_bit(tmp_path: Path) -> None:
-    """+ - * / sqrt, max, min, comparisons and choices round alike everywhere; fused or not, with symbols and broadcasts."""
+    """+ - * / sqrt, max, min, comparisons and choices round alike everywhere, fused or not, broadcast or not."""
 
     def work(x, y, w):
         z = (x * w - y) / (np.abs(y) + np.float32(1.5))

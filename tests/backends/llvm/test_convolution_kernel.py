@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graphc import ops
-from graphc.backends.llvm.blocked_convolution import plan_blocked
+from graphc.backends.llvm.convolution_kernel import plan_convolution
 from graphc.backends.llvm.executable import compile_plan, native_plan
 from graphc.backends.llvm.target import host
 from graphc.interpret import interpret
@@ -50,7 +50,7 @@ def test_convolution(case, dtype: str, residual: bool) -> None:
     graph = graph_of(case, dtype, residual)
     partition = fuse(graph)
     assert len(partition.kernels) == 1
-    assert plan_blocked(partition.kernels[0], host(), frozenset(graph.parameters)) is not None
+    assert plan_convolution(partition.kernels[0], host(), frozenset(graph.parameters), {}) is not None
     function = compile_plan(native_plan(partition)).load()
     wide = {name: array.astype(np.float64) for name, array in graph.data.items()}
     magnitude = {name: np.abs(array) for name, array in wide.items()}
