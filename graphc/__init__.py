@@ -26,16 +26,20 @@ _LATER = {
     "Executable": "graphc.executable",
     "compile": "graphc.api",
     "compile_step": "graphc.training",
+    "concatenate": "graphc.tensor.functions",
     "differentiate": "graphc.api",
     "explain": "graphc.api",
     "interpret": "graphc.interpret",
     "load": "graphc.api",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
+    "rand": "graphc.nn.random",
+    "randn": "graphc.nn.random",
     "render": "graphc.api",
+    "stack": "graphc.tensor.functions",
     "summary": "graphc.api",
     "trace": "graphc.api",
-    "where": "graphc.nn.functional",
+    "where": "graphc.tensor.functions",
 }
 
 __all__ = ["Graph", "GraphcError", "Tensor", "__version__", "nn", "ops", "optim", "tensor"]

@@ -6,6 +6,7 @@ recorded like any other and run when a number is asked for.  Methods have the na
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -141,16 +142,23 @@ class Tensor(Arithmetic):
 
     @property
     def shown_name(self) -> str:
-        return self.name or (self._value.name if self._value is not None else "the tensor")
+        trace = open_trace()
+        known = trace.known.get(id(self), "") if trace is not None else ""
+        return self.name or known or (self._value.name if self._value is not None else "the tensor")
 
     # Numbers out of it -----------------------------------------------------------------------------------------
 
     @property
     def array(self) -> np.ndarray:
-        """Its numbers, read-only.  Raises ConversionError inside a trace."""
-        return self._numbers(
-            "reading it", "keep computing with the tensor, and convert the result of the compiled model"
-        )
+        """Its numbers, read-only.
+
+        Raises ConversionError inside a trace, for a parameter too: the graph would keep the number it has today.
+        """
+        return self._now("reading it", _KEEP)
+
+    def held_array(self) -> np.ndarray:
+        """The numbers, for the recorder that makes a leaf of them."""
+        return self._numbers("reading it", _KEEP)
 
     @property
     def data(self) -> np.ndarray:
@@ -247,6 +255,18 @@ class Tensor(Arithmetic):
     def __int__(self) -> int:
         return int(self._now("int(t)", _KEEP))
 
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self._now("round(t)", _KEEP).item(), digits)
+
+    def __trunc__(self) -> int:
+        return int(self._now("math.trunc(t)", _KEEP))
+
+    def __floor__(self) -> int:
+        return math.floor(self._now("math.floor(t)", _KEEP))
+
+    def __ceil__(self) -> int:
+        return math.ceil(self._now("math.ceil(t)", _KEEP))
+
     def __complex__(self) -> complex:
         return complex(self._now("complex(t)", _KEEP))
 
@@ -310,6 +330,15 @@ class Tensor(Arithmetic):
 
     def __copy__(self) -> Tensor:
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.recording is not None:
+            return self  # a place in a graph: there is nothing to copy
+        copy = type(self).__new__(type(self))
+        copy._start(self.name, self.requires_grad)
+        copy._array = _own(self._now("copy.deepcopy(t)", _KEEP))
+        copy.grad = None if self.grad is None else Tensor(self.grad)
+        return copy
 
     # Operators: the arithmetic ones come from Arithmetic ---------------------------------------------------------
 

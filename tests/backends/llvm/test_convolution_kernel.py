@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graphc import ops
-from graphc.backends.llvm.blocked_convolution import plan_blocked
+from graphc.backends.llvm.convolution_kernel import plan_convolution
 from graphc.backends.llvm.executable import compile_plan, native_plan
 from graphc.backends.llvm.target import host
 from graphc.interpret import interpret
@@ -27,7 +27,9 @@ def graph_of(case, dtype: str, residual: bool):
     channels, size, outputs, kernel, strides, padding, dilation, groups = case
     with Builder("convolution") as b:
         x = b.leaf("input", "x", parse_type(f"{dtype}[N,{channels},{size[0]},{size[1]}]"))
-        w = b.leaf("parameter", "w", parse_type(f"{dtype}[{outputs},{channels // groups},{kernel[0]},{kernel[1]}]"))
+        w = b.leaf(
+            "parameter", "w", parse_type(f"{dtype}[{outputs},{channels // groups},{kernel[0]},{kernel[1]}]")
+        )
         c = b.leaf("parameter", "c", parse_type(f"{dtype}[{outputs}]"))
         y = ops.conv(x, w, strides=strides, padding=padding, dilation=dilation, groups=groups)
         y = y + ops.reshape(c, shape=(outputs, 1, 1))
@@ -36,7 +38,9 @@ def graph_of(case, dtype: str, residual: bool):
         y = ops.relu(y)
     graph = b.finish([y], ["y"])
     rng = np.random.default_rng(0)
-    return graph.with_(data={v.name: rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.parameters})
+    return graph.with_(
+        data={v.name: rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.parameters}
+    )
 
 
 @pytest.mark.parametrize("residual", [False, True], ids=["bias", "residual"])
@@ -46,7 +50,7 @@ def test_convolution(case, dtype: str, residual: bool) -> None:
     graph = graph_of(case, dtype, residual)
     partition = fuse(graph)
     assert len(partition.kernels) == 1
-    assert plan_blocked(partition.kernels[0], host(), frozenset(graph.parameters)) is not None
+    assert plan_convolution(partition.kernels[0], host(), frozenset(graph.parameters), {}) is not None
     function = compile_plan(native_plan(partition)).load()
     wide = {name: array.astype(np.float64) for name, array in graph.data.items()}
     magnitude = {name: np.abs(array) for name, array in wide.items()}
