@@ -170,7 +170,7 @@ def test_kinks_have_second_derivative_0_beside_them():
 def test_a_tensor_takes_a_cotangent():
     g = graph(lambda x: ops.exp(x), x="f64[3]")
     joint = differentiate(g)
-    assert [v.name for v in joint.inputs] == ["x", "cotangent.exp"]
+    assert [v.name for v in joint.inputs] == ["x", "cotangent.y"]
     x, ct = np.arange(3.0), np.array([1.0, 10.0, 100.0])
     np.testing.assert_allclose(interpret(joint, [x, ct])[1], ct * np.exp(x), rtol=1e-12)
 

@@ -204,6 +204,8 @@ class Tensor(Arithmetic):
 
     def before_change(self) -> None:
         """Results that were recorded but not computed yet keep the numbers as they are now."""
+        if self._value is None:
+            return
         from graphc.tensor.lazy import Held
 
         if isinstance(self._value, Held):
