@@ -33,7 +33,7 @@ class Node(nn.Module):
 
     def __init__(self, arriving, channels, out, stride=1):
         super().__init__()
-        self.gates = nn.ModuleList([Gate() for _ in range(arriving)])
+        self.gates = nn.ModuleList([Gate() for _ in range(arriving)] if arriving > 1 else [])
         self.depthwise = nn.Conv2d(
             channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False
         )
