@@ -23,10 +23,11 @@ from graphc.tensor import Tensor, tensor  # noqa: E402
 
 # Where the other public names live; each is imported when it is first asked for.
 _LATER = {
-    "cat": "graphc.nn.functional",
     "Executable": "graphc.executable",
+    "cat": "graphc.nn.functional",
     "compile": "graphc.api",
     "compile_step": "graphc.training",
+    "concatenate": "graphc.tensor.functions",
     "differentiate": "graphc.api",
     "explain": "graphc.api",
     "interpret": "graphc.interpret",
@@ -37,10 +38,10 @@ _LATER = {
     "rand": "graphc.nn.creation",
     "randn": "graphc.nn.creation",
     "render": "graphc.api",
-    "stack": "graphc.nn.functional",
+    "stack": "graphc.tensor.functions",
     "summary": "graphc.api",
     "trace": "graphc.api",
-    "where": "graphc.nn.functional",
+    "where": "graphc.tensor.functions",
     "zeros": "graphc.nn.creation",
 }
 

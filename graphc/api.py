@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.autodiff import differentiate as reverse_mode
 from graphc.errors import UsageError
 from graphc.executable import Executable
 from graphc.frontends.python.tracer import trace, trace_graph
@@ -252,7 +253,7 @@ def _drawable(
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
     if view in ("joint", "backward") and not graph.gradients:
-        graph = gradient_graph(graph)
+        graph = reverse_mode(graph)  # of the code as written, not of its stable form
     if view == "fusion":
         return lower(graph).partition, None
     if view == "memory":

@@ -46,6 +46,10 @@ def differentiate(
     output to a value ends at an op that has none (a comparison, a position).
     """
     target = _target(graph, of)
+    if not target.dtype.is_float:
+        raise UsageError(
+            f"output {of or target.name} is {target.dtype}: only floating-point values have a gradient"
+        )
     wanted = _wanted(graph, wrt)
     builder = Builder(graph.name)
     builder.adopt(graph.leaves)

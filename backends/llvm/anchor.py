@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.backends.llvm.affine import Form, Ranges, ravel, variable
+from graphc.backends.llvm.affine import Form, Ranges, variable
+from graphc.backends.llvm.channel_loops import ChannelLoops
 from graphc.backends.llvm.elements import Element
 from graphc.backends.llvm.emitter import Reg, constant
 from graphc.backends.llvm.evaluator import Evaluator
@@ -19,9 +20,11 @@ from graphc.backends.llvm.index_maps import Condition, Guard, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
 from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
 from graphc.backends.llvm.program import Program, Root, Space, trace_in
+from graphc.backends.llvm.storage import place
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
+from graphc.plan.layout import Layouts
 
 UNROLLED = 16  # trips of an anchor's own loops up to which they are written out
 
@@ -47,6 +50,7 @@ class Anchor(ABC):
     accesses: list[Access] = field(default_factory=list)
     forms: list[Form] = field(default_factory=list)
     inner: list[int] = field(default_factory=list)
+    layouts: Layouts = field(default_factory=dict)
 
     def loop(self, extent: Dim) -> Form:
         """A loop of the anchor's own: its variable."""
@@ -59,7 +63,8 @@ class Anchor(ABC):
         """Declare the next access. Conditions that always hold are left out."""
         ranges = Ranges(self.space.extents)
         kept = tuple(c for c in guard if c.divisor or not ranges.nonnegative(c.form))
-        self.accesses.append(Access(value, ravel(tuple(index), value.shape), kept))
+        settled = Ranges(self.space.extents, may_split=False)
+        self.accesses.append(Access(value, place(value, tuple(index), settled, self.layouts), kept))
 
     @abstractmethod
     def prepare(self) -> None:
@@ -123,10 +128,12 @@ def emit_elements(
     def holes(ranges: Ranges) -> dict[Value, tuple[Form, ...]]:
         return {v: space.index() for v in node.outputs}
 
-    program, chosen = trace_in(space, kernel.nodes, roots, holes)
+    channels = ChannelLoops.of(space, (*kernel.outputs, *kernel.inputs, *more), k.layouts)
+    program, chosen = trace_in(space, kernel.nodes, roots, holes, k.layouts)
     anchor = make(node, space)
+    anchor.layouts = k.layouts
     anchor.prepare()
-    stores = [ravel(index, value.shape) for value, index in chosen]
+    stores = k.places(chosen, space)
     forms = [
         *stores,
         *anchor.forms,
@@ -134,9 +141,11 @@ def emit_elements(
         *(c.form for a in anchor.accesses for c in a.guard),
     ]
     numerators = [q.numerator for form in forms for q in form.quotients]
-    order = space.variables()
+    order = channels.order(space.variables()) if channels else space.variables()
     program = Program(Ranges(space.extents), program.expressions, program.results)
-    program, fused, loops = fuse_loops(program, [*forms, *numerators], order)
+    program, fused, loops = fuse_loops(
+        program, [*forms, *numerators], order, channels.apart if channels else ()
+    )
     _take_back(anchor, stores, fused)
     e = Evaluator(f, program, k.sizes, {**k.inputs, **more})
 
@@ -149,7 +158,8 @@ def emit_elements(
 
     if 0 not in [program.ranges.extents[v] for v in loops]:
         lanes = k.lanes([*node.inputs, *kernel.outputs])
-        nest(e, loops, program.results, lanes, k.target.masked_memory, _each(e, body))
+        run = channels.within(e, body) if channels else body
+        nest(e, loops, program.results, lanes, k.target.masked_memory, _each(e, run))
 
 
 @dataclass(slots=True)

@@ -70,6 +70,36 @@ class Image:
         return self.halo[0] * self.pitch + self.halo[1] * self.pixel
 
 
+@dataclass(frozen=True, slots=True)
+class Phase(Image):
+    """Every so many-th row and column of an image, as if they were an image: what one sum of a derivative writes.
+
+    >>> phase = Phase(16, 2, 3, outer=Image(16, 4, 6), spacing=(2, 2), start=(1, 0))
+    >>> phase.pixel, phase.pitch, phase.origin
+    (128, 768, 384)
+    """
+
+    outer: Image = Image(1, 1, 1)
+    spacing: tuple[int, int] = (1, 1)
+    start: tuple[int, int] = (0, 0)
+
+    @property
+    def pixel(self) -> int:
+        return self.outer.pixel * self.spacing[1]
+
+    @property
+    def pitch(self) -> int:
+        return self.outer.pitch * self.spacing[0]
+
+    @property
+    def plane(self) -> int:
+        return self.outer.plane
+
+    @property
+    def origin(self) -> int:
+        return self.outer.origin + self.start[0] * self.outer.pitch + self.start[1] * self.outer.pixel
+
+
 def emit_clear_halo(module: Module, name: str, image: Image) -> Function:
     """Add `name(images, plane0, plane1)`: zeros into the borders of a range of planes, over all images."""
     f = module.function(name, {"images": "ptr noalias", "plane0": "i64", "plane1": "i64"})

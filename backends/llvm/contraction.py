@@ -19,19 +19,22 @@ from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, panels
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.evaluator import Evaluator, Sizes
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.gemm import emit_gemm
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing
 from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.packing import emit_pack_b, pack_b, packed_bytes
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.program import Load, Space, trace
+from graphc.backends.llvm.storage import flattened_order
 from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import Site
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
+from graphc.plan.layout import Flattened, Layout
 
 LINE = 64
 
@@ -140,7 +143,7 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
     count = panels(spec.n, cut.tile)
     zero, every = constant(0, "i64"), constant(count, "i64")
     if plan.pack == "fixed":
-        k.packed[w] = _packing(w, plan)
+        k.packed[w] = _packing(plan, k.layouts.get(x))
     depth, rows = k.sizes(plan.depth), k.sizes(plan.rows)
     blocks = (
         f.sdiv(f.add(rows, cut.block - 1), cut.block)
@@ -173,16 +176,20 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
         emit_elements(k, Finished, {plan.node.output: k.outputs[plan.target_value]})
 
 
-def _packing(w: Value, plan: Product) -> Packing:
-    """Constant weights as panels."""
+def _packing(plan: Product, layout: Layout | None) -> Packing:
+    """Constant weights as panels, their rows in the order in which x lies."""
     spec, width, transposed = plan.spec, plan.cut.tile.width, plan.transposed
     assert spec.k is not None
 
+    order = flattened_order(layout) if isinstance(layout, Flattened) else None
+
     def apply(array: Any) -> Any:
-        return pack_b(np.swapaxes(array, -1, -2) if transposed else array, width)
+        array = np.swapaxes(array, -1, -2) if transposed else array
+        return pack_b(array if order is None else array[order], width)
 
     size = packed_bytes(spec.k, spec.n, width, spec.element)
-    return Packing(f"panels of {width}{' of the transpose' * transposed}", size, apply)
+    key = f"panels of {width}{' of the transpose' * transposed}"
+    return Packing(key if order is None else f"{key}, rows for {layout!r}", size, apply)
 
 
 class _Tail:

@@ -44,6 +44,20 @@ def emit_convolution(
 
 
 @dataclass(frozen=True, slots=True)
+class Pixel(Site):
+    """Where a vector of output channels goes; `row` counts pixels over all images.
+
+    y, x: the pixel in its image. block, lane: the block of channels, and the first channel's place within it.
+    """
+
+    image: Reg
+    y: Reg
+    x: Reg
+    block: Reg
+    lane: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Kernel:
     module: Module
     name: str
@@ -112,14 +126,13 @@ class _Kernel:
             y = f.mul(group, span)
             corner = f.add(f.mul(image, spec.source.bytes), f.mul(y, spec.stride[0] * spec.source.pitch))
             x = f.gep(f.x, f.add(corner, spec.start))
-            row = f.add(f.mul(image, spec.result.height), y)
             block = f.udiv(f.column, BLOCK)
             offset = f.add(f.mul(image, spec.result.bytes), f.mul(block, spec.result.plane))
             offset = f.add(f.add(offset, f.mul(y, spec.result.pitch)), spec.result.origin)
             last = spec.result.height % span
 
             def rows(count: int) -> list[Reg]:
-                self.rows(f, tile, count, x, row, offset)
+                self.rows(f, tile, count, x, image, y, offset)
                 return []
 
             if last:
@@ -128,16 +141,26 @@ class _Kernel:
                 rows(span)
         f.ret()
 
-    def rows(self, f: Function, tile: Tile, count: int, x: Reg, row: Reg, offset: Reg) -> None:
+    def rows(self, f: Function, tile: Tile, count: int, x: Reg, image: Reg, y: Reg, offset: Reg) -> None:
         """The tiles that cover `count` output rows."""
         start = 0
         for width in sorted(set(self.cut.widths), reverse=True):
             stop = start + width * self.cut.widths.count(width)
             with f.loop(start, stop, width) as column:
-                self.tile(f, tile.with_rows(count * width), width, x, row, offset, column)
+                self.tile(f, tile.with_rows(count * width), width, x, image, y, offset, column)
             start = stop
 
-    def tile(self, f: Function, tile: Tile, width: int, x: Reg, row: Reg, offset: Reg, first: Reg) -> None:
+    def tile(
+        self,
+        f: Function,
+        tile: Tile,
+        width: int,
+        x: Reg,
+        image: Reg,
+        y: Reg,
+        offset: Reg,
+        first: Reg,
+    ) -> None:
         """One register tile of `width` pixels from column `first` on, in one row or several."""
         source, result = self.spec.source, self.spec.result
         down, across = self.spec.stride[0] * source.pitch, self.spec.stride[1] * source.pixel
@@ -149,25 +172,26 @@ class _Kernel:
             contraction = self.blocks if self.spec.dense else self.lane_by_lane
         values = iter(contraction(f, tile, scalars, here))
         corner = f.add(offset, f.mul(first, result.pixel))
-        place = f.add(f.mul(row, result.width), first)
         for i, j in pixels:
+            row, column = f.add(y, i), f.add(first, j)
+            place = f.add(f.mul(f.add(f.mul(image, result.height), row), result.width), column)
             for v in range(tile.vectors):
                 block, lane = divmod(v * tile.lanes, BLOCK)
                 at = i * result.pitch + j * result.pixel + block * result.plane + lane * tile.bytes
-                column = f.add(f.column, v * tile.lanes)
-                self.finish(
-                    f, tile, next(values), f.add(place, i * result.width + j), column, f.add(corner, at)
-                )
+                channel, here = f.add(f.column, v * tile.lanes), f.add(corner, at)
+                panel_block = f.add(f.udiv(f.column, BLOCK), block)
+                site = Pixel(f, tile, place, channel, here, None, image, row, column, panel_block, lane)
+                self.finish(f, tile, next(values), site)
 
-    def finish(self, f: Function, tile: Tile, value: Reg, row: Reg, column: Reg, offset: Reg) -> None:
+    def finish(self, f: Function, tile: Tile, value: Reg, site: Pixel) -> None:
         """Epilogue and store of one vector."""
-        channels = self.spec.result.channels
+        channels, column, offset = self.spec.result.channels, site.column, site.offset
         mask = None
         if channels % tile.lanes or channels % BLOCK:
             left = f.splat(f.sub(channels, column), tile.lanes)
             mask = f.icmp("slt", constant(list(range(tile.lanes)), vector("i64", tile.lanes)), left)
         if self.epilogue is not None:
-            value = self.epilogue(f, value, Site(f, tile, row, column, offset, mask))
+            value = self.epilogue(f, value, replace(site, mask=mask))
         if mask is not None:
             value = f.select(mask, value, constant(0, tile.type))
         f.store(value, f.gep(f.y, offset), tile.bytes)

@@ -35,12 +35,8 @@ class Convolution:
     def __post_init__(self) -> None:
         if self.source.channels % self.groups or self.result.channels % self.groups:
             raise ValueError(f"{self.groups} groups do not divide the channels of {self}")
-        if self.result.block != BLOCK or (
-            self.source.block != BLOCK and (self.groups > 1 or self.source.blocks > 1)
-        ):
-            raise ValueError(
-                f"blocks of channels must be {BLOCK}, or all channels of an ungrouped source: {self}"
-            )
+        if self.result.block != BLOCK or (self.source.block != BLOCK and self.groups > 1):
+            raise ValueError(f"blocks of channels must be {BLOCK}, or those of an ungrouped source: {self}")
         short = [need - have for need, have in zip(self.halo, self.source.halo, strict=True)]
         if max(short) > 0:
             raise ValueError(f"the border {self.source.halo} of the source must be at least {self.halo}")
@@ -158,6 +154,16 @@ def pack_weights(w: Any, spec: Convolution, width: int) -> Any:
         first = channel // BLOCK * BLOCK // outputs
         packed[channel // BLOCK, channel // outputs - first, :, channel % BLOCK] = w[channel].reshape(-1)
     return packed
+
+
+def packed_weights_bytes(spec: Convolution, width: int) -> int:
+    """Bytes of what `pack_weights` gives."""
+    inputs, outputs = spec.group_channels
+    taps = spec.kernel[0] * spec.kernel[1]
+    if spec.dense:
+        return spec.groups * -(-outputs // width) * width * inputs * taps * spec.source.item
+    runs = 1 if spec.depthwise else slots(spec) * inputs
+    return spec.result.blocks * runs * taps * BLOCK * spec.source.item
 
 
 def slots(spec: Convolution) -> int:

@@ -21,6 +21,7 @@ from graphc.backends.llvm.call import Checked, bind
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
+from graphc.backends.llvm.layouts import choose_layouts
 from graphc.backends.llvm.lowering import scratch_bytes
 from graphc.backends.llvm.module import NativeModule, build_module
 from graphc.backends.llvm.target import Target, host
@@ -120,11 +121,17 @@ class _Kept:
 def native_plan(
     partition: Partition, *, target: Target | None = None, donate: Mapping[str, str] | None = None
 ) -> Plan:
-    """`make_plan` with the working memory native kernels need on this machine."""
+    """`make_plan` with the layouts and the working memory native kernels want on this machine."""
     leaves = {v.name: v for v in (*partition.graph.parameters, *partition.graph.constants)}
     fixed = frozenset(v for name, v in leaves.items() if name not in (donate or {}).values())
     machine = target or host()
-    return make_plan(partition, scratch=lambda kernel: scratch_bytes(kernel, machine, fixed), donate=donate)
+    layouts = choose_layouts(partition, machine, fixed)
+    return make_plan(
+        partition,
+        scratch=lambda kernel: scratch_bytes(kernel, machine, fixed, layouts),
+        donate=donate,
+        layouts=layouts,
+    )
 
 
 def compile_plan(
@@ -149,3 +156,18 @@ def compile_plan(
     public = data if public is None else public
     module = build_module(plan, target, name, public)
     return Executable(plan, module, emit_object(module.text, target, cache), data, public)
+
+
+def compile_partition(
+    partition: Partition,
+    *,
+    target: Target | None = None,
+    donate: Mapping[str, str] | None = None,
+    name: str = "",
+    public: Mapping[str, np.ndarray] | None = None,
+    cache: _cache.Cache | None = None,
+) -> Executable:
+    """Plan a partition with the working memory its kernels need, and compile it; `donate` is `make_plan`'s."""
+    target = target or host()
+    plan = native_plan(partition, target=target, donate=donate)
+    return compile_plan(plan, target=target, name=name, public=public, cache=cache)

@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphc.backends.llvm.affine import Form, Index, Ranges
 from graphc.backends.llvm.emitter import Function, Module, Reg
-from graphc.backends.llvm.evaluator import Sizes
+from graphc.backends.llvm.point import Sizes
+from graphc.backends.llvm.program import Root, Space
+from graphc.backends.llvm.storage import place
 from graphc.backends.llvm.target import Target
 from graphc.errors import GraphcError
 from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
+from graphc.plan.layout import Layouts
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class KernelFunction:
 
     fixed    inputs whose arrays are known when the model is compiled and never change
     packed   those of them the function wants in another layout
+    layouts  how inputs and outputs lie that are not row-major
     """
 
     f: Function
@@ -56,12 +61,22 @@ class KernelFunction:
     inputs: dict[Value, Reg]
     outputs: dict[Value, Reg]
     fixed: frozenset[Value]
+    layouts: Layouts = field(default_factory=dict)
     packed: dict[Value, Packing] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
     @property
     def module(self) -> Module:
         return self.f.module
+
+    def place(self, value: Value, index: Index, ranges: Ranges) -> Form:
+        """The number of the element of a value at an index, in its memory."""
+        return place(value, index, ranges, self.layouts)
+
+    def places(self, roots: Sequence[Root], space: Space) -> list[Form]:
+        """`place` for values at indices, in the loops a kernel has settled on."""
+        ranges = Ranges(space.extents, may_split=False)
+        return [self.place(value, index, ranges) for value, index in roots]
 
     def lanes(self, values: Sequence[Value] = ()) -> int:
         """Lanes of a vector such that the widest element fills a register, and none is narrower than 32 bits."""
@@ -78,6 +93,7 @@ def begin(
     kernel: Kernel,
     symbols: Sequence[str],
     fixed: frozenset[Value] = frozenset(),
+    layouts: Layouts | None = None,
 ) -> KernelFunction:
     """Open the function of a kernel."""
     parameters = {f"in{i}": "ptr readonly" for i in range(len(kernel.inputs))}
@@ -87,4 +103,6 @@ def begin(
     inputs = {v: f.parameters[f"in{i}"] for i, v in enumerate(kernel.inputs)}
     outputs = {v: f.parameters[f"out{i}"] for i, v in enumerate(kernel.outputs)}
     sizes = Sizes(f, {symbol: f.parameters[f"size_{symbol}"] for symbol in symbols})
-    return KernelFunction(f, target, kernel, sizes, inputs, outputs, fixed & set(kernel.inputs))
+    return KernelFunction(
+        f, target, kernel, sizes, inputs, outputs, fixed & set(kernel.inputs), dict(layouts or {})
+    )

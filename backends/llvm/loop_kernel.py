@@ -7,13 +7,15 @@ way every element sees the same instructions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from graphc.backends.llvm.affine import Form, Ranges, ravel
+from graphc.backends.llvm.affine import Form, Ranges
+from graphc.backends.llvm.channel_loops import ChannelLoops
 from graphc.backends.llvm.emitter import Operand, Reg, constant
-from graphc.backends.llvm.evaluator import Evaluator, present
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import Condition, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.program import (
     Choose,
     Expression,
@@ -40,9 +42,11 @@ def emit_loop_kernel(k: KernelFunction) -> None:
     def roots(ranges: Ranges) -> list[Root]:
         return [(v, reshape_index(space.index(), shape, v.shape, ranges)) for v in kernel.outputs]
 
-    program, chosen = trace_in(space, kernel.nodes, roots, lambda ranges: {})
-    stores = [ravel(index, value.shape) for value, index in chosen]
-    program, stores, loops = fuse_loops(program, stores, space.variables())
+    channels = ChannelLoops.of(space, (*kernel.outputs, *kernel.inputs), k.layouts)
+    program, chosen = trace_in(space, kernel.nodes, roots, lambda ranges: {}, k.layouts)
+    stores = k.places(chosen, space)
+    order = channels.order(space.variables()) if channels else space.variables()
+    program, stores, loops = fuse_loops(program, stores, order, channels.apart if channels else ())
     evaluator = Evaluator(f, program, k.sizes, k.inputs)
 
     def body() -> None:
@@ -52,7 +56,8 @@ def emit_loop_kernel(k: KernelFunction) -> None:
 
     extents = [program.ranges.extents[v] for v in loops]
     if 0 not in extents:
-        nest(evaluator, loops, program.results, k.lanes(), k.target.masked_memory, body)
+        run = channels.within(evaluator, body) if channels else body
+        nest(evaluator, loops, program.results, k.lanes(), k.target.masked_memory, run)
     f.ret(constant(0, "i32"))
 
 
@@ -126,14 +131,14 @@ def plain(size: Reg) -> Operand:
 
 
 def fuse_loops(
-    program: Program, forms: Sequence[Form], order: Sequence[int], barrier: int | None = None
+    program: Program, forms: Sequence[Form], order: Sequence[int], apart: Collection[int] = ()
 ) -> tuple[Program, list[Form], list[int]]:
     """Join neighbouring loops that every form of the program, and every one of `forms`, walks as if they were one.
 
-    barrier: position in `order` across which loops stay apart.  Gives the program and forms in the new variables, and
-    the loops that are left.
+    apart: loops that are not joined with the one outside of them.  Gives the program and forms in the new variables,
+    and the loops that are left.
     """
-    loops, extents = list(order), dict(program.ranges.extents)
+    loops, extents, separate = list(order), dict(program.ranges.extents), set(apart)
     replaced: dict[int, Form] = {}
     every = [*program.forms(), *forms]
     position = len(loops) - 2
@@ -141,13 +146,13 @@ def fuse_loops(
         outer, inner = loops[position], loops[position + 1]
         size = extents[inner]
         walks = all(f.coefficient(outer) == f.coefficient(inner) * size for f in every)
-        if walks and position + 1 != barrier:
+        if walks and inner not in separate:
             # The inner variable becomes the joint one, the outer disappears.
             extents[inner] = extents[outer] * size
             replaced[outer] = Form(())
             del loops[position]
-            if barrier is not None and position < barrier:
-                barrier -= 1
+            if outer in separate:
+                separate.add(inner)
             every = [_without(f, outer) for f in every]
         position -= 1
     if not replaced:

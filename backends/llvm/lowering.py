@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import blocked_convolution, contraction, plane_convolution, weight_gradient
+from graphc.backends.llvm import contraction, convolution_kernel, weight_gradient
 from graphc.backends.llvm.anchor import place_of_result
+from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
@@ -13,21 +14,21 @@ from graphc.backends.llvm.loop_kernel import emit_loop_kernel
 from graphc.backends.llvm.pooling import emit_pooling
 from graphc.backends.llvm.random import emit_random
 from graphc.backends.llvm.row_kernel import emit_row_kernel
+from graphc.backends.llvm.storage import image_of
 from graphc.backends.llvm.target import Target
 from graphc.errors import UnsupportedError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.ir.printer import print_attribute
+from graphc.plan.layout import Layouts
 
 
 def _convolution(k: KernelFunction) -> None:
     if k.kernel.anchor is not None and k.kernel.anchor.op.name == "conv_dw":
         weight_gradient.emit_weight_gradient(k)
-    elif plan := blocked_convolution.plan_blocked(k.kernel, k.target, k.fixed):
-        blocked_convolution.emit_blocked_convolution(k, plan)
     else:
-        plane_convolution.emit_plane_convolution(k)
+        convolution_kernel.emit_convolution_kernel(k)
 
 
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
@@ -48,29 +49,41 @@ def lower(
     kernel: Kernel,
     symbols: Sequence[str],
     fixed: frozenset[Value] = frozenset(),
+    layouts: Layouts | None = None,
 ) -> KernelFunction:
     """Add the function of a kernel to a module; see `kernel_function` for its parameters.
 
-    fixed: values whose arrays are known now and never change.
+    fixed: values whose arrays are known now and never change. layouts: how values lie that are not row-major.
     """
     if kernel.kind not in _BODIES:
         raise UnsupportedError(f"no native code for {kernel.kind} kernels: {kernel!r}")
-    function = begin(module, target, name, kernel, symbols, fixed)
+    function = begin(module, target, name, kernel, symbols, fixed, layouts)
     if all(value.type.size == 0 for value in kernel.outputs):
         function.f.ret(constant(0, "i32"))
     else:
+        clear_borders(function)
         _BODIES[kernel.kind](function)
     return function
 
 
-def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:
+def clear_borders(k: KernelFunction) -> None:
+    """Zeros around the images a kernel writes: other values may have lain there before."""
+    for number, value in enumerate(k.kernel.outputs):
+        image = image_of(value, k.layouts)
+        if image is not None and any(image.halo):
+            clear = emit_clear_halo(k.module, f"{k.f.name}.border{number}", image)
+            clear.internal, clear.inline = True, False
+            planes = k.f.mul(k.sizes(value.shape[0]), image.blocks)
+            k.f.call(clear.name, "void", k.outputs[value], constant(0, "i64"), planes)
+
+
+def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
     match kernel.anchor.op.name if kernel.anchor else "":
         case "matmul":
             return contraction.scratch_bytes(kernel, target, fixed)
         case "conv" | "conv_dx":
-            plan = blocked_convolution.plan_blocked(kernel, target, fixed)
-            return plan.scratch if plan else plane_convolution.scratch_bytes(kernel, target)
+            return convolution_kernel.scratch_bytes(kernel, target, fixed, layouts)
         case "conv_dw":
             return weight_gradient.scratch_bytes(kernel, target)
         case "max_pool_dx" if kernel.anchor is not None and place_of_result(kernel) is None:
@@ -78,7 +91,7 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Di
     return 0
 
 
-def structure(kernel: Kernel, fixed: frozenset[Value]) -> str:
+def structure(kernel: Kernel, fixed: frozenset[Value], layouts: Layouts) -> str:
     """A text that is equal for kernels that can share one function."""
     numbers = {value: f"{i}{'!' * (value in fixed)}" for i, value in enumerate(kernel.inputs)}
     lines = [kernel.kind, *(f"{numbers[v]}:{v.type.gir}" for v in kernel.inputs)]
@@ -91,4 +104,5 @@ def structure(kernel: Kernel, fixed: frozenset[Value]) -> str:
         anchor = "*" * (node is kernel.anchor)
         lines.append(f"{results}={anchor}{node.op.name}({operands}){{{attributes}}}")
     lines.append(" ".join(numbers[v] for v in kernel.outputs))
+    lines += [f"{numbers[v]}:{layouts[v]!r}" for v in (*kernel.inputs, *kernel.outputs) if v in layouts]
     return "\n".join(lines)

@@ -15,10 +15,10 @@ import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, Weights, emit_c_api
 from graphc.backends.llvm.emitter import Function, Reg, constant
-from graphc.backends.llvm.evaluator import Sizes
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
 from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
@@ -145,17 +145,19 @@ class _Driver:
         emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults)
 
     def _call(self, f: Function, kernel: Kernel) -> None:
-        shape = structure(kernel, self.fixed)
+        shape = structure(kernel, self.fixed, self.plan.layouts)
         if shape not in self.functions:
             name = f"{self.name}_{kernel.name}"
-            self.functions[shape] = lower(self.module, self.target, name, kernel, self.symbols, self.fixed)
+            self.functions[shape] = lower(
+                self.module, self.target, name, kernel, self.symbols, self.fixed, self.plan.layouts
+            )
         code = self.functions[shape]
         operands = []
         for own, value in zip(code.kernel.inputs, kernel.inputs, strict=True):
             operands.append(self._address(f, value, code.packed.get(own)))
         operands += [self._address(f, value) for value in kernel.outputs]
         scratch = self.plan.scratch.get(kernel.name)
-        if scratch is None and scratch_bytes(kernel, self.target, self.fixed) != 0:
+        if scratch is None and scratch_bytes(kernel, self.target, self.fixed, self.plan.layouts) != 0:
             raise InternalError(f"the plan has no working memory for {kernel!r}")
         operands.append(
             constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)

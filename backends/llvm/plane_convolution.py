@@ -15,9 +15,10 @@ from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_eleme
 from graphc.backends.llvm.elements import Element, memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant, vector
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.evaluator import Evaluator, present
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.planes import Axis, Planes, emit_clear, emit_prepare
 from graphc.backends.llvm.program import Space, trace
 from graphc.backends.llvm.sum_of_products import SumOfProducts

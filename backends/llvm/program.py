@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.backends.llvm.affine import Form, Index, Ranges, SplitLoop, number, ravel, variable
+from graphc.backends.llvm.affine import Form, Index, Ranges, SplitLoop, number, variable
 from graphc.backends.llvm.index_maps import Condition, Guard, Source, fill_value, moves, sources
+from graphc.backends.llvm.storage import place
 from graphc.errors import UnsupportedError
 from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.graph import Node, Value
 from graphc.ir.op import Kind
 from graphc.ir.types import DType
+from graphc.plan.layout import Layouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,14 @@ class Space:
             total = total * self.extents[v] + variable(v)
         return total
 
+    def block(self, axis: int, size: int) -> tuple[int | None, int]:
+        """Cut an axis into blocks of this size, the last one filled up: the loops over blocks and within one."""
+        count = -(-self.shape[axis] // size)  # type: ignore[operator]
+        outer = None if count == 1 else self.variable(count)
+        inner = self.variable(size)
+        self._axes[axis] = [inner] if outer is None else [outer, inner]
+        return outer, inner
+
     def split(self, request: SplitLoop) -> None:
         for axis in self._axes:
             if request.variable in axis:
@@ -171,11 +181,16 @@ Root = tuple[Value, Index]
 
 
 def trace(
-    nodes: Sequence[Node], roots: Sequence[Root], ranges: Ranges, holes: Mapping[Value, Index | None]
+    nodes: Sequence[Node],
+    roots: Sequence[Root],
+    ranges: Ranges,
+    holes: Mapping[Value, Index | None],
+    layouts: Layouts | None = None,
 ) -> Program:
     """The program that computes each root value at its index.
 
-    holes   values that are not computed here, with the only index they may be asked for at (None: any)
+    holes     values that are not computed here, with the only index they may be asked for at (None: any)
+    layouts   how values lie that are not row-major
     Raises SplitLoop when the loops have to be cut first, and UnsupportedError for what no loop can compute.
     """
     demands: dict[Value, dict[tuple[Index, Guard], int]] = {}
@@ -205,7 +220,9 @@ def trace(
     inside = {value for node in nodes for value in node.outputs}
     for value, asked in demands.items():
         for index, guard in asked if value not in inside else ():
-            asked[index, guard] = _put(program, Load(value, ravel(index, value.shape), guard))
+            asked[index, guard] = _put(
+                program, Load(value, place(value, index, ranges, layouts or {}), guard)
+            )
     for node in nodes:
         for position, output in enumerate(node.outputs):
             asked = demands.get(output, {})
@@ -230,7 +247,12 @@ def trace(
 
 
 def trace_in(
-    space: Space, nodes: Sequence[Node], roots: Any, holes: Any, limit: int = 64
+    space: Space,
+    nodes: Sequence[Node],
+    roots: Any,
+    holes: Any,
+    layouts: Layouts | None = None,
+    limit: int = 64,
 ) -> tuple[Program, Any]:
     """`trace` with the loops of `space` cut as often as it asks for.
 
@@ -240,7 +262,7 @@ def trace_in(
         ranges = Ranges(space.extents, may_split=attempt < limit - 1)
         try:
             chosen = roots(ranges)
-            return trace(nodes, chosen, ranges, holes(ranges)), chosen
+            return trace(nodes, chosen, ranges, holes(ranges), layouts), chosen
         except SplitLoop as request:
             space.split(request)
     raise AssertionError("the last attempt asks for no split")

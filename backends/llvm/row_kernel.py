@@ -13,13 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from graphc.backends.llvm.affine import Form, Index, Ranges, ravel
+from graphc.backends.llvm.affine import Form, Index, Ranges
+from graphc.backends.llvm.channel_loops import ChannelLoops
 from graphc.backends.llvm.elements import Element
 from graphc.backends.llvm.emitter import Reg, constant
-from graphc.backends.llvm.evaluator import Evaluator, present
+from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
 from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
+from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.program import Hole, Root, Space, operands_of, trace_in
 from graphc.backends.llvm.reducers import Reducer, State, across, axes_of, reducer
 from graphc.errors import UnsupportedError
@@ -90,10 +92,14 @@ class _RowKernel:
         def holes(ranges: Ranges) -> dict[Value, Index | None]:
             return {n.output: on_row(n.output, ranges) for n in nodes}
 
-        program, chosen = trace_in(space, kernel.nodes, roots, holes)
+        channels = None
+        if 1 in self.kept:
+            channels = ChannelLoops.of(space, (*kernel.outputs, *kernel.inputs), k.layouts)
+        self.channels = channels
+        program, chosen = trace_in(space, kernel.nodes, roots, holes, k.layouts)
         for node in nodes:
             self._check(node)
-        forms = [ravel(index, value.shape) for value, index in chosen[: len(kernel.outputs)]]
+        forms = k.places(chosen[: len(kernel.outputs)], space)
         operands = chosen[len(kernel.outputs) :]
         forms += [
             i[axes_of(n)[0]] if n.op.name.startswith("arg") else Form(())
@@ -101,9 +107,10 @@ class _RowKernel:
         ]
         kept, reduced = space.variables(self.kept), space.variables(self.reduced)
         # Vectors run along the row when its elements are neighbours, else across rows.
-        every = space.variables()
-        self.along_rows = bool(every) and every[-1] in reduced
-        self.program, forms, loops = fuse_loops(program, forms, [*kept, *reduced], barrier=len(kept))
+        kept, every = channels.order(kept) if channels else kept, space.variables()
+        self.along_rows = bool(every) and every[-1] in reduced and channels is None
+        apart = [*reduced[:1], *(channels.apart if channels else ())]
+        self.program, forms, loops = fuse_loops(program, forms, [*kept, *reduced], apart)
         self.rows = [v for v in loops if v in kept]
         self.inner = [v for v in loops if v in reduced]
         results = self.program.results
@@ -155,7 +162,8 @@ class _RowKernel:
                 self._each_row(self.rows)
             else:
                 lanes, masked = self.k.lanes(), self.k.target.masked_memory
-                nest(self.e, self.rows, results, lanes, masked, self._row)
+                run = self.channels.within(self.e, self._row) if self.channels else self._row
+                nest(self.e, self.rows, results, lanes, masked, run)
         f.ret(constant(0, "i32"))
 
     def _each_row(self, loops: Sequence[int]) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_elements, place_of_result
 from graphc.backends.llvm.elements import memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant, vector
-from graphc.backends.llvm.evaluator import present
 from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.planes import Axis, Planes, emit_clear, emit_prepare
 from graphc.backends.llvm.row_kernel import WIDTH
 from graphc.backends.llvm.sum_of_products import SumOfProducts

@@ -22,7 +22,6 @@ from graphc.tensor.functions import (  # noqa: F401  (functional has them too)
     relu,
     sigmoid,
     softmax,
-    stack,
     tanh,
 )
 from graphc.tensor.functions import (

@@ -7,10 +7,10 @@ import numpy as np
 
 from graphc.errors import DTypeError
 from graphc.ir.op import Kind, NoGradient, TypeRuleError, op
-from graphc.ir.types import DTYPES, DType, dtype_of
+from graphc.ir.types import DTYPES, dtype_of
 from graphc.ops.reference import convert
 from graphc.ops.reference import erf as erf_reference
-from graphc.ops.rules import comparison, logical, same_float, same_number, same_type, samples
+from graphc.ops.rules import check_dtype, comparison, logical, same_float, same_number, same_type, samples
 
 ELEMENTWISE = Kind.ELEMENTWISE
 
@@ -548,8 +548,7 @@ class cast:
     """
 
     def infer(x, *, dtype):
-        if not isinstance(dtype, DType):
-            raise TypeRuleError(f"{dtype!r} is no dtype to convert {{0}} to", kind=DTypeError)
+        check_dtype(dtype)
         return x.with_dtype(dtype)
 
     def samples():

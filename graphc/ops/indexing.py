@@ -12,7 +12,7 @@ from graphc.ir.types import bool_, float32, float64, int64
 from graphc.ops.creation import iota
 from graphc.ops.elementwise import cast, equal
 from graphc.ops.movement import broadcast_to, reshape
-from graphc.ops.rules import same_number
+from graphc.ops.rules import check_dtype, same_number
 
 INDEXING = Kind.INDEXING
 WHOLE = NoGradient("positions are whole numbers")
@@ -234,6 +234,7 @@ class one_hot:
     def infer(labels, *, classes, dtype):
         check_positions(labels, 0)
         check_size(classes)
+        check_dtype(dtype)
         return labels.with_shape((*labels.shape, classes)).with_dtype(dtype)
 
     def samples():

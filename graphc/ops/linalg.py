@@ -28,7 +28,12 @@ def rows(x):
 
 
 @op(
-    Kind.CONTRACTION, formula="y = x·w", symbol="@", derivative={0: "wᵀ", 1: "xᵀ"}, onnx="MatMul", flops=flops
+    Kind.CONTRACTION,
+    formula="y = x·w",
+    symbol="@",
+    derivative={0: "{w}ᵀ", 1: "{x}ᵀ"},
+    onnx="MatMul",
+    flops=flops,
 )
 class matmul:
     """Matrix product over the last two axes: x[..., m, k] · w[..., k, n] -> y[..., m, n].
@@ -98,7 +103,7 @@ class matmul:
     Kind.COMPOSITE,
     formula="y = x·wᵀ + b",
     symbol="linear",
-    derivative={0: "w", 1: "xᵀ", 2: "1"},
+    derivative={0: "{w}", 1: "{x}ᵀ", 2: "1"},
     onnx="Gemm",
 )
 class linear:

@@ -127,7 +127,7 @@ class sum_squares:
         return broadcast_to(ct * 2.0, shape=x.shape) * x
 
 
-@op(COMPOSITE, formula="y = λ Σ w²", symbol="λ‖·‖²", derivative={0: "2λw"})
+@op(COMPOSITE, formula="y = λ Σ w²", symbol="λ‖·‖²", derivative={0: "2λ{w}"})
 class l2_penalty:
     """L2 regularisation of one or several weights: y = strength·Σ w², a number.  dy/dw = 2·strength·w."""
 
@@ -150,7 +150,12 @@ class l2_penalty:
         return tuple(broadcast_to(ct * (2.0 * strength), shape=w.shape) * w for w in weights)
 
 
-@op(COMPOSITE, formula="y = mean (x − t)²", symbol="MSE", derivative={0: "2({x} − t)/n", 1: "2(t − {x})/n"})
+@op(
+    COMPOSITE,
+    formula="y = mean (x − t)²",
+    symbol="MSE",
+    derivative={0: "2({x} − {target})/n", 1: "2({target} − {x})/n"},
+)
 class mse_loss:
     """Squared difference: (x - target)²."""
 
@@ -167,7 +172,12 @@ class mse_loss:
         return down, -down
 
 
-@op(COMPOSITE, formula="y = −t ln p − (1 − t) ln(1 − p)", symbol="BCE", derivative={0: "(p − t)/(p(1 − p))"})
+@op(
+    COMPOSITE,
+    formula="y = −t ln p − (1 − t) ln(1 − p)",
+    symbol="BCE",
+    derivative={0: "({p} − {target})/({p}(1 − {p}))"},
+)
 class binary_cross_entropy:
     """Binary cross-entropy of probabilities p in [0, 1] and targets t: -t·ln p - (1 - t)·ln(1 - p).
 
@@ -189,7 +199,9 @@ class binary_cross_entropy:
         return down * (p - target) / maximum(p * (1.0 - p), 1e-12), down * (no - yes)
 
 
-@op(COMPOSITE, formula="y = ln(1 + e^x) − t·x", symbol="BCE σ", derivative={0: "σ({x}) − t", 1: "−{x}"})
+@op(
+    COMPOSITE, formula="y = ln(1 + e^x) − t·x", symbol="BCE σ", derivative={0: "σ({x}) − {target}", 1: "−{x}"}
+)
 class binary_cross_entropy_with_logits:
     """Binary cross-entropy of scores x and targets t in [0, 1]: ln(1 + e^x) - t·x; dy/dx = σ(x) - t."""
 
@@ -205,7 +217,7 @@ class binary_cross_entropy_with_logits:
         return down * (sigmoid(x) - target), -(down * x)
 
 
-@op(COMPOSITE, formula="y = −ln softmax(x)[label]", symbol="CE", derivative={0: "softmax({x}) − [label]"})
+@op(COMPOSITE, formula="y = −ln softmax(x)[label]", symbol="CE", derivative={0: "softmax({x}) − [{labels}]"})
 class cross_entropy:
     """Cross-entropy of scores and class labels: ln Σ_c e^x_c - x_label; dy/dx = softmax(x) - one_hot(label).
 
@@ -227,7 +239,7 @@ class cross_entropy:
         return down * where(label_mask(labels, x.shape, 1), probability - 1.0, probability), LABELS
 
 
-@op(COMPOSITE, formula="y = −x[label]", symbol="NLL", derivative={0: "−[label]"})
+@op(COMPOSITE, formula="y = −x[label]", symbol="NLL", derivative={0: "−[{labels}]"})
 class nll_loss:
     """Negative log-likelihood: minus the log-probability of each label.
 
@@ -246,7 +258,7 @@ class nll_loss:
         return where(label_mask(labels, x.shape, 1), down, zeros_like(down)), LABELS
 
 
-@op(COMPOSITE, formula="y = max(0, 1 − t·x)", symbol="hinge", derivative={0: "−t[t·{x} < 1]"})
+@op(COMPOSITE, formula="y = max(0, 1 − t·x)", symbol="hinge", derivative={0: "−{target}[{target}·{x} < 1]"})
 class hinge_loss:
     """Hinge loss of scores x for targets t of -1 or 1: max(0, 1 - t·x)."""
 

@@ -15,6 +15,7 @@ from graphc.errors import DTypeError
 from graphc.ir.dims import product
 from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ir.types import TensorType, dtype_of, uint32, uint64
+from graphc.ops.rules import check_dtype, check_shape
 
 RANDOM = Kind.RANDOM
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -56,6 +57,7 @@ def check_draw(seed, shape, stream):
         )
     if not (isinstance(stream, int) and 0 <= stream < 2**32):
         raise TypeRuleError(f"stream {stream} must be a whole number in [0, 2**32)")
+    check_shape(shape)
     count = product(shape)
     if isinstance(count, int) and count > 2**32:
         raise TypeRuleError(f"a stream has 2**32 numbers, {count} were asked for")
@@ -109,6 +111,7 @@ class uniform:
 
     def infer(seed, *, shape, stream, dtype):
         check_draw(seed, shape, stream)
+        check_dtype(dtype)
         if not dtype.is_float:
             raise TypeRuleError(f"uniform numbers are floating-point numbers, not {dtype}", kind=DTypeError)
         return TensorType(dtype, shape)

@@ -199,6 +199,10 @@ RULES = RuleSet(
         Rule(
             "e^x - 1 = expm1(x)", "stable", lambda x: ops.exp(x) - 1.0, lambda x: ops.expm1(x), reason=CANCELS
         ),
+        Rule("ln e^x = x", "stable", lambda x: ops.log(ops.exp(x)), lambda x: x, reason=OVERFLOW),
+        Rule(
+            "√(x·x) = |x|", "stable", lambda x: ops.sqrt(x * x), lambda x: ops.abs(x), reason="x·x overflows"
+        ),
         Rule(
             "mean(x²) - mean(x)² = variance(x)",
             "stable",

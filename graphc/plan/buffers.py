@@ -16,6 +16,7 @@ from graphc.ir.dims import Dim, linear_in
 from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel
+from graphc.plan.layout import Layouts, stored_bytes
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -89,11 +90,11 @@ def views_of(order: Sequence[Kernel]) -> dict[Value, Value]:
     return {k.outputs[0]: k.inputs[0] for k in order if k.kind == "view"}
 
 
-def read_in_place(kernel: Kernel) -> list[tuple[Value, Value]]:
+def read_in_place(kernel: Kernel, layouts: Layouts) -> list[tuple[Value, Value]]:
     """(operand, output) pairs where the output may be written over the operand.
 
     Every path inside the kernel from the operand to any output is elementwise at one index, and
-    sizes and dtypes are equal, so each element is read before it is written.
+    sizes, dtypes and layouts are equal, so each element is read before it is written.
     """
     if kernel.kind != "loop":
         return []
@@ -104,7 +105,8 @@ def read_in_place(kernel: Kernel) -> list[tuple[Value, Value]]:
     pairs = []
     for output in kernel.outputs:
         for operand in kernel.inputs:
-            if operand not in moved and operand.type == output.type:
+            same = operand.type == output.type and layouts.get(operand) == layouts.get(output)
+            if operand not in moved and same:
                 pairs.append((operand, output))
     return pairs
 
@@ -115,6 +117,7 @@ def make_buffers(
     symbol: str | None,
     outside: Mapping[Value, object],
     scratch: Callable[[Kernel], Dim],
+    layouts: Layouts,
 ) -> tuple[list[Buffer], dict[Value, Buffer]]:
     """Buffers for all values kernels write that do not live `outside` the arena (outputs, donated leaves)."""
     views = views_of(order)
@@ -128,7 +131,7 @@ def make_buffers(
     home: dict[Value, Buffer] = {}
     for step, kernel in enumerate(order):
         taken: set[int] = set()
-        in_place = read_in_place(kernel)
+        in_place = read_in_place(kernel, layouts)
         for value in kernel.outputs:
             root = root_of(value, views)
             if root in outside or root.leaf is not None:
@@ -138,7 +141,7 @@ def make_buffers(
                 continue
             buffer = _takeover(value, step, in_place, home, last, views, taken)
             if buffer is None:
-                region, size = footprint(value.type.nbytes, symbol)
+                region, size = footprint(stored_bytes(value, layouts), symbol)
                 buffer = Buffer(region, size, step, last[root])
                 buffers.append(buffer)
             buffer.last = max(buffer.last, last[root])

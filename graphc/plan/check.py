@@ -14,6 +14,7 @@ from graphc.errors import InternalError
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.plan.buffers import footprint, read_in_place
+from graphc.plan.layout import Blocked, Flattened, stored_bytes
 
 if TYPE_CHECKING:
     from graphc.plan.plan import Location, Plan
@@ -25,6 +26,9 @@ class PlanError(InternalError):
 
 def check_plan(plan: Plan) -> None:
     """Raise PlanError when any kernel would read a value that is not (or no longer) where the plan says."""
+    for value in (*plan.graph.leaves, *plan.graph.outputs):
+        if value in plan.layouts:
+            raise PlanError(f"%{value.name} is the caller's, and must be row-major")
     memory = _Memory(plan)
     for value in plan.graph.leaves:
         memory.write(value)
@@ -38,6 +42,8 @@ def check_plan(plan: Plan) -> None:
             source, result = kernel.inputs[0], kernel.outputs[0]
             if plan.locations[source] != plan.locations[result]:
                 raise PlanError(f"{kernel.name}: a view lives elsewhere than what it views")
+            if not _same_bytes(plan, source, result):
+                raise PlanError(f"{kernel.name}: a view has another layout than what it views")
             memory.add_view(source, result)
         else:
             _check_writes(plan, kernel, memory)
@@ -61,7 +67,7 @@ def check_plan(plan: Plan) -> None:
 
 def _check_writes(plan: Plan, kernel: Kernel, memory: _Memory) -> None:
     """While a kernel runs, what it writes must not meet what it reads, nor its other outputs or scratch."""
-    allowed = set(read_in_place(kernel))
+    allowed = set(read_in_place(kernel, plan.layouts))
     areas: list[tuple[Value | None, Area]] = [(value, memory.area(value)) for value in kernel.outputs]
     if kernel.name in plan.scratch:
         areas.append((None, memory.scratch_area(kernel.name)))
@@ -75,6 +81,16 @@ def _check_writes(plan: Plan, kernel: Kernel, memory: _Memory) -> None:
                 raise PlanError(f"{kernel.name} writes two results into the same memory")
     if kernel.name in plan.scratch:
         memory.clobber(memory.scratch_area(kernel.name))
+
+
+def _same_bytes(plan: Plan, source: Value, view: Value) -> bool:
+    """Whether the bytes of a value, read under the view's layout, are the view."""
+    match plan.layouts.get(source), plan.layouts.get(view):
+        case None, None:
+            return True
+        case Blocked(halo=halo), Flattened(image=image):
+            return not any(halo) and source.shape[1:] == image
+    return False
 
 
 Area = tuple[tuple[str, int], int, int]  # (which memory), start, end
@@ -94,7 +110,7 @@ class _Memory:
     def area(self, value: Value) -> Area:
         where = self.plan.locations[value]
         if where.place in ("sample", "fixed"):
-            region, size = footprint(value.type.nbytes, self.plan.symbol)
+            region, size = footprint(stored_bytes(value, self.plan.layouts), self.plan.symbol)
             if region != where.place:
                 raise PlanError(f"%{value.name} grows with the batch but lives in the fixed region")
             return self._inside(where, size)

@@ -29,6 +29,7 @@ from graphc.plan.buffers import (
     views_of,
 )
 from graphc.plan.check import check_plan
+from graphc.plan.layout import Layouts, stored_bytes
 from graphc.plan.memory import lower_bound, place
 from graphc.plan.schedule import orders
 
@@ -61,6 +62,7 @@ class Plan:
     sample_bytes, fixed_bytes   size of the arena's regions
     bound         (sample, fixed): most bytes alive at one step, the least any placement can reach
     unshared      (sample, fixed): what the arena would be without reuse
+    layouts       how values lie that are not row-major; never inputs, weights or outputs
     """
 
     partition: Partition
@@ -75,6 +77,7 @@ class Plan:
     unshared: tuple[int, int]
     buffers: tuple[Buffer, ...] = ()
     donated: Mapping[int, Value] = field(default_factory=dict)
+    layouts: Layouts = field(default_factory=dict)
 
     @property
     def graph(self) -> Graph:
@@ -102,25 +105,28 @@ def make_plan(
     *,
     scratch: Callable[[Kernel], Dim] = lambda kernel: 0,
     donate: Mapping[str, str] | None = None,
+    layouts: Layouts | None = None,
 ) -> Plan:
     """Order the kernels, place their values, and prove the result.
 
     scratch  bytes of working memory a kernel needs
     donate   output name -> name of the input, parameter or constant whose memory that output takes over
              (a training step updates its parameters in place)
+    layouts  how values lie that are not row-major
 
     Raises UnsupportedError when sizes are not linear in one symbol, and InternalError when the
     independent check fails.
     """
     graph = partition.graph
     symbol = batch_symbol(graph)
+    chosen = dict(layouts or {})
 
     def nbytes(value: Value) -> int:
-        return footprint(value.type.nbytes, symbol)[1]
+        return footprint(stored_bytes(value, chosen), symbol)[1]
 
     best: Plan | None = None
     for order in orders(partition.kernels, nbytes):
-        plan = _plan(partition, order, symbol, scratch, dict(donate or {}))
+        plan = _plan(partition, order, symbol, scratch, dict(donate or {}), chosen)
         if best is None or _cost(plan) < _cost(best):
             best = plan
     assert best is not None
@@ -138,6 +144,7 @@ def _plan(
     symbol: str | None,
     scratch: Callable[[Kernel], Dim],
     donate: Mapping[str, str],
+    layouts: Layouts,
 ) -> Plan:
     graph = partition.graph
     views = views_of(order)
@@ -157,7 +164,11 @@ def _plan(
         if name in donate:
             leaf = graph.by_name[donate[name]]
             donated[index] = leaf
-            if root.leaf is None and root not in outside and _may_overwrite(order, views, leaf, root):
+            if (
+                root.leaf is None
+                and root not in outside
+                and _may_overwrite(order, views, leaf, root, layouts)
+            ):
                 outside[root] = locations[leaf]
             else:
                 copies.append((value, index))
@@ -165,7 +176,7 @@ def _plan(
             copies.append((value, index))
         else:
             outside[root] = Location("output", index)
-    buffers, home = make_buffers(graph, order, symbol, outside, scratch)
+    buffers, home = make_buffers(graph, order, symbol, outside, scratch, layouts)
     totals = {"sample": 0, "fixed": 0}
     bounds = {"sample": 0, "fixed": 0}
     for region in ("sample", "fixed"):
@@ -191,16 +202,19 @@ def _plan(
     return Plan(
         partition, order, symbol, locations, tuple(copies), working, totals["sample"], totals["fixed"],
         (bounds["sample"], bounds["fixed"]), (unshared["sample"], unshared["fixed"]), tuple(buffers), donated,
+        layouts,
     )  # fmt: skip
 
 
-def _may_overwrite(order: tuple[Kernel, ...], views: Mapping[Value, Value], leaf: Value, root: Value) -> bool:
+def _may_overwrite(
+    order: tuple[Kernel, ...], views: Mapping[Value, Value], leaf: Value, root: Value, layouts: Layouts
+) -> bool:
     """Whether `root` can be written into the leaf's memory: every other reader of the leaf has run before."""
     writer = next(i for i, kernel in enumerate(order) if root in kernel.outputs)
     readers = [i for i, k in enumerate(order) if any(root_of(v, views) is leaf for v in k.inputs)]
     if any(i > writer for i in readers) or leaf.type != root.type:
         return False
-    return writer not in readers or (leaf, root) in read_in_place(order[writer])
+    return writer not in readers or (leaf, root) in read_in_place(order[writer], layouts)
 
 
 def _shown(sample: int, fixed: int, symbol: str | None) -> str:

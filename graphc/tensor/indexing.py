@@ -216,9 +216,13 @@ def update(x: Tensor, new: Tensor, sign: str) -> Any:
     """`x += y`: x becomes the new value, in the dtype and shape it has."""
     if new is NotImplemented:
         return NotImplemented
-    _check_alone(x, f"{shown(x)} {sign} ...", f"write {shown(x)} = {shown(x)} {sign[:-1]} ...")
+    name = x.shown_name
+    if sign == "out=":
+        _check_alone(x, f"out={name}", "use the result of the function")
+    else:
+        _check_alone(x, f"{name} {sign} ...", f"write {name} = {name} {sign[:-1]} ...")
     if new.type.shape != x.type.shape:
-        message = f"{sign} would change the shape of {shown(x)}"
+        message = f"{sign} would change the shape of {x.shown_name}"
         raise ShapeError(message, span=here(), facts=shaping.fact(x, new), fix=f"write x = x {sign[:-1]} y")
     if new.type.dtype.is_float and not x.type.dtype.is_float:
         raise ShapeError(
@@ -226,10 +230,6 @@ def update(x: Tensor, new: Tensor, sign: str) -> Any:
         )
     _become(x, cast(new, x.type.dtype))
     return x
-
-
-def shown(x: Tensor) -> str:
-    return x.shown_name
 
 
 def _become(x: Tensor, new: Tensor) -> None:
@@ -257,7 +257,7 @@ def _check_alone(x: Tensor, what: str, fix: str) -> None:
 def write(x: Tensor, index: Any, new: Any) -> None:
     """x[index] = new, by cutting x and putting it together again around the new part."""
     fix = "build the result from its parts: graphc.concatenate, graphc.stack or graphc.where"
-    _check_alone(x, f"{shown(x)}[...] = ...", fix)
+    _check_alone(x, f"{x.shown_name}[...] = ...", fix)
     items = _items(x, index)
     if any(_is_positions(item) for item in items):
         raise UnsupportedError("writing to positions that are a tensor or array", span=here(), fix=fix)

@@ -162,7 +162,7 @@ class Recording(Recorder):
         if held is None:
             name = self.known.get(id(operand)) or operand.name or _name_of(operand)[0]
             kind: Leaf = "parameter" if operand.requires_grad else "constant"
-            held = self._hold(operand, kind, name or kind, operand.array)
+            held = self._hold(operand, kind, name or kind, operand.held_array())
         return held[1]
 
     def _leaf_of_array(self, array: np.ndarray) -> Value:

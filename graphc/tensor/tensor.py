@@ -6,6 +6,7 @@ recorded like any other and run when a number is asked for.  Methods have the na
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -36,6 +37,7 @@ class Tensor(Arithmetic):
     __slots__ = (
         "__weakref__",
         "_array",
+        "_home",
         "_value",
         "base",
         "grad",
@@ -58,6 +60,7 @@ class Tensor(Arithmetic):
 
     def _start(self, name: str = "", requires_grad: bool = False) -> None:
         self._array = None
+        self._home: np.ndarray | None = None  # memory of a training step these numbers live in
         self._value: Value | None = None
         self.recording: Recording | None = None
         self.base: Any = None  # weak reference to the tensor whose memory NumPy would share with this one
@@ -139,16 +142,23 @@ class Tensor(Arithmetic):
 
     @property
     def shown_name(self) -> str:
-        return self.name or (self._value.name if self._value is not None else "the tensor")
+        trace = open_trace()
+        known = trace.known.get(id(self), "") if trace is not None else ""
+        return self.name or known or (self._value.name if self._value is not None else "the tensor")
 
     # Numbers out of it -----------------------------------------------------------------------------------------
 
     @property
     def array(self) -> np.ndarray:
-        """Its numbers, read-only.  Raises ConversionError inside a trace."""
-        return self._numbers(
-            "reading it", "keep computing with the tensor, and convert the result of the compiled model"
-        )
+        """Its numbers, read-only.
+
+        Raises ConversionError inside a trace, for a parameter too: the graph would keep the number it has today.
+        """
+        return self._now("reading it", _KEEP)
+
+    def held_array(self) -> np.ndarray:
+        """The numbers, for the recorder that makes a leaf of them."""
+        return self._numbers("reading it", _KEEP)
 
     @property
     def data(self) -> np.ndarray:
@@ -162,7 +172,12 @@ class Tensor(Arithmetic):
             )
         array = np.asarray(data.array if isinstance(data, Tensor) else data)
         supported_dtype(array)
-        self._array, self._value = _own(array), None
+        home = self._home
+        if home is not None and (home.dtype, home.shape) == (array.dtype, array.shape):
+            self.before_change()
+            home[...] = array
+        else:
+            self._array, self._home, self._value = _own(array), None, None
 
     def assign(self, data: Any) -> None:
         """Give a tensor of data other data of its type."""
@@ -174,10 +189,23 @@ class Tensor(Arithmetic):
         self.data = array
 
     def live_in(self, array: np.ndarray) -> None:
-        """From now on be the numbers of this array, which somebody else changes: a compiled training step."""
+        """From now on be the numbers of this array, which somebody else changes: a compiled training step.
+
+        The array takes over the numbers of the tensor; so does whatever the tensor is given later.
+        """
+        if self._home is array:
+            return
+        array[...] = self.array
         view = array.view()
         view.flags.writeable = False
-        self._array, self._value = view, None
+        self._array, self._home, self._value = view, array, None
+
+    def before_change(self) -> None:
+        """Results that were recorded but not computed yet keep the numbers as they are now."""
+        from graphc.tensor.lazy import Held
+
+        if isinstance(self._value, Held):
+            self._value.array, self._value = np.array(self._array), None
 
     def _numbers(self, what: str, fix: str) -> np.ndarray:
         if self.recording is not None and not self.recording.open:
@@ -224,6 +252,18 @@ class Tensor(Arithmetic):
 
     def __int__(self) -> int:
         return int(self._now("int(t)", _KEEP))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self._now("round(t)", _KEEP).item(), digits)
+
+    def __trunc__(self) -> int:
+        return int(self._now("math.trunc(t)", _KEEP))
+
+    def __floor__(self) -> int:
+        return math.floor(self._now("math.floor(t)", _KEEP))
+
+    def __ceil__(self) -> int:
+        return math.ceil(self._now("math.ceil(t)", _KEEP))
 
     def __complex__(self) -> complex:
         return complex(self._now("complex(t)", _KEEP))
@@ -288,6 +328,15 @@ class Tensor(Arithmetic):
 
     def __copy__(self) -> Tensor:
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.recording is not None:
+            return self  # a place in a graph: there is nothing to copy
+        copy = type(self).__new__(type(self))
+        copy._start(self.name, self.requires_grad)
+        copy._array = _own(self._now("copy.deepcopy(t)", _KEEP))
+        copy.grad = None if self.grad is None else Tensor(self.grad)
+        return copy
 
     # Operators: the arithmetic ones come from Arithmetic ---------------------------------------------------------
 

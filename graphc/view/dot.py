@@ -44,6 +44,7 @@ def _legend(sample: str, text: str, t: Theme) -> str:
         "edge-data": ("→", t.ink, ""),
         "edge-gradient": ("⇠", t.backward, ""),
         "edge-saved": ("▪┈", t.line, ""),
+        "check": ("✓", t.backward, ""),
         "edge-traffic": ("➡", t.ink, "B"),
         Role.GRADIENT: ("∇x", t.backward, "I"),
         Role.ACCUMULATE: ("⊕", t.backward, ""),

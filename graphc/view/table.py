@@ -159,12 +159,21 @@ def summarize(graph: Graph, *, depth: int | None = None) -> Summary:
             )
         )
     nbytes: Dim = 0
-    for value in graph.parameters:
+    parameters, buffers = (
+        [v for v in part if _is_models(v, graph)] for part in (graph.parameters, graph.constants)
+    )
+    for value in parameters:
         nbytes = nbytes + value.type.nbytes
     inputs = tuple((v.name, str(v.type)) for v in graph.inputs)
-    parameters, buffers = parameter_count(graph.parameters), parameter_count(graph.constants)
+    counts = parameter_count(parameters), nbytes, parameter_count(buffers)
     notes = tuple(note for node in visible if (note := unread_note(node)))
-    return Summary(graph.name, inputs, tuple(rows), parameters, nbytes, buffers, total_flops(visible), notes)
+    return Summary(graph.name, inputs, tuple(rows), *counts, total_flops(visible), notes)
+
+
+def _is_models(value: Value, graph: Graph) -> bool:
+    """Whether a stored array belongs to the model, not to its optimiser alone."""
+    users = graph.users[value]
+    return not users or any(node.provenance.role != "update" for node in users)
 
 
 def _called(run: Run) -> str:

@@ -58,7 +58,7 @@ def compile_kernel(kernel: Kernel, symbols: tuple[str, ...] = (), target: Target
 
 def scratch_of(kernel, sizes, target=None):
     """Working memory of a kernel for these sizes."""
-    return substitute(scratch_bytes(kernel, target or host(), frozenset()), sizes)
+    return substitute(scratch_bytes(kernel, target or host(), frozenset(), {}), sizes)
 
 
 def run_kernel(

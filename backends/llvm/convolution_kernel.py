@@ -1,0 +1,288 @@
+"""Convolutions: from a kernel of the graph to `convolution.py` and its epilogue.
+
+The kernel wants channel-blocked images whose border holds the padding. Where the plan of the whole graph gave an operand
+or the result that layout, it is used as it lies; otherwise one image at a time is converted in working memory, so that a
+conversion is a property of a kernel and no node of the graph. An image of few channels is read as plain planes. Constant
+weights are packed when the model is compiled, others in working memory whenever the kernel runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from graphc.backends.llvm import plane_convolution
+from graphc.backends.llvm.anchor import Finished, emit_elements
+from graphc.backends.llvm.blocked import BLOCK, Image, Phase, emit_clear_halo, emit_convert
+from graphc.backends.llvm.convolution import emit_convolution
+from graphc.backends.llvm.convolution_epilogue import ConvolutionEpilogue
+from graphc.backends.llvm.convolution_plan import (
+    Convolution,
+    Tiling,
+    pack_weights,
+    packed_weights_bytes,
+    tiling,
+)
+from graphc.backends.llvm.convolution_weights import emit_pack_weights
+from graphc.backends.llvm.correlation import Correlation, correlations, window_halo
+from graphc.backends.llvm.elements import memory_type
+from graphc.backends.llvm.emitter import Function, Reg, constant
+from graphc.backends.llvm.epilogue import is_short
+from graphc.backends.llvm.kernel_function import KernelFunction, Packing
+from graphc.backends.llvm.loop_kernel import plain
+from graphc.backends.llvm.storage import image_of
+from graphc.backends.llvm.target import Target
+from graphc.ir.dims import Dim
+from graphc.ir.graph import Node, Value
+from graphc.ir.partition import Kernel
+from graphc.plan.layout import Layouts
+
+LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One correlation of a convolution, how it is cut, and where its packed weights begin."""
+
+    sum: Correlation
+    spec: Convolution
+    cut: Tiling
+    weights: int
+
+    @property
+    def weights_bytes(self) -> int:
+        return lines(packed_weights_bytes(self.spec, self.cut.tile.width))
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """How a conv or conv_dx node runs on the blocked kernel.
+
+    stored, source   how the image it reads lies, and how the kernel wants it; converted when they differ
+    main             the output the kernel stores
+    result, kept     how the kernel makes that output, and how it is to lie; converted when they differ
+    packed           whether weights are packed when the model is compiled
+    inline           whether the epilogue runs on the accumulators
+    """
+
+    node: Node
+    parts: tuple[Part, ...]
+    stored: Image
+    source: Image
+    main: Value
+    result: Image
+    kept: Image
+    packed: bool
+    inline: bool
+
+    @property
+    def source_bytes(self) -> int:
+        """Working memory for one image that is read."""
+        return 0 if self.stored == self.source else lines(self.source.bytes)
+
+    @property
+    def result_bytes(self) -> int:
+        """Working memory for one image of the result."""
+        return 0 if self.result == self.kept else lines(self.result.bytes)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the packed weights of all parts."""
+        return sum(part.weights_bytes for part in self.parts)
+
+    @property
+    def scratch_bytes(self) -> int:
+        return self.source_bytes + self.result_bytes + (0 if self.packed else self.weights_bytes)
+
+
+def lines(size: int) -> int:
+    """A size rounded up to whole cache lines."""
+    return -(-size // LINE) * LINE
+
+
+def planar(node: Node) -> bool:
+    """Whether an image of so few channels is better read as planes than blocked."""
+    channels = node.inputs[0].shape[1]
+    assert isinstance(channels, int)
+    return node.op.name == "conv" and node.attributes["groups"] == 1 and channels < BLOCK
+
+
+def pays(node: Node, fixed: frozenset[Value]) -> bool:
+    """Whether blocks of channels suit a convolution.
+
+    With constant weights always: nothing has to be packed or turned. While training, blocks that channels hardly fill
+    cost more than they bring, since gradients go through them too; plain planes serve those.
+    """
+    x, w = node.inputs
+    if w in fixed:
+        return True
+    groups = node.attributes["groups"]
+    shares = [c // groups for c in (x.shape[1], node.output.shape[1]) if isinstance(c, int)]
+    if planar(node):
+        return x.leaf is not None and shares[1] >= BLOCK
+    return min(shares) >= BLOCK and (groups == 1 or all(share % BLOCK == 0 for share in shares))
+
+
+def plan_convolution(
+    kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts
+) -> Direct | None:
+    """How the kernel's convolution runs, None when it is better made of plain planes."""
+    node = kernel.anchor
+    sums = [] if node is None else correlations(node)
+    if not sums or node is None or not pays(node, fixed):
+        return None
+    (x, w), y = node.inputs, node.output
+    main = next((v for v in (y, *kernel.outputs) if v in kernel.outputs and v.type == y.type), None)
+    if main is None or x.dtype.name not in ("float32", "float64"):
+        return None
+    element, need = memory_type(x.dtype), window_halo(node)
+    stored, kept = (image_of(v, layouts) or _plain(v, element) for v in (x, main))
+    source = stored if stored.block == 1 and planar(node) else replace(stored, block=BLOCK)
+    if any(have < least for have, least in zip(source.halo, need)):
+        source = replace(source, halo=need)
+    result = replace(kept, block=BLOCK)
+    parts: list[Part] = []
+    for each in sums:
+        spec = _specification(each, source, result)
+        begin = parts[-1].weights + parts[-1].weights_bytes if parts else 0
+        parts.append(Part(each, spec, tiling(spec, target), begin))
+    return Direct(
+        node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel)
+    )
+
+
+def _specification(each: Correlation, source: Image, result: Image) -> Convolution:
+    sides = each.rows, each.columns
+    height, width = (side.count for side in sides)
+    spacing, start = (tuple(getattr(side, name) for side in sides) for name in ("spacing", "start"))
+    if (height, width) != (result.height, result.width) or spacing != (1, 1):
+        result = Phase(
+            result.channels, height, width, element=result.element, outer=result, spacing=spacing, start=start
+        )
+    kernel, stride, padding, dilation = (
+        (getattr(each.rows, name), getattr(each.columns, name))
+        for name in ("taps", "stride", "padding", "dilation")
+    )
+    return Convolution(source, result, kernel, stride, padding, dilation, each.groups)
+
+
+def _plain(value: Value, element: str) -> Image:
+    _, channels, height, width = value.shape
+    return Image(channels, height, width, block=1, element=element)  # type: ignore[arg-type]
+
+
+def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
+    """Working memory of a convolution."""
+    plan = plan_convolution(kernel, target, fixed, layouts)
+    return plane_convolution.scratch_bytes(kernel, target) if plan is None else plan.scratch_bytes
+
+
+def emit_convolution_kernel(k: KernelFunction) -> None:
+    """A convolution, or its derivative by the input, with its epilogue."""
+    plan = plan_convolution(k.kernel, k.target, k.fixed, k.layouts)
+    if plan is None:
+        plane_convolution.emit_plane_convolution(k)
+        return
+    _emit_direct(k, plan)
+    k.f.ret(constant(0, "i32"))
+
+
+def _emit_direct(k: KernelFunction, plan: Direct) -> None:
+    f = k.f
+    x, w = plan.node.inputs
+    tail = None
+    if plan.inline and k.kernel.epilogue:
+        tail = ConvolutionEpilogue(k, plan.main, plan.result)
+    kernels = []
+    for i, part in enumerate(plan.parts):
+        epilogue = tail and tail.of(part.sum)
+        operands = tail.operands if tail else {}
+        name = f"{f.name}.conv{i}" if len(plan.parts) > 1 else f"{f.name}.conv"
+        kernels.append(_own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut)))
+    weights = _weights(k, plan)
+    zero = constant(0, "i64")
+    enter = emit_enter(k, plan.stored, plan.source, f.scratch)
+    there, leave = f.gep(f.scratch, plan.source_bytes), None
+    if plan.result_bytes:
+        leave = _own(emit_convert(k.module, f"{f.name}.leave", k.target, plan.result, plan.kept))
+    with f.loop(0, plain(k.sizes(x.shape[0]))) as image:
+        source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
+        kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
+        if enter is not None:
+            f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
+            source = f.scratch
+        result = kept if leave is None else there
+        extra = tail.arguments(image) if tail else []
+        for part, kernel in zip(plan.parts, kernels):
+            rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
+            ends = zero, constant(rows, "i64"), zero, constant(panels, "i64")
+            f.call(kernel.name, "void", source, f.gep(weights, part.weights), result, *ends, *extra)
+        if leave is not None:
+            f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
+    if not plan.inline:
+        layouts = dict(k.layouts)
+        if plan.main in layouts:
+            layouts[plan.node.output] = layouts[plan.main]
+        emit_elements(replace(k, layouts=layouts), Finished, {plan.node.output: k.outputs[plan.main]})
+
+
+def emit_enter(k: KernelFunction, stored: Image, source: Image, room: Reg) -> Function | None:
+    """The function that brings an image into working memory, whose border is cleared here; None when none is needed."""
+    if stored == source:
+        return None
+    if any(source.halo):
+        clear = _own(emit_clear_halo(k.module, f"{k.f.name}.clear", source))
+        k.f.call(clear.name, "void", room, constant(0, "i64"), constant(source.blocks, "i64"))
+    return _own(emit_convert(k.module, f"{k.f.name}.enter", k.target, stored, source))
+
+
+def planes(one: Image, other: Image) -> Reg:
+    """The planes `emit_convert` counts for one image."""
+    return constant(max(one, other, key=lambda image: image.block).blocks, "i64")
+
+
+def _own(f: Function) -> Function:
+    """A function of this module alone, not copied into its callers."""
+    f.internal, f.inline = True, False
+    return f
+
+
+def _weights(k: KernelFunction, plan: Direct) -> Reg:
+    """Where the packed weights lie."""
+    f, w = k.f, plan.node.inputs[1]
+    if plan.packed:
+        k.packed[w] = _packing(plan)
+        return k.inputs[w]
+    room = f.gep(f.scratch, plan.source_bytes + plan.result_bytes)
+    for i, part in enumerate(plan.parts):
+        if part.weights_bytes:
+            order = part.sum.order(w.shape)  # type: ignore[arg-type]
+            pack = _own(emit_pack_weights(k.module, f"{f.name}.pack{i}", part.spec, part.cut.tile, order))
+            f.call(pack.name, "void", k.inputs[w], f.gep(room, part.weights))
+    return room
+
+
+def _packing(plan: Direct) -> Packing:
+    """Constant weights as the kernel reads them."""
+
+    def apply(array: Any) -> Any:
+        import numpy as np
+
+        packed = np.zeros(plan.weights_bytes // array.itemsize, array.dtype)
+        for part in plan.parts:
+            own = pack_weights(part.sum.select(array), part.spec, part.cut.tile.width).reshape(-1)
+            begin = part.weights // array.itemsize
+            packed[begin : begin + own.size] = own
+        return packed
+
+    widths = ",".join(f"{part.cut.tile.width}" for part in plan.parts)
+    key = f"{plan.node.op.name}: panels of {widths}, {plan.source.block} channels, {plan.parts[0].sum!r}"
+    return Packing(key, plan.weights_bytes, apply)
+
+
+def fused_operands(kernel: Kernel) -> Sequence[Value]:
+    """Values of the result's shape that the epilogue reads or writes: they had better lie like the result."""
+    assert kernel.anchor is not None
+    shape = kernel.anchor.output.shape
+    return [v for v in (*kernel.inputs, *kernel.outputs) if v.shape == shape]
