@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.autodiff import differentiate as reverse_mode
 from graphc.errors import UsageError
 from graphc.executable import Executable
 from graphc.frontends.python.tracer import trace, trace_graph
@@ -252,13 +253,11 @@ def _drawable(
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
     if view in ("joint", "backward") and not graph.gradients:
-        graph = gradient_graph(graph)
+        graph = reverse_mode(graph)  # of the code as written, not of its stable form
     if view == "fusion":
         return lower(graph).partition, None
     if view == "memory":
-        from graphc.plan import make_plan
-
-        return make_plan(lower(graph).partition), None
+        return compiled_plan(lower(graph)), None
     return graph, evaluated(graph, values) if values else None
 
 
@@ -306,10 +305,15 @@ def explain(
     after: str | None = None,
 ) -> Any:
     """What the passes did, which kernels came out and why others did not, and the memory plan."""
-    from graphc.plan import make_plan
-
     lowered = lower(graph_of(model, inputs, dims=dims, weights=weights, name=name))
-    return Explanation(lowered, make_plan(lowered.partition), after)
+    return Explanation(lowered, compiled_plan(lowered), after)
+
+
+def compiled_plan(lowered: Lowered) -> Plan:
+    """The memory plan `compile` uses on this machine: with the working memory of its native kernels."""
+    from graphc.backends.llvm.executable import native_plan
+
+    return native_plan(lowered.partition)
 
 
 @dataclass(frozen=True, eq=False)

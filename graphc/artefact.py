@@ -235,7 +235,8 @@ class Artefact:
 def load(path: Path, *, threads: int = 1) -> Artefact:
     """Load an artefact after checking every hash, the ABI and the processor.
 
-    Raises ArtefactError when it is damaged or of another version, HostMismatchError when this processor lacks a feature.
+    Raises ArtefactError when it is damaged or of another version, HostMismatchError when this processor lacks a
+    feature.
     """
     manifest = read_manifest(path)
     check_files(path, manifest)

@@ -39,12 +39,17 @@ def explain(log: PassLog, partition: Partition | None = None, *, only: str | Non
 
 def explain_step(before: Graph, step: Step) -> Iterator[str]:
     """A pass: how many nodes, its notes, and every node that changed."""
+    told = [f"  note {note}" for note in step.notes] + list(changes(before, step))
     change = len(step.graph.nodes) - len(before.nodes)
-    size = "as many" if change == 0 else f"{abs(change)} {'more' if change > 0 else 'fewer'}"
+    size = (
+        f"{abs(change)} {'more' if change > 0 else 'fewer'}"
+        if change
+        else "as many"
+        if told
+        else "nothing changed"
+    )
     yield f"after {step.name}: {len(step.graph.nodes)} nodes, {size}"
-    for note in step.notes:
-        yield f"  note {note}"
-    yield from changes(before, step)
+    yield from told
 
 
 def changes(before: Graph, step: Step) -> Iterator[str]:
@@ -62,7 +67,8 @@ def changes(before: Graph, step: Step) -> Iterator[str]:
         if node in shared:
             continue
         if node in renamed:
-            yield _line("~", node, f"  ->  {print_node(renamed[node])}")
+            if print_node(renamed[node]) != print_node(node):  # else only something further up changed
+                yield _line("~", node, f"  ->  {print_node(renamed[node])}")
             continue
         new = step.mapping.get(node.outputs[0])
         yield _line("-", node, f"  ->  %{new.name}" if new is not None and new in alive else "")
@@ -80,9 +86,12 @@ def explain_partition(partition: Partition) -> Iterator[str]:
     yield f"fuse: {len(partition.graph.nodes)} nodes in {kernels} kernel{'' if kernels == 1 else 's'}"
     yield from ("  " + line for line in print_partition(partition).splitlines())
     home = {node.name: kernel.name for kernel in partition.kernels for node in kernel.nodes}
+    grouped: dict[tuple[str, str], list[str]] = {}
     for refusal in partition.refusals:
-        places = f"{home.get(refusal.producer, '?')} and {home.get(refusal.consumer, '?')}"
-        yield f"  %{refusal.producer} is not fused into %{refusal.consumer} ({places}): {refusal.reason}"
+        grouped.setdefault((refusal.producer, refusal.reason), []).append(refusal.consumer)
+    for (producer, reason), consumers in grouped.items():
+        into = ", ".join(f"%{name} ({home[name]})" for name in consumers)
+        yield f"  %{producer} ({home[producer]}) is not fused into {into}: {reason}"
 
 
 def why_not(partition: Partition, producer: str, consumer: str) -> str:

@@ -25,12 +25,13 @@ def interpret(
 ) -> tuple[np.ndarray, ...]:
     """The outputs of a graph for input arrays given in order or by name.
 
+    Results are arrays of their own: they share memory with no input, no parameter and not with each other.
     `data` overrides the arrays of parameters and constants in `graph.data`.
 
     Raises DTypeError or ArgumentShapeError when an array does not have the type of its input.
     """
     values = evaluate(graph, inputs, data)
-    return tuple(np.ascontiguousarray(values[value]).reshape(values[value].shape) for value in graph.outputs)
+    return tuple(np.array(values[value], order="C") for value in graph.outputs)
 
 
 def evaluate(
@@ -72,7 +73,7 @@ def run_node(
     try:
         result = node.op.reference(*operands, **bind_attributes(node.attributes, bindings))
     except IndexError as error:
-        if node.op.kind is not Kind.INDEXING:
+        if node.op.kind not in (Kind.INDEXING, Kind.COMPOSITE):
             raise
         raise IndexOutOfRange(f"%{node.name}: {error}", span=node.provenance.span) from None
     results = result if isinstance(result, tuple) else (result,)

@@ -20,6 +20,7 @@ from graphc.optim import Optimizer
 from graphc.pipeline import lower, stabilized
 from graphc.plan import Plan
 from graphc.step import LR, STEP, StepGraph, step_graph
+from graphc.tensor import Tensor
 
 Types = Mapping[str, str | TensorType]
 SEED = "seed"
@@ -37,6 +38,10 @@ class Step:
         arrays: Mapping[str, np.ndarray], batch: Sequence[str], seed: int,
     ):  # fmt: skip
         self.model, self.optimizer, self.step, self.plan, self.arrays = model, optimizer, step, plan, arrays
+        tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        self._tensors = [(tensors[name], array) for name, array in arrays.items() if name in tensors]
+        self._slots = [(tensors[of], slot, arrays[name]) for name, (of, slot) in step.slots.items()]
+        self._settle()
         self.graph = step.graph
         self.inputs = ports([v for v in step.graph.inputs if v.name in batch], batch)
         self._run, self._batch = run, tuple(batch)
@@ -48,12 +53,25 @@ class Step:
     def __call__(self, *batch: Any) -> float:
         if len(batch) != len(self._batch):
             raise UsageError(f"a step takes {', '.join(self._batch)}; {len(batch)} arrays given")
-        self.optimizer.steps += 1
+        count = self.optimizer.steps + 1
         self._lr[...] = self.optimizer.lr
-        self._count[...] = self.optimizer.steps
-        self._seed[...] = (self.seed + self.optimizer.steps) % 2**64
+        self._count[...] = count
+        self._seed[...] = (self.seed + count) % 2**64
+        self._settle()
         result = self._run(*batch, *self._extra)
+        self.optimizer.steps = count
         return float(result[0] if isinstance(result, tuple) else result)
+
+    def _settle(self) -> None:
+        """Take over what was changed elsewhere: by another step on the module, by the optimizer in eager mood."""
+        for tensor, array in self._tensors:
+            tensor.live_in(array)
+            tensor.before_change()
+        for tensor, slot, array in self._slots:
+            state = self.optimizer.state_of(tensor)
+            if state[slot] is not array:
+                array[...] = state[slot]
+                state[slot] = array
 
     @property
     def numpy_source(self) -> str:
@@ -152,17 +170,11 @@ def _compile(
         frozen=[n for n, p in tensors.items() if id(p) not in held],
     )
     batch = [*inputs, *targets]
-    tensors |= dict(model.named_buffers())
     if backend == "numpy":
         run, arrays = _numpy_runner(step)
         plan = None
     else:
         run, arrays, plan = _native_runner(step, threads, cache)
-    for name, array in arrays.items():
-        if name in tensors:
-            tensors[name].live_in(array)
-    for name, (parameter, slot) in step.slots.items():
-        optimizer.state_of(tensors[parameter])[slot] = arrays[name]
     return Step(model, optimizer, step, run, plan, arrays, batch, seed)
 
 

@@ -47,6 +47,7 @@ DOORS = {
     "pygraphviz": ["graphc/view/"],
     "rich": ["graphc/cli/", "graphc/view/table.py"],
     "safetensors": ["graphc/weights.py"],
+    "sklearn": ["graphc/data.py"],
     "torch": ["frontends/torch"],
 }
 # Modules that turn data into running code or objects, and the files that may use them.

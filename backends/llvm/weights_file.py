@@ -1,8 +1,9 @@
 """The weights of an artefact: one safetensors file for native code, NumPy source and people.
 
 The first tensor, `graphc.native`, holds the arrays as the code reads them: a preamble that names their layout and
-seals the content (`c_api.preamble`), then packed panels and folded constants at offsets that are multiples of 64. The user's own
-arrays follow under their names. The header is filled up with spaces, so that the file can be mapped and used in place.
+seals the content (`c_api.preamble`), then packed panels and folded constants at offsets that are multiples of 64. The
+user's own arrays follow under their names. The header is filled up with spaces, so that the file can be mapped and used
+in place.
 """
 
 from __future__ import annotations

@@ -201,11 +201,15 @@ class _Writer:
 
     def _hidden(self, node: Node) -> bool:
         """Nodes every use of which is written in place."""
-        if node.op.name not in ("broadcast_to", "constant") or node.output in self.graph.outputs:
+        return node.op.name in ("broadcast_to", "constant") and self._in_place(node.output, node.output)
+
+    def _in_place(self, value: Value, through: Value) -> bool:
+        """Whether every use of `through`, the value or a broadcast of it, writes the value itself in place."""
+        if through in self.graph.outputs:
             return False
-        for user in self.graph.users[node.output]:
-            through = user.op.name == "broadcast_to" and self._hidden(user)
-            if not through and (user, node.output) not in self.inline:
+        for user in self.graph.users[through]:
+            further = user.op.name == "broadcast_to" and self._in_place(value, user.output)
+            if not further and (user, value) not in self.inline:
                 return False
         return True
 

@@ -1,12 +1,13 @@
-"""A stand-in for the module `numpy` while a function is traced.
+"""Stand-ins for the modules `numpy` and `math` while a function is traced.
 
 It is NumPy in all but the functions that make arrays, which NumPy cannot hand to its guests: they accept
 tensors and sizes left open, and give buffers that accept a tensor later (`B = np.zeros((3, 3)); B[0, 1] =
-t`). Without a tensor they do what NumPy does.
+t`). Without a tensor they do what NumPy does.  `math` takes single numbers, and so a tensor of one.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -123,19 +124,54 @@ def joined(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return join
 
 
+def of_a_number(name: str) -> Callable[..., Any]:
+    """The function of `math`, also of a tensor without dimensions."""
+    plain, function = getattr(math, name), getattr(f, name)
+
+    def call(x: Any) -> Any:
+        return function(x) if isinstance(x, Tensor) and x.ndim == 0 else plain(x)
+
+    call.__name__ = name
+    return call
+
+
+class _Kind(type):
+    """Makes `isinstance(x, np.ndarray)` say of a stand-in what it says of the array it stands for."""
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, (np.ndarray, Tensor))
+
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+        return np.ndarray(*arguments, **keywords)
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(np.ndarray, name)
+
+
+class ndarray(metaclass=_Kind):
+    """`np.ndarray` while tracing."""
+
+
 class StandIn(types.ModuleType):
-    """Looks like numpy and is numpy, but for the functions of this file."""
+    """Looks like a module and is that module, but for the functions of this file."""
+
+    def __init__(self, original: types.ModuleType):
+        super().__init__(original.__name__)
+        self._original = original
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
+        return getattr(self._original, name)
 
 
-STANDIN = StandIn("numpy")
+STANDIN, MATH = StandIn(np), StandIn(math)
+for _name in ("exp", "log", "sqrt", "sin", "cos", "tanh", "erf"):
+    setattr(MATH, _name, of_a_number(_name))
 for _name, _function in {
     "zeros": _filled("zeros", 0),
     "ones": _filled("ones", 1),
     "empty": _filled("empty", 0),
     "full": full,
+    "ndarray": ndarray,
     "array": array,
     "asarray": asarray,
     "arange": arange,
@@ -146,26 +182,32 @@ for _name, _function in {
 }.items():
     setattr(STANDIN, _name, _function)
 
+
+def stand_in(value: Any) -> StandIn | None:
+    """What stands in for numpy or math; None for anything else."""
+    return STANDIN if value is np else MATH if value is math else None
+
+
 _lock = threading.Lock()
-_replaced: dict[int, tuple[int, dict[str, Any], list[str]]] = {}  # traces, itself, names
+_replaced: dict[int, tuple[int, dict[str, Any], dict[str, StandIn]]] = {}  # traces, itself, stand-ins by name
 
 
 @contextmanager
 def standing_in(namespaces: Sequence[dict[str, Any]]) -> Iterator[None]:
-    """Put the stand-in where these namespaces have numpy, and numpy back afterwards, whatever happens."""
+    """Put the stand-ins where these namespaces have the modules, and those back afterwards, whatever happens."""
     with _lock:
         for space in namespaces:
-            count, _, names = _replaced.get(id(space), (0, space, []))
-            names = names or [name for name, value in space.items() if value is np]
-            _replaced[id(space)] = (count + 1, space, names)
-            space.update(dict.fromkeys(names, STANDIN))
+            count, _, found = _replaced.get(id(space), (0, space, {}))
+            found = found or {n: other for n, value in space.items() if (other := stand_in(value))}
+            _replaced[id(space)] = (count + 1, space, found)
+            space.update(found)
     try:
         yield
     finally:
         with _lock:
             for space in namespaces:
-                count, _, names = _replaced.pop(id(space))
+                count, _, found = _replaced.pop(id(space))
                 if count > 1:
-                    _replaced[id(space)] = (count - 1, space, names)
+                    _replaced[id(space)] = (count - 1, space, found)
                 else:
-                    space.update({name: np for name in names if space.get(name) is STANDIN})
+                    space.update({n: other._original for n, other in found.items() if space.get(n) is other})

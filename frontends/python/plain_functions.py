@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.frontends.python.numpy_standin import STANDIN, standing_in
+from graphc.frontends.python.numpy_standin import stand_in, standing_in
 from graphc.nn import Module
 from graphc.source import is_internal
 from graphc.tensor import Recording, Tensor
@@ -119,7 +119,7 @@ class _Copier:
             self.originals.append(original)
             for name, value in original.items():
                 if not name.startswith("__"):
-                    known[name] = STANDIN if value is np else self.value(value, name)
+                    known[name] = stand_in(value) or self.value(value, name)
         return known
 
     def value(self, value: Any, name: str) -> Any:

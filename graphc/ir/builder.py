@@ -263,8 +263,8 @@ def broadcast_shapes(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
         if any(size != wide[0] for size in wide):
             shown = " and ".join("{" + str(i) + "}" for i in range(len(shapes)))
             raise TypeRuleError(
-                f"shapes do not broadcast: {shown} differ at axis {axis}"
-                f" ({' and '.join(map(str, dict.fromkeys(wide)))})",
+                f"shapes do not broadcast: {shown} differ at axis {axis} "
+                f"({' and '.join(map(str, dict.fromkeys(wide)))})",
                 "make the sizes equal, or 1",
                 BroadcastError,
             )
@@ -275,7 +275,15 @@ def broadcast_shapes(shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
 def infer_types(
     op: Op, types: tuple[TensorType, ...], attributes: Mapping[str, Any]
 ) -> tuple[TensorType, ...]:
-    """The output types of an op by its own rule, always as a tuple."""
+    """The output types of an op by its own rule, always as a tuple.  Raises TypeRuleError."""
+    least, most = op.arity
+    if len(types) < least or (most is not None and len(types) > most):
+        wanted = f"at least {least}" if most is None else f"{least} to {most}" if most > least else least
+        raise TypeRuleError(f"{op.name} takes {wanted} operands, {len(types)} are given")
+    wrong = sorted(attributes.keys() ^ op.attribute_names)
+    if wrong:
+        problem = "has no attribute" if wrong[0] in attributes else "needs the attribute"
+        raise TypeRuleError(f"{op.name} {problem} {wrong[0]}")
     inferred = op.infer(*types, **attributes)
     return (inferred,) if isinstance(inferred, TensorType) else tuple(inferred)
 

@@ -91,7 +91,8 @@ class SymbolicDim:
     def __str__(self) -> str:
         parts = []
         for monomial, coefficient in self.terms:
-            alone = len(monomial) == 1 and monomial[0][1] == coefficient == 1  # `-A//2` would be read as (-A)//2
+            # `-A//2` would be read as (-A)//2, `3*A//2` as (3*A)//2.
+            alone = len(monomial) == 1 and monomial[0][1] == coefficient == 1
             factors = [f"({a})" if isinstance(a, FloorDiv) and not alone else str(a) for a, _ in monomial]
             factors = [f if p == 1 else f"{f}**{p}" for f, (_, p) in zip(factors, monomial)]
             if abs(coefficient) != 1 or not factors:

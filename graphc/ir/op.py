@@ -21,8 +21,11 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
+from functools import cached_property
 from types import FunctionType
 from typing import Any
+
+import numpy as np
 
 from graphc.errors import GraphcError, ShapeError
 from graphc.ir.types import TensorType
@@ -92,6 +95,30 @@ class Op:
         from graphc.ir.builder import Builder
 
         return Builder.current().apply(self, operands, attributes)
+
+    @cached_property
+    def arity(self) -> tuple[int, int | None]:
+        """The least and the largest number of operands; None when there is no largest."""
+        function = self.reference or self.body
+        if isinstance(function, np.ufunc):
+            return function.nin, function.nin
+        assert function is not None
+        parameters = inspect.signature(function).parameters.values()
+        operands = [p for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        least = sum(p.default is inspect.Parameter.empty for p in operands)
+        if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+            return max(least, 1), None
+        return least, len(operands)
+
+    @cached_property
+    def attribute_names(self) -> frozenset[str]:
+        """The attributes every node of this op has."""
+        function = self.reference or self.body
+        if isinstance(function, np.ufunc):
+            return frozenset()
+        assert function is not None
+        parameters = inspect.signature(function).parameters.values()
+        return frozenset(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
 
     @property
     def is_composite(self) -> bool:

@@ -17,6 +17,7 @@ from graphc.source import Span
 
 _LEAVES: dict[str, Leaf] = {"input": "input", "param": "parameter", "const": "constant"}
 _NAME = r"%([A-Za-z0-9_.]+)"
+_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|(?:^|\s)//.*$')  # a string stays, a comment goes
 _HEADER = re.compile(r"graph\s+([A-Za-z0-9_.]+)\s*(?:\((.*)\))?\s*\{")
 _RANGE = re.compile(r"\s*(\w+)\s*:\s*(\d+)\.\.(\d*)\s*")
 _LEAF = re.compile(rf"(input|param|const)\s+{_NAME}\s*:\s*(.+)")
@@ -26,6 +27,7 @@ _NODE = re.compile(
     r"(?:\{(?P<attributes>.*?)\})?\s*(?:@\((?P<provenance>.*)\))?\s*"
 )
 _RESULT = re.compile(rf'\s*{_NAME}(?:\s+as\s+("(?:[^"\\]|\\.)*"))?\s*')
+_PROVENANCE = {"module", "role", "forward", "variable", "made_by"}
 _DTYPES = {name: d for d in DTYPES for name in (d.short, d.name)}
 
 
@@ -39,7 +41,7 @@ def parse_graph(text: str) -> Graph:
 
 def parse_graphs(text: str) -> list[Graph]:
     """Read all graphs of a text; `//` begins a comment."""
-    lines = [(i + 1, re.sub(r"(^|\s)//.*$", "", line).strip()) for i, line in enumerate(text.splitlines())]
+    lines = [(i + 1, _COMMENT.sub(r"\1", line).strip()) for i, line in enumerate(text.splitlines())]
     pending = [(number, line) for number, line in lines if line]
     graphs, position = [], 0
     while position < len(pending):
@@ -93,7 +95,11 @@ def _node(line: str, values: dict[str, Value]) -> Node:
         raise ValueError(f"cannot read the outputs {match['outputs']!r}")
     names = tuple(w[1] for w in written if w)
     types = tuple(parse_type(w[2]) for w in written if w)
-    derived = infer_types(op, tuple(v.type for v in inputs), attributes)
+    try:
+        derived = infer_types(op, tuple(v.type for v in inputs), attributes)
+    except (TypeError, AttributeError, IndexError, OverflowError) as error:
+        # A rule met an attribute of another kind than it knows.
+        raise ValueError(f"the attributes of {name} do not fit: {error}") from None
     if derived != types:
         raise ValueError(f"{name} gives {_shown(derived)}, but the text says {_shown(types)}")
     node = Node(
@@ -126,6 +132,9 @@ def _provenance(text: str) -> Provenance:
         return NOWHERE
     fields = _attributes(text)
     at = fields.pop("at", None)
+    unknown = sorted(fields.keys() - _PROVENANCE) or ([] if at is None or len(at) == 5 else ["at"])
+    if unknown:
+        raise ValueError(f"cannot read the provenance {unknown[0]}")
     return Provenance(span=Span(*at) if at else None, **fields)
 
 
@@ -138,7 +147,10 @@ def _expression(text: str) -> ast.expr:
 
 def _literal(tree: ast.expr) -> Any:
     match tree:
-        case ast.Constant(value=value):
+        case ast.Constant(value=str(text)):
+            # JSON writes a character beyond U+FFFF as two halves, which Python reads as two characters.
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        case ast.Constant(value=bool() | int() | float() | None as value):
             return value
         case ast.Tuple(elts=items) | ast.List(elts=items):
             return tuple(_literal(item) for item in items)

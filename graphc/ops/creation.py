@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from graphc.errors import DTypeError
 from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ir.types import TensorType, bool_, dtype_of
+from graphc.ops.rules import check_dtype, check_shape, fits
 
 
 @op(Kind.CREATION, formula="constant", symbol="c", onnx="Constant", no_gradient="a constant")
@@ -11,6 +13,9 @@ class constant:
     """One number; larger arrays are parameters or constants of the graph."""
 
     def infer(*, value, dtype):
+        check_dtype(dtype)
+        if not isinstance(value, (bool, int, float)) or not fits(value, dtype):
+            raise TypeRuleError(f"the constant {value!r} is no {dtype}", kind=DTypeError)
         return TensorType(dtype, ())
 
     def samples():
@@ -26,10 +31,12 @@ class iota:
     """y[i0, ..., ik] = i_axis."""
 
     def infer(*, shape, axis, dtype):
+        check_dtype(dtype)
+        check_shape(shape)
         if not 0 <= axis < len(shape):
             raise TypeRuleError(f"axis {axis} does not fit the {len(shape)} dimensions {list(shape)}")
-        if dtype == bool_ or any(isinstance(size, int) and size < 0 for size in shape):
-            raise TypeRuleError(f"there is no ramp of {dtype} and sizes {list(shape)}")
+        if dtype == bool_:
+            raise TypeRuleError("there is no ramp of bool", kind=DTypeError)
         return TensorType(dtype, shape)
 
     def samples():
@@ -50,6 +57,8 @@ class dim_size:
     """The value of a symbolic dimension as a number: 1/N in a mean over a batch of N."""
 
     def infer(*, dim, dtype):
+        check_dtype(dtype)
+        check_shape((dim,))
         return TensorType(dtype, ())
 
     def samples():

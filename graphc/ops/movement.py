@@ -8,15 +8,9 @@ import numpy as np
 from graphc.errors import DTypeError
 from graphc.ir.dims import product
 from graphc.ir.op import Kind, TypeRuleError, op
-from graphc.ops.rules import fits, same_type
+from graphc.ops.rules import check_shape, fits, same_type
 
 MOVEMENT = Kind.MOVEMENT
-
-
-def check_shape(shape):
-    """Raise TypeRuleError for a negative size; -1 is worked out before a graph is made."""
-    if any(isinstance(size, int) and size < 0 for size in shape):
-        raise TypeRuleError(f"sizes {list(shape)} must be >= 0")
 
 
 def free(*types, **attributes):

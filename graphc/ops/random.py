@@ -15,6 +15,7 @@ from graphc.errors import DTypeError
 from graphc.ir.dims import product
 from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ir.types import TensorType, dtype_of, uint32, uint64
+from graphc.ops.rules import check_dtype, check_shape
 
 RANDOM = Kind.RANDOM
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -49,6 +50,15 @@ def words(seed, shape, stream):
     return threefry2x32((key[:1], key[1:]), counter)
 
 
+def uniform_numbers(seed, shape, stream, dtype):
+    """Numbers in [0, 1) out of 24 bits (float32) or 53 bits (float64) of each block."""
+    a, b = words(seed, shape, stream)
+    if dtype == np.float32:
+        return (a >> np.uint32(8)).astype(np.float32).reshape(shape) * np.float32(2.0**-24)
+    high, low = (a >> np.uint32(5)).astype(np.float64), (b >> np.uint32(6)).astype(np.float64)
+    return ((high * 2.0**26 + low) * 2.0**-53).reshape(shape)
+
+
 def check_draw(seed, shape, stream):
     if seed.dtype != uint64 or seed.rank != 0:
         raise TypeRuleError(
@@ -56,6 +66,7 @@ def check_draw(seed, shape, stream):
         )
     if not (isinstance(stream, int) and 0 <= stream < 2**32):
         raise TypeRuleError(f"stream {stream} must be a whole number in [0, 2**32)")
+    check_shape(shape)
     count = product(shape)
     if isinstance(count, int) and count > 2**32:
         raise TypeRuleError(f"a stream has 2**32 numbers, {count} were asked for")
@@ -109,6 +120,7 @@ class uniform:
 
     def infer(seed, *, shape, stream, dtype):
         check_draw(seed, shape, stream)
+        check_dtype(dtype)
         if not dtype.is_float:
             raise TypeRuleError(f"uniform numbers are floating-point numbers, not {dtype}", kind=DTypeError)
         return TensorType(dtype, shape)
@@ -119,11 +131,4 @@ class uniform:
                 yield seed, {**attributes, "dtype": dtype_of(dtype)}
 
     def reference(seed, *, shape, stream, dtype):
-        a, b = words(seed, shape, stream)
-        if dtype.itemsize == 4:
-            y = (a >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
-        else:
-            y = (
-                (a >> np.uint32(5)).astype(np.float64) * 2.0**26 + (b >> np.uint32(6)).astype(np.float64)
-            ) * 2.0**-53
-        return y.reshape(shape)
+        return uniform_numbers(seed, shape, stream, dtype.numpy)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError
+from graphc.ir.dims import SymbolicDim
 from graphc.ir.op import TypeRuleError
 from graphc.ir.types import DType, TensorType, bool_
 
@@ -65,6 +66,20 @@ def fits(value: float, dtype: DType) -> bool:
         return True
     low, high = (0, 1) if dtype == bool_ else (np.iinfo(dtype.numpy).min, np.iinfo(dtype.numpy).max)
     return low <= value <= high and value == int(value)
+
+
+def check_dtype(*dtypes: Any) -> None:
+    """Raise TypeRuleError for an attribute that is no dtype."""
+    for dtype in dtypes:
+        if not isinstance(dtype, DType):
+            raise TypeRuleError(f"{dtype!r} is no dtype", kind=DTypeError)
+
+
+def check_shape(shape: Any) -> None:
+    """Raise TypeRuleError for an attribute that is no shape; -1 is worked out before a graph is made."""
+    plain = isinstance(shape, tuple) and all(type(size) in (int, SymbolicDim) for size in shape)
+    if not plain or any(isinstance(size, int) and size < 0 for size in shape):
+        raise TypeRuleError(f"{shape!r} is no shape: sizes are whole numbers >= 0")
 
 
 def samples(

@@ -79,6 +79,15 @@ def window_counts(
     return tuple(counts)
 
 
+def unread(size: int, count: int, kernel: int, stride: int, low: int, dilation: int) -> int:
+    """How many elements at the end of an axis no window reads; padding does not count.
+
+    >>> unread(7, 2, kernel=3, stride=3, low=0, dilation=1)
+    1
+    """
+    return min(size, max(0, low + size - (count - 1) * stride - span(kernel, dilation)))
+
+
 def windows(x: np.ndarray, kernel: Ints, strides: Ints, padding: Pairs, dilation: Ints) -> np.ndarray:
     """All windows of x with zeros around it: a view [N, C, *T, *K]."""
     x = np.pad(x, ((0, 0), (0, 0), *padding))

@@ -3,6 +3,9 @@
 Algebra and movement, as rules; see `rules.py` for the grades.  What looks obvious is often not exact:
 x + 0 turns -0 into 0, x·0 turns inf and NaN into 0, x - x the same, so these are `fast` for floating-point
 numbers and exact only for integers.
+
+Inverse functions do not cancel here: bodies such as that of expm1 divide by ln e^x to take back the rounding of
+e^x.  The user's own ln e^x is a matter for `stabilize`, which runs before bodies are opened.
 """
 
 from __future__ import annotations
@@ -13,14 +16,12 @@ from typing import Any
 
 from graphc import ops
 from graphc.ir.builder import Builder
-from graphc.ir.graph import Graph, Value
-from graphc.ir.rewriter import ValueMap
+from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.rewriter import ValueMap, rewrite
 from graphc.ops import (
     abs_,
     add_n,
     cast,
-    exp,
-    log,
     logical_and,
     logical_not,
     logical_or,
@@ -32,6 +33,7 @@ from graphc.ops import (
     stop_gradient,
     where,
 )
+from graphc.passes.fold_constants import folded_number
 from graphc.passes.movement import MOVEMENT_RULES
 from graphc.passes.rules import Grade, Rule, RuleSet, truth
 
@@ -125,9 +127,6 @@ ALGEBRA = (
     Rule("x ∨ true = true", "exact", lambda x: logical_or(x, True), lambda x: full_like(x, True), "bool"),
     Rule("x ∧ x = x", "exact", lambda x: logical_and(x, x), lambda x: x, "bool"),
     Rule("x ∨ x = x", "exact", lambda x: logical_or(x, x), lambda x: x, "bool"),
-    # inverse functions
-    Rule("ln e^x = x", "stable", lambda x: log(exp(x)), lambda x: x),  # e^x overflows
-    Rule("√(x·x) = |x|", "stable", lambda x: sqrt(x * x), lambda x: abs_(x)),  # x·x overflows
     # after autodiff nothing is left to stop
     Rule("stop_gradient x = x", "exact", lambda x: stop_gradient(x), lambda x: x, "any"),
     Rule(
@@ -151,5 +150,10 @@ RULES = RuleSet("canonicalize", ALGEBRA + MOVEMENT_RULES)
 
 
 def canonicalize(graph: Graph, grades: Sequence[Grade] = ("exact", "stable")) -> tuple[Graph, ValueMap]:
-    """Apply the rules of the given grades in one sweep."""
-    return RULES.run(graph, grades)
+    """Apply the rules of the given grades in one sweep; work on repeated numbers becomes a number on the way."""
+
+    def simplify(node: Node, operands: tuple[Value, ...]) -> Value | None:
+        number = folded_number(node, operands)
+        return number if number is not None else RULES.apply(node, operands, grades)
+
+    return rewrite(graph, simplify, "canonicalize")

@@ -60,7 +60,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
-from graphc.ir.dims import Dim, substitute
+from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel, Partition, Refusal
@@ -70,7 +70,6 @@ from graphc.passes.reading import Read, Reading, read_graph, reads_memory
 from graphc.passes.regions import Region, fit, fit_siblings, region_of
 
 MAX_NODES = 128
-NOMINAL = 64  # a symbolic dimension, where traffic is weighed
 
 
 def fuse(graph: Graph) -> Partition:
@@ -130,25 +129,29 @@ class _Fusion:
         return not read.memory and (kind is Kind.REDUCTION or (kind is Kind.ELEMENTWISE and found[user]))
 
     def epilogues(self) -> None:
-        """What follows an anchor joins it; not so where only a reduction wants it and the result is written anyway."""
+        """What follows an anchor joins it."""
         for i, reads in enumerate(self.reading.reads):
             if self.graph.nodes[i].op.kind is not Kind.ELEMENTWISE:
                 continue
             for read in self._by_traffic(reads):
                 assert read.root is not None
                 producer = self.groups.group(read.root)
-                if self.regions[producer].anchor is None:
-                    continue
-                if self.for_reduction[i] and any(u != i for u, _ in self.reading.users[read.root]):
-                    continue
-                self._merge(producer, self.groups.group(i))
+                if self.regions[producer].anchor is not None and not self._waits(i, read):
+                    self._merge(producer, self.groups.group(i))
 
     def producers(self) -> None:
         """Producers join their consumers, in the order of the graph."""
         for i, reads in enumerate(self.reading.reads):
             for read in self._by_traffic(reads):
                 assert read.root is not None
-                self._merge(self.groups.group(read.root), self.groups.group(i))
+                if not self._waits(i, read):
+                    self._merge(self.groups.group(read.root), self.groups.group(i))
+
+    def _waits(self, i: int, read: Read) -> bool:
+        """Whether a node is left for its reductions: an anchor's result is read, which is written for others anyway."""
+        assert read.root is not None
+        anchored = self.regions_at(read.root).anchor is not None
+        return anchored and self.for_reduction[i] and any(u != i for u, _ in self.reading.users[read.root])
 
     def siblings(self) -> None:
         """Regions with one index space that read the same tensor at the same index read it together."""
@@ -214,7 +217,7 @@ class _Fusion:
     def _by_traffic(self, reads: tuple[Read, ...]) -> list[Read]:
         """Reads that another node makes, those first that cost most."""
         made = [read for read in reads if read.root is not None]
-        return sorted(made, key=lambda read: -nominal_bytes(read.value)) if len(made) > 1 else made
+        return sorted(made, key=lambda read: -self.reading.bytes_of(read.value)) if len(made) > 1 else made
 
 
 def sink(reading: Reading, regions: list[Region], refusals: list[Refusal]) -> list[Region]:
@@ -282,7 +285,7 @@ def _feeders(reading: Reading, region: Region, i: int, home: dict[int, Region]) 
 
 
 def _made(reading: Reading, i: int) -> int:
-    return sum(nominal_bytes(value) for value in reading.graph.nodes[i].outputs)
+    return sum(reading.bytes_of(value) for value in reading.graph.nodes[i].outputs)
 
 
 def _bytes_there(
@@ -296,10 +299,10 @@ def _bytes_there(
         free = value.node is not None and reading.free[reading.position[value.node]]
         if free or value in already:
             continue
-        total += nominal_bytes(value)
+        total += reading.bytes_of(value)
         if root is not None and home[root] is region and value not in reading.graph.outputs:
             users = (user for user, read in reading.users[root] if read.value is value and user not in moved)
-            total += 0 if any(home[user] is not region for user in users) else nominal_bytes(value)
+            total += 0 if any(home[user] is not region for user in users) else reading.bytes_of(value)
     return total
 
 
@@ -358,13 +361,3 @@ def _inputs(reading: Reading, region: Region, content: list[int]) -> dict[Value,
             if memory or value.node is None or reading.position[value.node] not in inside:
                 found[value] = None
     return found
-
-
-def nominal_bytes(value: Value) -> int:
-    """Bytes of a value where every symbol is `NOMINAL`."""
-    size = value.type.nbytes
-    if isinstance(size, int):
-        return size
-    fixed = substitute(size, dict.fromkeys(value.type.symbols, NOMINAL))
-    assert isinstance(fixed, int)
-    return fixed

@@ -1,7 +1,7 @@
 """Reachability between groups of nodes that merge, as bit masks.
 
-Bit i is node i.  `above[g]` holds all nodes a group depends on, `below[g]` all that depend on it, both
-closed over whole groups: when one node of a group is in a mask, all are.
+Bit i is node i.  `above[g]` tells the groups that group g depends on, `below[g]` those that depend on it.  A group is
+in a mask when the bit of the node it is numbered after is; bits of its other nodes may be there or not.
 """
 
 from __future__ import annotations
@@ -46,20 +46,26 @@ class Groups:
         return bool(self.above[a] & self.members[b] or self.above[b] & self.members[a])
 
     def merge(self, a: int, b: int) -> int:
-        """One group of two; returns its number.  The caller has asked `between`."""
+        """One group of two, numbered a.  The caller has asked `between`."""
         own = self.members[a] | self.members[b]
-        above = (self.above[a] | self.above[b]) & ~own
-        below = (self.below[a] | self.below[b]) & ~own
-        whole_above, whole_below = above | own, below | own
-        # Only groups above (below) one of the two and not the other learn something new.
-        for g in self._each((self.above[a] ^ self.above[b]) & above):
-            self.below[g] |= whole_below
-        for g in self._each((self.below[a] ^ self.below[b]) & below):
-            self.above[g] |= whole_above
-        keep, gone = (a, b) if a < b else (b, a)
-        self.home[gone] = keep
-        self.members[keep], self.above[keep], self.below[keep] = own, above, below
-        return keep
+        above, below = (self.above[a] | self.above[b]) & ~own, (self.below[a] | self.below[b]) & ~own
+        # Most often all that is below b is below a already, and next to nothing is above b alone.
+        new_above = [g for g in self._each(above & ~self.above[a]) if not self.above[a] >> g & 1]
+        new_below = [g for g in self._each(below & ~self.below[a]) if not self.below[a] >> g & 1]
+        known_above, known_below = self.above[a] & ~own, self.below[a] & ~own
+        for g in new_above:
+            self.below[g] |= below | 1 << a
+        for g in new_below:
+            self.above[g] |= above | 1 << a
+        if new_below:
+            for g in self._each(known_above):
+                self.below[g] |= below
+        if new_above:
+            for g in self._each(known_below):
+                self.above[g] |= above
+        self.home[b] = a
+        self.members[a], self.above[a], self.below[a] = own, above, below
+        return a
 
     def _each(self, mask: int) -> Iterator[int]:
         while mask:

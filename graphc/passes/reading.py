@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from graphc.ir.dims import substitute
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.op import Kind
+from graphc.ir.types import TensorType
 from graphc.passes.index_maps import is_cheap_map, source, wide_axes
 
+NOMINAL = 64  # a symbolic dimension, where traffic is weighed
 CREATION = ("constant", "iota", "dim_size")
 BY_ELEMENT = (Kind.ELEMENTWISE, Kind.REDUCTION, Kind.MOVEMENT, Kind.CREATION)
 
@@ -44,6 +47,15 @@ class Reading:
         default_factory=list
     )  # who reads a node that has its own place
     returned: list[bool] = field(default_factory=list)
+    _bytes: dict[TensorType, int] = field(default_factory=dict)
+
+    def bytes_of(self, value: Value) -> int:
+        """Bytes of a value where every symbol is `NOMINAL`."""
+        if value.type not in self._bytes:
+            size = substitute(value.type.nbytes, dict.fromkeys(value.type.symbols, NOMINAL))
+            assert isinstance(size, int)
+            self._bytes[value.type] = size
+        return self._bytes[value.type]
 
 
 def read_graph(graph: Graph) -> Reading:

@@ -90,6 +90,8 @@ def fit(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Read]
     nodes = reading.graph.nodes
     for consumer, read in reads:
         if read.memory:
+            if b.kind == "view":
+                return "a reshape is a view of a tensor that stands in memory"
             return f"{nodes[consumer].op.name} reads its operands from memory"
     for region in (a, b):
         if region.kind in ("view", "indexing", "composite"):
@@ -133,7 +135,7 @@ def _loops(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Re
     if isinstance(frame, str):
         return frame
     for consumer, read in reads:
-        if read.axes != _operand_axes(reading, consumer, read):
+        if read.axes != operand_axes(reading, consumer, read):
             return "each element would be computed again for every repetition"
     return Region("loop", _joined(a, b), b.space, frames=_framed(a, b, frame), moves=a.moves or b.moves)
 
@@ -146,7 +148,7 @@ def _into_rows(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int
     for consumer, read in reads:
         if frame is not None:
             levels.add("full")
-            if read.axes != _operand_axes(reading, consumer, read):
+            if read.axes != operand_axes(reading, consumer, read):
                 return "each element would be computed again for every repetition"
             continue
         level = _level_read(reading, b, consumer, read)
@@ -260,7 +262,7 @@ def _framed(a: Region, b: Region, frame: Frame | None) -> dict[int, Frame]:
     return frames
 
 
-def _operand_axes(reading: Reading, consumer: int, read: Read) -> tuple[int, ...]:
+def operand_axes(reading: Reading, consumer: int, read: Read) -> tuple[int, ...]:
     """All wide axes of an operand: what a read at the very same index has."""
     seen = operand_value(reading.graph.nodes[consumer], read.operand)
     return tuple(range(len(squeezed(seen.shape))))

@@ -109,7 +109,7 @@ def reshape(x: Tensor, *shape: Any, order: str = "C") -> Tensor:
         missing = exact_divide(total, rest)
         if missing is None:
             shown = format_shape(tuple(sizes))
-            message = f"{x.shown_name} of {total} elements do not fit the shape {shown}"
+            message = f"{x.shown_name} of {total} elements does not fit the shape {shown}"
             raise ShapeError(message, span=here(), facts=fact(x))
         sizes[sizes.index(-1)] = missing
     return view_of(record(REGISTRY["reshape"], x, shape=tuple(sizes)), x)

@@ -6,6 +6,7 @@ recorded like any other and run when a number is asked for.  Methods have the na
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from graphc.ir.types import TensorType, dtype_of
 from graphc.tensor import functions as f
 from graphc.tensor import indexing, numpy_protocol
 from graphc.tensor.promotion import elementwise
-from graphc.tensor.recording import Recording, here, open_trace, refused_conversion, supported_dtype
+from graphc.tensor.recording import Recording, here, open_trace, refusal, refused_conversion, supported_dtype
 from graphc.tensor.sizes import OpenSize, Size, open_size
 
 
@@ -36,10 +37,12 @@ class Tensor(Arithmetic):
     __slots__ = (
         "__weakref__",
         "_array",
+        "_home",
         "_value",
         "base",
         "grad",
         "name",
+        "owned",
         "recording",
         "requires_grad",
         "views",
@@ -58,10 +61,12 @@ class Tensor(Arithmetic):
 
     def _start(self, name: str = "", requires_grad: bool = False) -> None:
         self._array = None
+        self._home: np.ndarray | None = None  # memory of a training step these numbers live in
         self._value: Value | None = None
         self.recording: Recording | None = None
         self.base: Any = None  # weak reference to the tensor whose memory NumPy would share with this one
         self.views: list[Any] = []  # weak references to those that would share this one's
+        self.owned = False  # a copy the program made: it may be written to even where it is still the value of an input
         self.grad: Tensor | None = None
         self.name = name
         self.requires_grad = requires_grad
@@ -139,16 +144,23 @@ class Tensor(Arithmetic):
 
     @property
     def shown_name(self) -> str:
-        return self.name or (self._value.name if self._value is not None else "the tensor")
+        trace = open_trace()
+        known = trace.known.get(id(self), "") if trace is not None else ""
+        return self.name or known or (self._value.name if self._value is not None else "the tensor")
 
     # Numbers out of it -----------------------------------------------------------------------------------------
 
     @property
     def array(self) -> np.ndarray:
-        """Its numbers, read-only.  Raises ConversionError inside a trace."""
-        return self._numbers(
-            "reading it", "keep computing with the tensor, and convert the result of the compiled model"
-        )
+        """Its numbers, read-only.
+
+        Raises ConversionError inside a trace, for a parameter too: the graph would keep the number it has today.
+        """
+        return self._now("reading it", _KEEP)
+
+    def held_array(self) -> np.ndarray:
+        """The numbers, for the recorder that makes a leaf of them."""
+        return self._numbers("reading it", _KEEP)
 
     @property
     def data(self) -> np.ndarray:
@@ -162,7 +174,12 @@ class Tensor(Arithmetic):
             )
         array = np.asarray(data.array if isinstance(data, Tensor) else data)
         supported_dtype(array)
-        self._array, self._value = _own(array), None
+        home = self._home
+        if home is not None and (home.dtype, home.shape) == (array.dtype, array.shape):
+            self.before_change()
+            home[...] = array
+        else:
+            self._array, self._home, self._value = _own(array), None, None
 
     def assign(self, data: Any) -> None:
         """Give a tensor of data other data of its type."""
@@ -174,10 +191,25 @@ class Tensor(Arithmetic):
         self.data = array
 
     def live_in(self, array: np.ndarray) -> None:
-        """From now on be the numbers of this array, which somebody else changes: a compiled training step."""
+        """From now on be the numbers of this array, which somebody else changes: a compiled training step.
+
+        The array takes over the numbers of the tensor; so does whatever the tensor is given later.
+        """
+        if self._home is array:
+            return
+        array[...] = self.array
         view = array.view()
         view.flags.writeable = False
-        self._array, self._value = view, None
+        self._array, self._home, self._value = view, array, None
+
+    def before_change(self) -> None:
+        """Results that were recorded but not computed yet keep the numbers as they are now."""
+        if self._value is None:
+            return
+        from graphc.tensor.lazy import Held
+
+        if isinstance(self._value, Held):
+            self._value.array, self._value = np.array(self._array), None
 
     def _numbers(self, what: str, fix: str) -> np.ndarray:
         if self.recording is not None and not self.recording.open:
@@ -211,7 +243,11 @@ class Tensor(Arithmetic):
         return self
 
     def clone(self) -> Tensor:
-        return f.reshape(self, self.shape)
+        """The same values in a tensor of their own, which may be written to."""
+        trace = open_trace()
+        copy = Tensor.of_value(self.value if trace is None else trace.value_of(self), trace)
+        copy.owned = True
+        return copy
 
     def item(self) -> Any:
         return self._now("t.item()", _KEEP).item()
@@ -220,13 +256,25 @@ class Tensor(Arithmetic):
         return self._now("t.tolist()", _KEEP).tolist()
 
     def __float__(self) -> float:
-        return float(self._now("float(t)", _KEEP))
+        return float(self._now("float(t)", _KEEP).item())
 
     def __int__(self) -> int:
-        return int(self._now("int(t)", _KEEP))
+        return int(self._now("int(t)", _KEEP).item())
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self._now("round(t)", _KEEP).item(), digits)
+
+    def __trunc__(self) -> int:
+        return int(self._now("math.trunc(t)", _KEEP))
+
+    def __floor__(self) -> int:
+        return math.floor(self._now("math.floor(t)", _KEEP))
+
+    def __ceil__(self) -> int:
+        return math.ceil(self._now("math.ceil(t)", _KEEP))
 
     def __complex__(self) -> complex:
-        return complex(self._now("complex(t)", _KEEP))
+        return complex(self._now("complex(t)", _KEEP).item())
 
     def __index__(self) -> int:
         numbers = self._now(
@@ -237,11 +285,13 @@ class Tensor(Arithmetic):
 
     def __bool__(self) -> bool:
         if self.recording is not None and self.recording.open or open_trace() is not None:
-            raise BranchError(
-                f"a branch on {self.shown_name}, which has no value while tracing",
-                span=here(),
-                facts=[(self.shown_name, str(self.type))],
-                fix="compute both sides and choose: graphc.where(condition, a, b); combine conditions with & | ~",
+            raise refusal(
+                BranchError(
+                    f"a branch on {self.shown_name}, which has no value while tracing",
+                    span=here(),
+                    facts=[(self.shown_name, str(self.type))],
+                    fix="compute both sides and choose: graphc.where(condition, a, b); combine conditions with & | ~",
+                )
             )
         return bool(self._numbers("a branch", ""))
 
@@ -261,11 +311,13 @@ class Tensor(Arithmetic):
 
     def __hash__(self) -> int:
         if self.recording is not None:
-            raise TraceError(
-                f"{self.shown_name} cannot be a key: equal values would have to be the same key",
-                span=here(),
-                facts=[(self.shown_name, str(self.type))],
-                fix="use a plain number or a name as the key, or id(t) for the object itself",
+            raise refusal(
+                TraceError(
+                    f"{self.shown_name} cannot be a key: equal values would have to be the same key",
+                    span=here(),
+                    facts=[(self.shown_name, str(self.type))],
+                    fix="use a plain number or a name as the key, or id(t) for the object itself",
+                )
             )
         return id(self)
 
@@ -289,6 +341,15 @@ class Tensor(Arithmetic):
     def __copy__(self) -> Tensor:
         return self
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self.recording is not None:
+            return self  # a place in a graph: there is nothing to copy
+        copy = type(self).__new__(type(self))
+        copy._start(self.name, self.requires_grad)
+        copy._array = _own(self._now("copy.deepcopy(t)", _KEEP))
+        copy.grad = None if self.grad is None else Tensor(self.grad)
+        return copy
+
     # Operators: the arithmetic ones come from Arithmetic ---------------------------------------------------------
 
     def _apply(self, name: str, *operands: Any) -> Any:
@@ -305,15 +366,29 @@ class Tensor(Arithmetic):
         return elementwise("not_equal", self, other)
 
     def __and__(self, other: Any) -> Any:
-        return elementwise("logical_and", self, other)
+        return f.bitwise_and(self, other)
 
     def __or__(self, other: Any) -> Any:
-        return elementwise("logical_or", self, other)
+        return f.bitwise_or(self, other)
+
+    def __xor__(self, other: Any) -> Any:
+        return f.bitwise_xor(self, other)
 
     def __invert__(self) -> Any:
-        return elementwise("logical_not", self)
+        return f.invert(self)
 
-    __rand__, __ror__ = __and__, __or__
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __floordiv__(self, other: Any) -> Any:
+        raise numpy_protocol.unsupported("//")
+
+    def __mod__(self, other: Any) -> Any:
+        raise numpy_protocol.unsupported("%")
+
+    def __divmod__(self, other: Any) -> Any:
+        raise numpy_protocol.unsupported("divmod")
+
+    __rfloordiv__, __rmod__, __rdivmod__ = __floordiv__, __mod__, __divmod__
 
     def __pos__(self) -> Self:
         return self
@@ -400,6 +475,8 @@ def tensor(data: Any, requires_grad: bool = False, name: str = "") -> Tensor:
     >>> print(f"{c:.4f}")
     -5.8647
     """
+    if isinstance(data, Tensor) and open_trace() is not None:
+        return data.clone()
     return Tensor(data, requires_grad, name)
 
 

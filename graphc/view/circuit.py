@@ -21,8 +21,9 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
 from graphc.ir.op import Op
 from graphc.ir.types import TensorType
+from graphc.view.check import checked
 from graphc.view.numbers import factor, number, subscript
-from graphc.view.render_ir import Edge, Ids, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
+from graphc.view.render_ir import Edge, Ids, Kind, Layout, Legend, Line, Node, Picture, Role, Text, legend_for
 
 LIMIT = 60  # ops above which a circuit no longer fits a page
 
@@ -42,13 +43,16 @@ def is_scalar(graph: Graph) -> bool:
     return all(value.type.shape == () for value in values)
 
 
-def circuit(graph: Graph, title: str, values: Values | None, gradients: bool) -> Picture:
-    """The picture of a scalar graph; `gradients` draws what autodiff put into the graph."""
-    return _Circuit(graph, values, gradients).picture(title)
+def circuit(graph: Graph, title: str, values: Values | None, gradients: bool, check: bool = False) -> Picture:
+    """The picture of a scalar graph; `gradients` draws what autodiff put into the graph.
+
+    `check` puts a ✓ at each input whose gradient agrees with a finite difference.
+    """
+    return _Circuit(graph, values, gradients, check).picture(title)
 
 
 class _Circuit:
-    def __init__(self, graph: Graph, values: Values | None, gradients: bool):
+    def __init__(self, graph: Graph, values: Values | None, gradients: bool, check: bool):
         self.graph, self.values = graph, values
         self.forward = [node for node in graph.nodes if node.provenance.role == "forward"]
         self.gradient: dict[Value, Value] = {}
@@ -57,6 +61,7 @@ class _Circuit:
             pairs = ((by_name.get(v), by_name.get(d)) for v, d in graph.gradients.items())
             self.gradient = {v: d for v, d in pairs if v is not None and d is not None}
         self.with_gradients = gradients
+        self.checks = checked(graph, values, self.gradient) if check and values is not None else {}
         self.ids = Ids()
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
@@ -84,7 +89,10 @@ class _Circuit:
                 wire = self._wire(value, uses.get(value, []), tails)
                 self.edges.append(Edge(circle, wire))
         nodes, edges = tuple(self.nodes), tuple(self.edges)
-        return Picture(title, Layout.CIRCUIT, nodes, edges, legend=legend_for(nodes, edges))
+        legend = legend_for(nodes, edges)
+        if self.checks:
+            legend += (Legend("check", "agrees with a finite difference"),)
+        return Picture(title, Layout.CIRCUIT, nodes, edges, legend=legend)
 
     def _names(self) -> dict[Value, str]:
         """What a value is called in the picture: its name in the program, else u₁, u₂, ..."""
@@ -157,6 +165,8 @@ class _Circuit:
         if self.values is None:
             return f"∇{self.names[value]}"
         total = number(self.values[found])
+        if value in self.checks:
+            total += f" {self.checks[value]}"
         if len(flowing) < 2:
             return f"∇ {total}"
         terms = [number(self._upstream(node) * self._local(node, position)) for node, position in flowing]

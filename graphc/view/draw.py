@@ -59,6 +59,19 @@ def engines() -> list[str]:
     return ["dot", *wheel] if _major_version(path) >= 10 else [*wheel, "dot"]
 
 
+def working_engines() -> list[str]:
+    """Those that can draw here: the wheel may be installed and lack a system library (libX11 in slim images)."""
+    return [engine for engine in engines() if _works(engine)]
+
+
+@cache
+def _works(engine: str) -> bool:
+    try:
+        return bool(_run_engine(engine, "digraph { a }", "svg", 72, TIMEOUT))
+    except (_EngineFailed, GraphcError):
+        return False
+
+
 @cache
 def _major_version(dot: str) -> int:
     try:
@@ -197,6 +210,7 @@ def _clean_svg(data: bytes) -> bytes:
     text = data.decode("utf-8")
     text = re.sub(r"<!DOCTYPE.*?>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*" class="cluster">\s*<title>[^<]*</title>\s*</g>\s*', "", text)  # unseen ones
     text = text.replace('stroke="transparent"', 'stroke="none"')
     text = text.replace('font-family="DejaVu Sans"', 'font-family="DejaVu Sans,Verdana,Geneva,sans-serif"')
     return text.encode("utf-8")

@@ -35,7 +35,7 @@ def make_picture(
             gradients alone.  fusion: which ops run as one kernel (needs a Partition or Plan).  auto: joint when there
             are gradients.
     values  arrays by value, from `graphc.interpret.evaluate`: numbers in a circuit, statistics of tensors
-    show    of shapes, params, flops, source
+    show    of shapes, params, flops, source; and check: finite differences beside the gradients of a circuit
     depth   module levels that are opened; the default opens as many as stay readable
     style   circuit (scalars only) or layers; auto takes the circuit for small scalar graphs
 
@@ -80,7 +80,7 @@ def make_picture(
         )
     name = title if title is not None else graph.name
     if style != "layers" and view != "backward" and circuit.suits(graph):
-        drawn = circuit.circuit(graph, name, values, gradients)
+        drawn = circuit.circuit(graph, name, values, gradients, "check" in show)
     else:
         drawn = layers(graph, name, gradients=gradients, values=values, show=show, depth=depth)
         if style == "auto" and circuit.is_scalar(graph) and not circuit.suits(graph):

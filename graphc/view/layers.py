@@ -21,7 +21,7 @@ from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Pictu
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "source")
+OVERLAYS = ("shapes", "params", "flops", "source", "check")
 
 Values = Mapping[Value, np.ndarray]
 
@@ -348,6 +348,9 @@ def _count(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
+_ORDINALS = {0: "1st", 1: "2nd", 2: "3rd"}
+
+
 def _short(value: Value, unit: Unit) -> str:
     """A parameter's name inside of its module."""
     module = unit.nodes[0].provenance.module
@@ -361,4 +364,6 @@ def _called(value: Value, unit: Unit) -> str:
     if value in unit.results:
         return "its output"
     data = [v for v in unit.operands if v.leaf in (None, "input") and not is_constant(v)]
-    return "its input" if data == [value] else value.name
+    if value in data:
+        return "its input" if len(data) == 1 else f"its {_ORDINALS.get(data.index(value), 'last')} input"
+    return value.name

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from graphc.ir.graph import Value
 from graphc.plan.buffers import Buffer
 from graphc.plan.plan import Plan, format_bytes
-from graphc.view.dot import elide, escape
+from graphc.view.dot_text import elide, escape
 from graphc.view.hidden import HIDDEN
 from graphc.view.render_ir import safe_id
 from graphc.view.theme import DEFAULT, Theme

@@ -10,8 +10,9 @@ from graphc.atomic import write_file
 from graphc.errors import UsageError
 from graphc.plan.plan import Plan
 from graphc.view import draw, memory_map
-from graphc.view.dot import escape, layout_cost
+from graphc.view.dot import layout_cost
 from graphc.view.dot import to_dot as picture_to_dot
+from graphc.view.dot_text import escape
 from graphc.view.from_graph import Drawable, Style, View, make_picture
 from graphc.view.layers import Values
 from graphc.view.render_ir import Picture

@@ -14,6 +14,7 @@ from graphc.ir.graph import Graph, Node, Value
 from graphc.view.hidden import behind, is_hidden
 from graphc.view.modules import Run, runs_of
 from graphc.view.numbers import amount
+from graphc.view.unread import unread_note
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,6 +55,7 @@ class Summary:
     parameter_bytes: Dim
     buffers: Dim
     flop: Dim
+    notes: tuple[str, ...] = ()
 
     def totals(self) -> tuple[tuple[str, str], ...]:
         """What stands below the table."""
@@ -81,6 +83,7 @@ class Summary:
             "parameter_bytes": _plain(self.parameter_bytes),
             "buffers": _plain(self.buffers),
             "flop": _plain(self.flop),
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
@@ -99,13 +102,17 @@ class Summary:
 
         rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
         below = [f"{name}: {text}" for name, text in self.totals()]
-        return "\n".join([self.name, line(cells[0]), rule, *map(line, cells[1:]), rule, "   ".join(below)])
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join(
+            [self.name, line(cells[0]), rule, *map(line, cells[1:]), rule, "   ".join(below), *notes]
+        )
 
     def __rich__(self) -> Table:
         from rich.table import Table
         from rich.text import Text  # a user's name is text, not markup
 
         caption = "   ".join(f"{name}: {text}" for name, text in self.totals())
+        caption = "\n".join([caption, *(f"note: {note}" for note in self.notes)])
         table = Table(
             title=Text(self.name), caption=Text(caption), caption_justify="left", title_justify="left"
         )
@@ -152,11 +159,21 @@ def summarize(graph: Graph, *, depth: int | None = None) -> Summary:
             )
         )
     nbytes: Dim = 0
-    for value in graph.parameters:
+    parameters, buffers = (
+        [v for v in part if _is_models(v, graph)] for part in (graph.parameters, graph.constants)
+    )
+    for value in parameters:
         nbytes = nbytes + value.type.nbytes
     inputs = tuple((v.name, str(v.type)) for v in graph.inputs)
-    parameters, buffers = parameter_count(graph.parameters), parameter_count(graph.constants)
-    return Summary(graph.name, inputs, tuple(rows), parameters, nbytes, buffers, total_flops(visible))
+    counts = parameter_count(parameters), nbytes, parameter_count(buffers)
+    notes = tuple(note for node in visible if (note := unread_note(node)))
+    return Summary(graph.name, inputs, tuple(rows), *counts, total_flops(visible), notes)
+
+
+def _is_models(value: Value, graph: Graph) -> bool:
+    """Whether a stored array belongs to the model, not to its optimiser alone."""
+    users = graph.users[value]
+    return not users or any(node.provenance.role != "update" for node in users)
 
 
 def _called(run: Run) -> str:

@@ -88,9 +88,9 @@ def test_substitution_in_steps(a, sizes, first):
 @settings(max_examples=300, deadline=None)
 @given(dims, bindings)
 def test_bounds_hold(a, sizes):
-    low, high = bounds(a, {name: (0, 40) for name in NAMES})
+    low, high = bounds(a, dict.fromkeys(NAMES, (0, 40)))
     assert low <= substitute(a, sizes) <= high
-    low, high = bounds(a, {name: (0, None) for name in NAMES})
+    low, high = bounds(a, dict.fromkeys(NAMES, (0, None)))
     assert low <= substitute(a, sizes) <= high
 
 
@@ -117,7 +117,8 @@ def test_text(dim, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1.5", "N N", "N/2", "4//N", "N//0", "f(N)", "N**9", "N**-1", "'N'", "True", "N if N else 1", "x" * 201, "[N]", "N//-2"],
+    ["", "1.5", "N N", "N/2", "4//N", "N//0", "f(N)", "N**9", "N**-1", "'N'", "True", "N if N else 1", "x" * 201, "[N]",
+     "N//-2"],
 )  # fmt: skip
 def test_what_is_no_dimension(text):
     with pytest.raises(ValueError):

@@ -186,3 +186,29 @@ def test_notes_are_silent_without_a_listener():
         y = ops.log(ops.sigmoid(x))
     after, _ = stabilize(b.finish([y], ["y"]))
     assert [node.op.name for node in after.nodes] == ["neg", "softplus", "neg"]
+
+
+@pytest.mark.parametrize("numerics", ["strict", "default", "fast"])
+@pytest.mark.parametrize("name", ["expm1", "log1p"])
+def test_bodies_that_take_back_a_rounding_keep_doing_so(name, numerics):
+    """Cancelling ln against e^x inside expm1 would undo it."""
+    with Builder(name) as b:
+        y = getattr(ops, name)(b.leaf("input", "x", parse_type("f32[N]")))
+    graph = run_passes(b.finish([y], ["y"]), inference_passes(grades_for(numerics))).graph
+    x = np.linspace(1e-6, 0.5, 1000, dtype="f4")
+    (got,) = interpret(graph, [x])
+    exact = getattr(np, name)(x.astype("f8"))
+    assert (np.abs(got - exact) <= 4 * np.finfo("f4").eps * exact).all()
+
+
+def test_a_sigmoid_that_is_needed_anyway_is_not_computed_twice():
+    with Builder("slope") as b:
+        p = ops.sigmoid(b.leaf("input", "x", parse_type("f32[N]")))
+        slope, loss, alone = (
+            p * (1.0 - p),
+            ops.log(1.0 - p),
+            1.0 - ops.sigmoid(b.leaf("input", "z", parse_type("f32[N]"))),
+        )
+    after = run_passes(b.finish([slope, loss, alone], ["slope", "loss", "alone"]), before_autodiff()).graph
+    names = [node.op.name for node in after.nodes if node.op.name not in ("constant", "broadcast_to")]
+    assert names == ["sigmoid", "sub", "mul", "softplus", "neg", "neg", "sigmoid"]

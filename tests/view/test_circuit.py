@@ -219,3 +219,27 @@ def test_every_declared_derivative_can_be_written() -> None:
     for op in REGISTRY.values():
         for position in op.derivative:
             assert derivative_text(op, position, ["a", "b", "c", "d", "e"])
+
+
+def test_finite_differences_confirm_or_contradict(graphs) -> None:
+    for name in ("cs231n", "neuron", "fork"):
+        graph, inputs = getattr(graphs, name)()
+        joint = differentiate(graph)
+        picture = make_picture(joint, values=evaluate(joint, inputs), show=("check",))
+        marks = [n.text(Text.GRADIENT) for n in picture.nodes if n.role is Role.INPUT]
+        assert len(marks) == len(inputs) and all(str(mark).endswith(" ✓") for mark in marks)
+        assert picture.legend[-1].sample == "check"
+    joint = differentiate(graphs.cs231n()[0])
+    values = evaluate(joint, graphs.cs231n()[1])
+    wrong = values | {joint.value(joint.gradients["z"]): np.asarray(3.01)}
+    picture = make_picture(joint, values=wrong, show=("check",))
+    marks = {n.label: n.text(Text.GRADIENT) for n in picture.nodes if n.role is Role.INPUT}
+    assert marks["z"] == "∇ 3.01 ✗ 3" and marks["x"] == "∇ −4 ✓"
+
+
+def test_a_kink_is_not_called_a_match(graphs) -> None:
+    graph, inputs = graphs.scalar("kink", {"x": 0.0}, lambda b, x: REGISTRY["relu"](x))
+    joint = differentiate(graph)
+    picture = make_picture(joint, values=evaluate(joint, inputs), show=("check",))
+    (mark,) = [n.text(Text.GRADIENT) for n in picture.nodes if n.role is Role.INPUT]
+    assert mark == "∇ 0 ✗ 0.5"

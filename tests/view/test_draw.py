@@ -5,15 +5,19 @@ import struct
 import sys
 import xml.etree.ElementTree as ET
 import zlib
+from pathlib import Path
 
 import pytest
 
 from graphc.autodiff import differentiate
 from graphc.errors import InternalError, MissingToolError, UsageError
+from graphc.frontends.python.model_file import load_model_file
+from graphc.frontends.python.tracer import trace_graph
 from graphc.view import draw, make_picture, to_dot
 from graphc.view.render_ir import Kind, Picture, Role
 
-ENGINES = draw.engines()
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ENGINES = draw.working_engines()
 needs_engine = pytest.mark.skipif(not ENGINES, reason="no layout engine on this machine")
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -166,6 +170,15 @@ def test_mirrored_rows(engine, graphs, make: str) -> None:
     joint = differentiate(graph, [v.name for v in graph.parameters] + ["x"])
     for view in ("joint", "forward", "backward"):
         picture = make_picture(joint, view, depth=9)
+        check_geometry(picture, draw.draw(to_dot(picture), "svg"))
+
+
+@pytest.mark.parametrize("name", ["lenet", "resnet18"])
+def test_mirrored_rows_of_real_models(engine, name: str) -> None:
+    found = load_model_file(str(EXAMPLES / f"{name}.py"))
+    joint = differentiate(trace_graph(found.model, found.inputs, name=found.name))
+    for depth in (None, 9):
+        picture = make_picture(joint, depth=depth)
         check_geometry(picture, draw.draw(to_dot(picture), "svg"))
 
 

@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from graphc import optim
+from graphc.autodiff import differentiate
 from graphc.frontends.python.model_file import load_model_file
 from graphc.frontends.python.tracer import trace_graph
 from graphc.ir.builder import Builder
@@ -13,6 +16,8 @@ from graphc.ir.dims import symbol
 from graphc.ir.graph import Provenance
 from graphc.ir.types import parse_type
 from graphc.ops import REGISTRY
+from graphc.step import step_graph
+from graphc.view import make_picture
 from graphc.view.numbers import amount, number
 from graphc.view.table import Summary, summarize
 
@@ -165,3 +170,15 @@ def test_amounts(count: object, text: str) -> None:
 )
 def test_numbers(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_training_step_counts_the_model_and_not_its_optimiser(graphs) -> None:
+    graph = graphs.mlp()
+    data = {v.name: np.zeros(v.shape, "f4") for v in graph.parameters}
+    step = step_graph(graph.with_(data=data), optim.Adam(list(data.values())))
+    assert summarize(step.graph).parameters == 2_410
+    picture = make_picture(step.graph)
+    (notice,) = picture.notices
+    assert notice.endswith("ops of the parameter update are not shown")
+    drawn = {n.id for n in picture.nodes}
+    assert drawn == {n.id for n in make_picture(differentiate(graph)).nodes}

@@ -20,9 +20,9 @@ from graphc.backends.llvm.c_api import (
     Weights,
     emit_c_api,
     exported_names,
-    preamble,
     make_handle,
     messages,
+    preamble,
     status_error,
 )
 from graphc.backends.llvm.call import bind

@@ -27,7 +27,9 @@ def graph_of(case, dtype: str, residual: bool):
     channels, size, outputs, kernel, strides, padding, dilation, groups = case
     with Builder("convolution") as b:
         x = b.leaf("input", "x", parse_type(f"{dtype}[N,{channels},{size[0]},{size[1]}]"))
-        w = b.leaf("parameter", "w", parse_type(f"{dtype}[{outputs},{channels // groups},{kernel[0]},{kernel[1]}]"))
+        w = b.leaf(
+            "parameter", "w", parse_type(f"{dtype}[{outputs},{channels // groups},{kernel[0]},{kernel[1]}]")
+        )
         c = b.leaf("parameter", "c", parse_type(f"{dtype}[{outputs}]"))
         y = ops.conv(x, w, strides=strides, padding=padding, dilation=dilation, groups=groups)
         y = y + ops.reshape(c, shape=(outputs, 1, 1))
@@ -36,7 +38,9 @@ def graph_of(case, dtype: str, residual: bool):
         y = ops.relu(y)
     graph = b.finish([y], ["y"])
     rng = np.random.default_rng(0)
-    return graph.with_(data={v.name: rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.parameters})
+    return graph.with_(
+        data={v.name: rng.normal(size=v.shape).astype(v.dtype.numpy) for v in graph.parameters}
+    )
 
 
 @pytest.mark.parametrize("residual", [False, True], ids=["bias", "residual"])

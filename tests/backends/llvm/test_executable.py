@@ -172,3 +172,20 @@ def test_a_fault_names_the_operation() -> None:
 def test_compiling_again_gives_the_same_bytes() -> None:
     first, second = (compile_plan(native_plan(fuse(mlp()))) for _ in range(2))
     assert first.module.text == second.module.text and first.image == second.image
+
+
+@pytest.mark.slow
+def test_indices_beyond_32_bits() -> None:
+    """Two gigabytes of zeros, which the system gives without memory behind them, and one number at the very end."""
+    size = 2**31 + 8
+    text = f"""graph large {{
+      input %x: u8[{size}]
+      %i: i64[] = argmax %x {{axis=0}}
+      %s: u8[3] = slice %x {{starts=({size - 3},), steps=(1,), stops=({size},)}}
+      return %i as "i", %s as "s"
+    }}"""
+    function = compile_plan(native_plan(fuse(parse_graph(text)))).load()
+    x = np.zeros(size, np.uint8)
+    x[-1] = 7
+    i, s = function(x)
+    assert int(i) == size - 1 and list(s) == [0, 0, 7]

@@ -75,3 +75,18 @@ def test_hostile_names_stay_names():
         "graph g {\n input %import: f32[N]\n param %np: f32[]\n %class.x: f32[N] = neg %import\n return %class.x\n}"
     )
     assert "class_x = -import_2" in numpy_source(graph)
+
+
+def test_numbers_that_choose_by_a_comparison_are_there():
+    graph = parse_graph("""graph choose {
+      input %x: f64[2]
+      %one: f64[] = constant {dtype=f64, value=1.0}
+      %two: f64[] = constant {dtype=f64, value=2.0}
+      %ones: f64[2] = broadcast_to %one {shape=(2,)}
+      %twos: f64[2] = broadcast_to %two {shape=(2,)}
+      %big: bool[2] = greater %x, %ones
+      %y: f64[2] = where %big, %ones, %twos
+      return %y
+    }""")
+    (y,) = load_source(graph)([np.array([0.0, 3.0])], {})
+    assert y.tolist() == [2, 1]

@@ -1,0 +1,205 @@
+"""Rows in DOT, top to bottom: forward down the left column, backward up the right one.
+
+A backward edge is written from top to bottom with `dir=back`: the layout then sees two parallel columns instead of
+one chain of twice the length, which is what makes it fast (a naive joint graph of 200 nodes takes a minute).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphc.view.dot_text import GLYPH, attributes, elide, font, line_of, quoted, table
+from graphc.view.render_ir import Edge, Kind, Node, Picture, Role, Text
+from graphc.view.theme import Theme
+
+GRAPH = {"rankdir": "TB", "ranksep": "0.3", "nodesep": "0.28", "newrank": "true", "splines": "true"}
+UNSEEN = attributes(label="", style="invis", margin=0)
+
+
+def row_lines(picture: Picture, t: Theme, tidy: bool = True) -> Iterator[str]:
+    """Clusters, nodes, rows and edges, a line each; `tidy` keeps the order within rows, at some cost."""
+    place = {member: (r, c) for r, row in enumerate(picture.rows) for c, member in enumerate(row)}
+    spine = _spines(picture)
+    children: dict[str, list[str]] = {}
+    for cluster in picture.clusters:
+        children.setdefault(cluster.parent, []).append(cluster.id)
+    inside: dict[str, list[Node]] = {}
+    for node in picture.nodes:
+        inside.setdefault(node.cluster, []).append(node)
+    by_id = {c.id: c for c in picture.clusters}
+
+    stack: list[tuple[str, bool]] = [("", False)]
+    depth = 0
+    while stack:
+        identifier, closing = stack.pop()
+        if closing:
+            depth -= 1
+            yield "  " * depth + "}"
+            continue
+        if identifier:
+            cluster = by_id[identifier]
+            yield "  " * depth + f"subgraph {quoted('cluster-' + identifier)} {{"
+            depth += 1
+            yield (
+                "  " * depth
+                + "graph"
+                + _cluster(cluster.label, cluster.id, cluster.backward, cluster.group, t)
+            )
+            stack.append((identifier, True))
+        for members in _side_by_side(inside.get(identifier, []), place if tidy else {}):
+            if len(members) > 1:
+                yield "  " * depth + f"subgraph {quoted(f'cluster-beside-{members[0].id}')} {{ graph" + UNSEEN
+            for node in members:
+                yield "  " * depth + quoted(node.id) + _box(node, spine.get(node.id, ""), t)
+            if len(members) > 1:
+                yield "  " * depth + "}"
+        stack.extend((child, False) for child in reversed(children.get(identifier, ())))
+
+    joined = {frozenset((e.source, e.target)) for e in picture.edges}
+    for row in picture.rows:
+        if len(row) > 1:
+            yield "{ rank=same; " + "; ".join(map(quoted, row)) + " }"
+            for left, right in zip(row, row[1:], strict=False):
+                if frozenset((left, right)) not in joined:
+                    yield f"{quoted(left)} -> {quoted(right)}" + attributes(style="invis")
+    yield from _ladder(picture, spine)
+    for edge in picture.edges:
+        yield _row_edge(edge, place, spine, t)
+
+
+def _side_by_side(nodes: list[Node], place: dict[str, tuple[int, int]]) -> list[list[Node]]:
+    """The nodes of one cluster, those together that stand side by side in one half of a row.
+
+    An unseen cluster keeps them together and in order, which Graphviz else forgets where another edge passes.
+    """
+    groups: dict[object, list[Node]] = {}
+    for node in nodes:
+        row = place.get(node.id)
+        groups.setdefault((row[0], node.backward) if row else node.id, []).append(node)
+    return list(groups.values())
+
+
+def _spines(picture: Picture) -> dict[str, str]:
+    """Which column a node stands in: the first op of a row is `f`, the first backward op `b`."""
+    by_id = {n.id: n for n in picture.nodes}
+    side = (Role.PARAMETER, Role.CONSTANT)
+    spine: dict[str, str] = {}
+    for row in picture.rows:
+        free = {"f": True, "b": True}
+        for member in row:
+            node = by_id[member]
+            column = "b" if node.backward else "f"
+            if free[column] and node.role not in side:
+                spine[member] = column
+                free[column] = False
+    return spine
+
+
+def _ladder(picture: Picture, spine: dict[str, str]) -> Iterator[str]:
+    """One row below the other, in order: parallel branches would else mix the two columns."""
+    firsts = [next((m for m in row if m in spine), row[0]) for row in picture.rows]
+    joined = {(e.source, e.target) for e in picture.edges}
+    for upper, lower in zip(firsts, firsts[1:], strict=False):
+        if (upper, lower) not in joined:
+            yield f"{quoted(upper)} -> {quoted(lower)}" + attributes(style="invis", weight=0)
+
+
+def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, str], t: Theme) -> str:
+    source, target = edge.source, edge.target
+    here, there = place.get(source, (0, 0)), place.get(target, (1, 0))
+    upward = here > there
+    level = here[0] == there[0]
+    if upward:
+        source, target = target, source
+    column = spine.get(source)
+    style: dict[str, str | float] = {"class": edge.kind.value}
+    head = "arrowtail" if upward else "arrowhead"
+    if upward:
+        style |= {"dir": "back"}
+    if edge.kind is Kind.GRADIENT:
+        style |= {"style": "dashed", "color": t.backward, head: "vee"}
+    elif edge.kind is Kind.SAVED:
+        style |= {"style": "dotted", "color": t.line, "dir": "both", "arrowsize": 0.5, "constraint": "false"}
+        style |= (
+            {"arrowtail": "box", "arrowhead": "vee"}
+            if not upward
+            else {"arrowtail": "vee", "arrowhead": "box"}
+        )
+        if level:
+            del style["constraint"]  # keeps the two columns in order
+    elif edge.kind is Kind.TRAFFIC:
+        style |= {"penwidth": 2.4, "arrowsize": 0.6}
+    if edge.kind is not Kind.SAVED and not level and column and column == spine.get(target):
+        style |= {"weight": 100 if abs(there[0] - here[0]) == 1 else 1}
+    if edge.label:
+        style |= {"label": f"<&#160;{font(edge.label, t.muted, 10)}>"}
+    return f"{quoted(source)} -> {quoted(target)}" + attributes(**style)
+
+
+def _cluster(label: str, identifier: str, backward: bool, group: int, t: Theme) -> str:
+    ink = t.backward if backward else t.line
+    fill = t.module_fill if group < 0 else t.hulls[group % len(t.hulls)]
+    return attributes(
+        id=identifier,
+        label=f"<{font(elide(label), t.backward if backward else t.muted, 11, 'I' if backward else '')}>",
+        labeljust="l",
+        style="rounded,filled,dashed" if backward else "rounded,filled",
+        color=ink,
+        fillcolor=fill,
+        margin=10,
+        penwidth=1,
+    )
+
+
+def _box(node: Node, group: str, t: Theme) -> str:
+    fills = {
+        Role.INPUT: t.input_fill,
+        Role.PARAMETER: t.parameter_fill,
+        Role.CONSTANT: t.constant_fill,
+        Role.LOSS: t.loss_fill,
+        Role.OUTPUT: t.loss_fill,
+        Role.MODULE: t.module_fill,
+    }
+    style: dict[str, str | float] = {"id": node.id, "class": node.role.value, "shape": "box"}
+    style |= {"margin": "0.11,0.05", "height": 0.32, "width": 0.5}
+    style |= {"fillcolor": t.gradient_fill if node.backward else fills.get(node.role, t.op_fill)}
+    if group:
+        style |= {"group": group}
+    if node.role is Role.ACCUMULATE:
+        style |= {"shape": "circle", "margin": "0", "width": 0.3, "height": 0.3, "fixedsize": "true"}
+        return attributes(
+            **style, style="filled,dashed", color=t.backward, label=f"<{font('+', t.backward, 14)}>"
+        )
+    if node.backward:
+        style |= {"color": t.backward, "style": "rounded,filled,dashed"}
+    else:
+        style |= {"style": "filled" if node.role in (Role.PARAMETER, Role.CONSTANT) else "rounded,filled"}
+    if node.role in (Role.LOSS, Role.OUTPUT, Role.MODULE):
+        style |= {"peripheries": 2}
+    colour, tag = (t.backward, "I") if node.backward else (t.ink, "B")
+    glyph = "" if node.backward else GLYPH.get(node.role, "")
+    mark = font(glyph, t.muted, 10) + " " if glyph else ""
+    if not node.label and node.lines and node.lines[0].kind in (Text.NAME, Text.CONSTANT):
+        return attributes(**style, label=table(_stub(node, colour, tag, t)))
+    rows = [mark + font(elide(node.label), colour, 12, tag)]
+    for line in node.lines:
+        if line.kind is Text.NAME:
+            rows[0] += "&#160; " + font(elide(line.text), t.muted, 11)
+        else:
+            rows.append(line_of(line, t, 10))
+    return attributes(**style, label=table([f"<TD>{row}</TD>" for row in rows]))
+
+
+def _stub(node: Node, colour: str, tag: str, t: Theme) -> list[str]:
+    """The rows of a box that holds several arrays: a row for each, or one array's lines below each other."""
+    arrays: list[list[str]] = []
+    for line in node.lines:
+        if line.kind in (Text.NAME, Text.CONSTANT):
+            role = Role.CONSTANT if line.kind is Text.CONSTANT else node.role
+            mark = "" if node.backward else font(GLYPH.get(role, ""), t.muted, 10) + " "
+            arrays.append([mark + font(elide(line.text), colour, 11, tag)])
+        else:
+            arrays[-1].append(line_of(line, t, 10))
+    if len(arrays) == 1:
+        return [f"<TD>{cell}</TD>" for cell in arrays[0]]
+    return ["".join(f'<TD ALIGN="LEFT">{cell}&#160;&#160;</TD>' for cell in array) for array in arrays]

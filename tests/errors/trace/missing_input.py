@@ -1,0 +1,10 @@
+# run
+import numpy as np
+
+import graphc
+
+
+def f(x):
+    return x
+
+graphc.trace(f)
