@@ -20,7 +20,7 @@ from graphc.backends.llvm.emitter import Reg, constant
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
-from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
+from graphc.backends.llvm.loop_kernel import Part, fuse_loops, nest, plain
 from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.program import Hole, Root, Space, operands_of, trace_in
 from graphc.backends.llvm.reducers import Reducer, State, across, axes_of, reducer
@@ -163,7 +163,7 @@ class _RowKernel:
             else:
                 lanes, masked = self.k.lanes(), self.k.target.masked_memory
                 run = self.channels.within(self.e, self._row) if self.channels else self._row
-                nest(self.e, self.rows, results, lanes, masked, run)
+                nest(self.e, self.rows, results, lanes, masked, [Part(0, None, True, run)])
         f.ret(constant(0, "i32"))
 
     def _each_row(self, loops: Sequence[int]) -> None:
