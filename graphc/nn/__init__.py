@@ -29,6 +29,7 @@ from graphc.nn.layers import (
     Identity,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     MaxPool1d,
     MaxPool2d,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MSELoss",
     "MaxPool1d",

@@ -16,6 +16,7 @@ from graphc.ir.op import REGISTRY, TypeRuleError
 from graphc.nn import init
 from graphc.tensor import functions as f
 from graphc.tensor import recording
+from graphc.tensor.functions import concatenate as cat  # noqa: F401
 from graphc.tensor.functions import (  # noqa: F401  (functional has them too)
     log_softmax,
     relu,
@@ -257,9 +258,12 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each channel; in training with the batch's statistics, which also move the running ones."""
     channels = x.type.shape[1]
-    ones, zeros = f.full((channels,), 1.0, x.dtype), f.full((channels,), 0.0, x.dtype)
-    scale, shift = ones if weight is None else weight, zeros if bias is None else bias
-    mean, var = zeros if running_mean is None else running_mean, ones if running_var is None else running_var
+
+    def given(operand: Any, otherwise: float) -> Any:
+        return f.full((channels,), otherwise, x.dtype) if operand is None else operand
+
+    scale, shift = given(weight, 1.0), given(bias, 0.0)
+    mean, var = given(running_mean, 0.0), given(running_var, 1.0)
     if not training and running_mean is not None:
         return record(REGISTRY["batch_norm"], x, scale, shift, mean, var, epsilon=float(eps))
     y, new_mean, new_var = record(
@@ -291,6 +295,26 @@ def layer_norm(
         weight = f.full(sizes, 1.0, x.dtype)
     operands = [x, *(one for one in (weight, bias) if one is not None)]
     return record(REGISTRY["layer_norm"], *operands, axis=x.ndim - len(sizes), epsilon=float(eps))
+
+
+def local_response_norm(
+    x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha·m)^beta, where m is the mean of x² over `size` neighbouring channels; missing ones count as 0.
+
+    Krizhevsky, Sutskever and Hinton, ImageNet classification with deep convolutional networks, 2012, section 3.3.
+    """
+    planes = f.square(x).reshape(x.shape[0], 1, x.shape[1], -1)
+    mean = record(
+        REGISTRY["avg_pool"],
+        planes,
+        kernel=(size, 1),
+        strides=(1, 1),
+        padding=((size // 2, (size - 1) // 2), (0, 0)),
+        ceil=False,
+        count_include_pad=True,
+    )
+    return f.div(x, f.pow(f.add(f.mul(mean.reshape(x.shape), alpha), k), beta))
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

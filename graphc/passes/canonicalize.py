@@ -16,8 +16,8 @@ from typing import Any
 
 from graphc import ops
 from graphc.ir.builder import Builder
-from graphc.ir.graph import Graph, Value
-from graphc.ir.rewriter import ValueMap
+from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.rewriter import ValueMap, rewrite
 from graphc.ops import (
     abs_,
     add_n,
@@ -33,6 +33,7 @@ from graphc.ops import (
     stop_gradient,
     where,
 )
+from graphc.passes.fold_constants import folded_number
 from graphc.passes.movement import MOVEMENT_RULES
 from graphc.passes.rules import Grade, Rule, RuleSet, truth
 
@@ -149,5 +150,10 @@ RULES = RuleSet("canonicalize", ALGEBRA + MOVEMENT_RULES)
 
 
 def canonicalize(graph: Graph, grades: Sequence[Grade] = ("exact", "stable")) -> tuple[Graph, ValueMap]:
-    """Apply the rules of the given grades in one sweep."""
-    return RULES.run(graph, grades)
+    """Apply the rules of the given grades in one sweep; work on repeated numbers becomes a number on the way."""
+
+    def simplify(node: Node, operands: tuple[Value, ...]) -> Value | None:
+        number = folded_number(node, operands)
+        return number if number is not None else RULES.apply(node, operands, grades)
+
+    return rewrite(graph, simplify, "canonicalize")

@@ -51,6 +51,10 @@ def rows_and_labels(**attributes: Any) -> Any:
     return draw
 
 
+def rows_off_zero() -> Iterator[tuple[tuple, dict]]:
+    yield (RNG.normal(size=(4, 6)) + np.array([[0], [10], [1e3], [1e4]]),), {"axes": (1,)}
+
+
 def one_axis(op: Any, x: Value, axes: tuple[int, ...]) -> Value | None:
     return op(x, axis=axes[0]) if len(axes) == 1 else None
 
@@ -160,6 +164,14 @@ RULES = RuleSet(
             lambda x: 1.0 - ops.sigmoid(x),
             lambda x: ops.sigmoid(negated(x)),
             reason=CANCELS,
+            alone=True,
+        ),
+        Rule(
+            "ln(1 - σ(x)) = -softplus(x)",
+            "stable",
+            lambda x: ops.log(1.0 - ops.sigmoid(x)),
+            lambda x: -ops.softplus(x),
+            reason="σ(x) rounds to 1, and the logarithm of 0 is -inf",
         ),
         Rule(
             "ln σ(x) = -softplus(-x)",
@@ -204,14 +216,27 @@ RULES = RuleSet(
             "√(x·x) = |x|", "stable", lambda x: ops.sqrt(x * x), lambda x: ops.abs(x), reason="x·x overflows"
         ),
         Rule(
+            "√x² = |x|",
+            "stable",
+            lambda x: ops.sqrt(ops.pow(x, 2.0)),
+            lambda x: ops.abs(x),
+            reason="x² overflows",
+        ),
+        Rule(
             "mean(x²) - mean(x)² = variance(x)",
             "stable",
             lambda x, *, axes: ops.mean(x * x, axes=axes) - ops.mean(x, axes=axes) * ops.mean(x, axes=axes),
             lambda x, *, axes: ops.variance(x, axes=axes),
             reason=CANCELS,
-            samples=lambda: iter(
-                [((RNG.normal(size=(4, 6)) + np.array([[0], [10], [1e3], [1e4]]),), {"axes": (1,)})]
-            ),
+            samples=rows_off_zero,
+        ),
+        Rule(
+            "mean(x²) - mean(x)² = variance(x)",
+            "stable",
+            lambda x, *, axes: ops.mean(ops.pow(x, 2.0), axes=axes) - ops.pow(ops.mean(x, axes=axes), 2.0),
+            lambda x, *, axes: ops.variance(x, axes=axes),
+            reason=CANCELS,
+            samples=rows_off_zero,
         ),
     ),
     tell=True,
