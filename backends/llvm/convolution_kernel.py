@@ -207,20 +207,27 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
     there, leave = f.gep(f.scratch, plan.source_bytes), None
     if plan.result_bytes:
         leave = _own(emit_convert(k.module, f"{f.name}.leave", k.target, plan.result, plan.kept))
-    with f.loop(0, plain(k.sizes(x.shape[0]))) as image:
-        source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
-        kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
-        if enter is not None:
-            f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
-            source = f.scratch
-        result = kept if leave is None else there
+    def convolve(source: Reg, result: Reg, image: Reg, count: Reg) -> None:
+        """All parts, for `count` images from `image` on."""
         extra = tail.arguments(image) if tail else []
         for part, kernel in zip(plan.parts, kernels):
             rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
-            ends = zero, constant(rows, "i64"), zero, constant(panels, "i64")
+            ends = zero, f.mul(count, rows), zero, constant(panels, "i64")
             f.call(kernel.name, "void", source, f.gep(weights, part.weights), result, *ends, *extra)
-        if leave is not None:
-            f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
+
+    batch = k.sizes(x.shape[0])
+    if enter is None and leave is None:
+        convolve(k.inputs[x], k.outputs[plan.main], zero, batch)
+    else:
+        with f.loop(0, plain(batch)) as image:
+            source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
+            kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
+            if enter is not None:
+                f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
+                source = f.scratch
+            convolve(source, kept if leave is None else there, image, constant(1, "i64"))
+            if leave is not None:
+                f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
     if not plan.inline:
         layouts = dict(k.layouts)
         if plan.main in layouts:
