@@ -14,6 +14,12 @@ from graphc.nn.activations import (
     Softplus,
     Tanh,
 )
+from graphc.nn.attention import (
+    MultiheadAttention,
+    PositionalEncoding,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from graphc.nn.containers import ModuleDict, ModuleList, Sequential
 from graphc.nn.layers import (
     AdaptiveAvgPool2d,
@@ -35,6 +41,8 @@ from graphc.nn.layers import (
 from graphc.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
+from graphc.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from graphc.nn.transposed import ConvTranspose1d, ConvTranspose2d, GroupNorm
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -46,14 +54,21 @@ __all__ = [
     "BatchNorm2d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "ELU",
     "Embedding",
     "Flatten",
     "GELU",
+    "GRU",
+    "GRUCell",
+    "GroupNorm",
     "Identity",
     "L1Loss",
+    "LSTM",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -64,8 +79,12 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "Parameter",
+    "PositionalEncoding",
+    "RNN",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "Sequential",
@@ -74,6 +93,8 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "functional",
     "init",
 ]
