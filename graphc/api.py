@@ -257,9 +257,7 @@ def _drawable(
     if view == "fusion":
         return lower(graph).partition, None
     if view == "memory":
-        from graphc.plan import make_plan
-
-        return make_plan(lower(graph).partition), None
+        return compiled_plan(lower(graph)), None
     return graph, evaluated(graph, values) if values else None
 
 
@@ -307,10 +305,15 @@ def explain(
     after: str | None = None,
 ) -> Any:
     """What the passes did, which kernels came out and why others did not, and the memory plan."""
-    from graphc.plan import make_plan
-
     lowered = lower(graph_of(model, inputs, dims=dims, weights=weights, name=name))
-    return Explanation(lowered, make_plan(lowered.partition), after)
+    return Explanation(lowered, compiled_plan(lowered), after)
+
+
+def compiled_plan(lowered: Lowered) -> Plan:
+    """The memory plan `compile` uses on this machine: with the working memory of its native kernels."""
+    from graphc.backends.llvm.executable import native_plan
+
+    return native_plan(lowered.partition)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ class ConvolutionEpilogue:
         self.operands |= {f"size_{s}": "i64" for s in k.sizes.symbols} | {"image": "i64"}
 
     def arguments(self, image: Reg) -> list[Reg]:
-        """What the convolution of one image is called with, for `operands`."""
+        """What the convolution of the images from `image` on is called with, for `operands`."""
         f = self.k.f
         found = []
         for values, pointers in ((self.reads, self.k.inputs), (self.writes, self.k.outputs)):
@@ -85,7 +85,7 @@ class ConvolutionEpilogue:
         e = _AtPixel(b, self.program, sizes, pointers)
         e.site, e.alike = site, self.alike
         values = {
-            self.image: b.parameters["image"],
+            self.image: b.add(b.parameters["image"], site.image),
             self.block: site.block,
             self.lane: constant(site.lane, "i64"),
             self.y: y,

@@ -136,8 +136,8 @@ def plan_convolution(
     main = next((v for v in (y, *kernel.outputs) if v in kernel.outputs and v.type == y.type), None)
     if main is None or x.dtype.name not in ("float32", "float64"):
         return None
-    element, need = memory_type(x.dtype), window_halo(node)
-    stored, kept = (image_of(v, layouts) or _plain(v, element) for v in (x, main))
+    need = window_halo(node)
+    stored, kept = (image_of(v, layouts) or as_planes(v) for v in (x, main))
     source = stored if stored.block == 1 and planar(node) else replace(stored, block=BLOCK)
     if any(have < least for have, least in zip(source.halo, need)):
         source = replace(source, halo=need)
@@ -167,9 +167,10 @@ def _specification(each: Correlation, source: Image, result: Image) -> Convoluti
     return Convolution(source, result, kernel, stride, padding, dilation, each.groups)
 
 
-def _plain(value: Value, element: str) -> Image:
+def as_planes(value: Value) -> Image:
+    """A row-major array as images."""
     _, channels, height, width = value.shape
-    return Image(channels, height, width, block=1, element=element)  # type: ignore[arg-type]
+    return Image(channels, height, width, block=1, element=memory_type(value.dtype))  # type: ignore[arg-type]
 
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
@@ -202,24 +203,31 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         kernels.append(_own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut)))
     weights = _weights(k, plan)
     zero = constant(0, "i64")
-    enter = emit_enter(k, plan.stored, plan.source, f.scratch)
+    enter = emit_enter(k, "x", plan.stored, plan.source, f.scratch)
     there, leave = f.gep(f.scratch, plan.source_bytes), None
     if plan.result_bytes:
         leave = _own(emit_convert(k.module, f"{f.name}.leave", k.target, plan.result, plan.kept))
-    with f.loop(0, plain(k.sizes(x.shape[0]))) as image:
-        source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
-        kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
-        if enter is not None:
-            f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
-            source = f.scratch
-        result = kept if leave is None else there
+    def convolve(source: Reg, result: Reg, image: Reg, count: Reg) -> None:
+        """All parts, for `count` images from `image` on."""
         extra = tail.arguments(image) if tail else []
         for part, kernel in zip(plan.parts, kernels):
             rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
-            ends = zero, constant(rows, "i64"), zero, constant(panels, "i64")
+            ends = zero, f.mul(count, rows), zero, constant(panels, "i64")
             f.call(kernel.name, "void", source, f.gep(weights, part.weights), result, *ends, *extra)
-        if leave is not None:
-            f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
+
+    batch = k.sizes(x.shape[0])
+    if enter is None and leave is None:
+        convolve(k.inputs[x], k.outputs[plan.main], zero, batch)
+    else:
+        with f.loop(0, plain(batch)) as image:
+            source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
+            kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
+            if enter is not None:
+                f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
+                source = f.scratch
+            convolve(source, kept if leave is None else there, image, constant(1, "i64"))
+            if leave is not None:
+                f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
     if not plan.inline:
         layouts = dict(k.layouts)
         if plan.main in layouts:
@@ -227,14 +235,14 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         emit_elements(replace(k, layouts=layouts), Finished, {plan.node.output: k.outputs[plan.main]})
 
 
-def emit_enter(k: KernelFunction, stored: Image, source: Image, room: Reg) -> Function | None:
+def emit_enter(k: KernelFunction, name: str, stored: Image, source: Image, room: Reg) -> Function | None:
     """The function that brings an image into working memory, whose border is cleared here; None when none is needed."""
     if stored == source:
         return None
     if any(source.halo):
-        clear = _own(emit_clear_halo(k.module, f"{k.f.name}.clear", source))
+        clear = _own(emit_clear_halo(k.module, f"{k.f.name}.clear_{name}", source))
         k.f.call(clear.name, "void", room, constant(0, "i64"), constant(source.blocks, "i64"))
-    return _own(emit_convert(k.module, f"{k.f.name}.enter", k.target, stored, source))
+    return _own(emit_convert(k.module, f"{k.f.name}.enter_{name}", k.target, stored, source))
 
 
 def planes(one: Image, other: Image) -> Reg:

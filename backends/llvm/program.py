@@ -92,8 +92,6 @@ class Program:
             match expression:
                 case Load(offset=form) | Position(form=form):
                     found.append(form)
-                case Hole(index=index):
-                    found += index
             found += [condition.form for condition in guard_of(expression)]
         return [inner for form in found for inner in (form, *(q.numerator for q in form.quotients))]
 

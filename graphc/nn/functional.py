@@ -258,9 +258,12 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each channel; in training with the batch's statistics, which also move the running ones."""
     channels = x.type.shape[1]
-    ones, zeros = f.full((channels,), 1.0, x.dtype), f.full((channels,), 0.0, x.dtype)
-    scale, shift = ones if weight is None else weight, zeros if bias is None else bias
-    mean, var = zeros if running_mean is None else running_mean, ones if running_var is None else running_var
+
+    def given(operand: Any, otherwise: float) -> Any:
+        return f.full((channels,), otherwise, x.dtype) if operand is None else operand
+
+    scale, shift = given(weight, 1.0), given(bias, 0.0)
+    mean, var = given(running_mean, 0.0), given(running_var, 1.0)
     if not training and running_mean is not None:
         return record(REGISTRY["batch_norm"], x, scale, shift, mean, var, epsilon=float(eps))
     y, new_mean, new_var = record(
