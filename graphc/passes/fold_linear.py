@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from graphc import ops
-from graphc.ir.dims import product
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.rewriter import ValueMap
 from graphc.ir.types import float64
@@ -91,9 +90,10 @@ def fold_linear(graph: Graph, grades: Sequence[Grade] = ("exact", "stable")) -> 
         if not _known(weights, graph):
             return False
         between = node.inputs[0]
-        first, second = found["v"], found["w"]
-        smaller = product((second.shape[0], first.shape[1])) <= product(first.shape) + product(second.shape)
-        return smaller and len(graph.users[between]) == 1 and between not in graph.outputs
+        (hidden, inside), outside = found["v"].shape, found["w"].shape[0]
+        if outside * inside > hidden * (inside + outside):
+            return False
+        return len(graph.users[between]) == 1 and between not in graph.outputs
 
     return RULES.run(graph, grades, may_fold)
 

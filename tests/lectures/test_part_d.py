@@ -191,7 +191,7 @@ def test_every_file_is_a_model_file_and_tested(file, without_initial_values):
         assert f"networks/{file}" in {row[0] for row in NETWORKS.values()}
 
 
-# Losses of the linear models -------------------------------------------------------------------------------------------
+# Losses of the linear models
 
 
 def linear_losses(module, x, labels, target):
