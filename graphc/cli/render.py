@@ -44,6 +44,6 @@ def command(
             depth=depth, theme=theme,
         )  # fmt: skip
     if path == "-":
-        console.out.write(data if isinstance(data, str) else data.decode("utf-8"))
+        console.write(data if isinstance(data, str) else data.decode("utf-8"))
         return
     console.result({"picture": path, "bytes": len(data)}, f"{path}  {in_bytes(len(data))}")
