@@ -21,11 +21,13 @@ class Console:
     json        results are one JSON object, nothing else
     verbosity   -1 quiet, 0 notes, 1 and more: details
     color       auto, always or never
+    broken      stdout cannot be written to
     """
 
     def __init__(self) -> None:
         self.json = False
         self.verbosity = 0
+        self.broken = False
         self.color = "auto"
         # A closed stream is None in Python; what is written to it goes nowhere.
         self.out: IO[str] = sys.stdout or open(os.devnull, "w")
@@ -59,7 +61,7 @@ class Console:
 
     def error(self, error: GraphcError) -> None:
         """The error on stderr; with `--json` as the object on stdout."""
-        if self.json:
+        if self.json and not self.broken:
             self.result({"error": error.as_dict(), "exit_code": error.exit_code}, "")
         else:
             self._say(draw(error, color=wants_color(self.err, self.color)))
