@@ -55,7 +55,9 @@ def test_step(name: str) -> None:
     types = {"x": f"float32[N,{inputs},12,11]"}, {"y": "int64[N]"}
     forward, updates = loss_graph(model, F.cross_entropy, *types, dims=None)
     step = step_graph(stabilized(forward).graph, optimizer, updates)
-    data = {key: np.asarray(a, np.float64) if a.dtype == np.float32 else a for key, a in step.graph.data.items()}
+    data = {
+        key: np.asarray(a, np.float64) if a.dtype == np.float32 else a for key, a in step.graph.data.items()
+    }
     wide = parse_graph(print_graph(step.graph).replace("f32", "f64")).with_(data=data)
     lowered = lower(wide, training=True)
     executable = compile_plan(native_plan(lowered.partition, donate=step.donate))
@@ -73,7 +75,9 @@ def test_step(name: str) -> None:
     for piece in executable.module.pieces:
         if piece.packing is None and piece.name in replaced:
             leaf, wanted = graph.by_name[piece.name], right[replaced[piece.name]]
-            found = weights[piece.offset : piece.offset + piece.size].view(leaf.dtype.numpy).reshape(leaf.shape)
+            found = (
+                weights[piece.offset : piece.offset + piece.size].view(leaf.dtype.numpy).reshape(leaf.shape)
+            )
             moved = np.abs(wanted - graph.data[piece.name]).max()
             assert np.abs(found - wanted).max() <= TOLERANCE * max(moved, np.abs(wanted).max() * 1e-3)
             seen += 1
