@@ -30,10 +30,19 @@ from graphc.nn.layers import (
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    LPPool2d,
     MaxPool1d,
     MaxPool2d,
 )
-from graphc.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from graphc.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    L1Loss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+)
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
@@ -55,6 +64,7 @@ __all__ = [
     "GELU",
     "Identity",
     "L1Loss",
+    "LPPool2d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -66,6 +76,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiMarginLoss",
     "NLLLoss",
     "Parameter",
     "ReLU",
