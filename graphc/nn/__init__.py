@@ -14,6 +14,12 @@ from graphc.nn.activations import (
     Softplus,
     Tanh,
 )
+from graphc.nn.attention import (
+    MultiheadAttention,
+    PositionalEncoding,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from graphc.nn.containers import ModuleDict, ModuleList, Sequential
 from graphc.nn.layers import (
     AdaptiveAvgPool2d,
@@ -45,6 +51,8 @@ from graphc.nn.losses import (
 )
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
+from graphc.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from graphc.nn.transposed import ConvTranspose1d, ConvTranspose2d, GroupNorm
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -56,15 +64,22 @@ __all__ = [
     "BatchNorm2d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "ELU",
     "Embedding",
     "Flatten",
     "GELU",
+    "GRU",
+    "GRUCell",
+    "GroupNorm",
     "Identity",
     "L1Loss",
     "LPPool2d",
+    "LSTM",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -77,8 +92,12 @@ __all__ = [
     "ModuleDict",
     "ModuleList",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "Parameter",
+    "PositionalEncoding",
+    "RNN",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "Sequential",
@@ -87,6 +106,8 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "functional",
     "init",
 ]
