@@ -2,9 +2,9 @@
 
     y[o, i·spacing + start] = sum over c, k of w[o, c, first + k·step] · x[c, i·stride + k·dilation - padding]
 
-A convolution is one such sum. So is its derivative with stride 1: the window turned around, channels exchanged. With
-stride s every s-th row and column of the derivative meets its own taps, every s-th of the window, so it falls apart into
-s·s sums with stride 1 that write interleaved pixels.
+A convolution is one such sum. So is its derivative with stride 1: the window turned around, channels
+exchanged. With stride s every s-th row and column of the derivative meets its own taps, every s-th of the
+window, so it falls apart into s·s sums with stride 1 that write interleaved pixels.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class WeightOrder:
-    """Elements between weights: of neighbouring groups, results o and operands c of a group, rows and columns; the first.
+    """Elements between weights of neighbouring groups, results o and operands c of a group, rows and columns.
 
+    first: the weight of the first tap
     """
 
     group: int

@@ -1,7 +1,9 @@
-"""Channel-blocked layouts through whole graphs: numbers against float64, what is blocked, and what stays as it was.
+"""Channel-blocked layouts through whole graphs: numbers against float64, what is blocked, and what stays as
+it was.
 
-The bound is that of the sums of products: the network with all weights and inputs replaced by their absolute values gives
-sum |a||b| over all paths, and each path gathers one rounding for each step of the chains it goes through.
+The bound is that of the sums of products: the network with all weights and inputs replaced by their absolute
+values gives sum |a||b| over all paths, and each path gathers one rounding for each step of the chains it goes
+through.
 """
 
 import runpy
