@@ -18,6 +18,7 @@ if (_checkout / "setup.cfg").is_file():
 
 from graphc import data, nn, ops, optim  # noqa: E402  (importing `ops` registers every op)
 from graphc.errors import GraphcError  # noqa: E402
+from graphc.interpret import interpret  # noqa: E402  (at once: importing it later would put the submodule in its place)
 from graphc.ir.graph import Graph  # noqa: E402
 from graphc.tensor import Tensor, tensor  # noqa: E402
 
@@ -30,7 +31,6 @@ _LATER = {
     "concatenate": "graphc.tensor.functions",
     "differentiate": "graphc.api",
     "explain": "graphc.api",
-    "interpret": "graphc.interpret",
     "load": "graphc.api",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
@@ -45,14 +45,13 @@ _LATER = {
     "zeros": "graphc.nn.creation",
 }
 
-__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "data", "nn", "ops", "optim", "tensor"]
+__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "data", "interpret", "nn", "ops"]
+__all__ += ["optim", "tensor"]
 __all__ += list(_LATER)
 
 
 def __getattr__(name: str) -> object:
     if name not in _LATER:
         raise AttributeError(f"graphc has no {name!r}")
-    value = getattr(importlib.import_module(_LATER[name]), name)
-    if name != "interpret":  # a submodule has that name too
-        globals()[name] = value
+    value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
     return value

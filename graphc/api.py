@@ -328,7 +328,7 @@ class Explanation:
     after: str | None = None
 
     def __str__(self) -> str:
-        from graphc.explain import explain as explained
+        from graphc.explanation import explain as explained
 
         log, partition = self.lowered.log, self.lowered.partition
         if self.after is None:
