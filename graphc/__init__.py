@@ -5,6 +5,8 @@ emit readable NumPy source or native code; Graphviz draws the forward and the ba
 """
 
 import importlib
+import sys
+import types
 from pathlib import Path
 
 __version__ = "0.1.0"
@@ -18,7 +20,6 @@ if (_checkout / "setup.cfg").is_file():
 
 from graphc import data, nn, ops, optim  # noqa: E402  (importing `ops` registers every op)
 from graphc.errors import GraphcError  # noqa: E402
-from graphc.interpret import interpret  # noqa: E402  (at once: importing it later would put the submodule in its place)
 from graphc.ir.graph import Graph  # noqa: E402
 from graphc.tensor import Tensor, tensor  # noqa: E402
 
@@ -31,6 +32,8 @@ _LATER = {
     "concatenate": "graphc.tensor.functions",
     "differentiate": "graphc.api",
     "explain": "graphc.api",
+    "gradcheck": "graphc.checking",
+    "interpret": "graphc.interpret",
     "load": "graphc.api",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
@@ -41,13 +44,24 @@ _LATER = {
     "stack": "graphc.tensor.functions",
     "summary": "graphc.api",
     "trace": "graphc.api",
+    "train": "graphc.train",
     "where": "graphc.tensor.functions",
     "zeros": "graphc.nn.creation",
 }
 
-__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "data", "interpret", "nn", "ops"]
-__all__ += ["optim", "tensor"]
+__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "data", "nn", "ops", "optim", "tensor"]
 __all__ += list(_LATER)
+
+
+class _Package(types.ModuleType):
+    """Importing `graphc.interpret` the module must not hide `graphc.interpret` the function."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _LATER and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:

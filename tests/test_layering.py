@@ -26,8 +26,9 @@ LAYERS = [
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable", "explanation"],
+    ["pipeline", "artefact", "executable", "explain"],
     ["api", "training"],
+    ["checking", "train"],
     ["cli"],
 ]
 SIBLINGS = {

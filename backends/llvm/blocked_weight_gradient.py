@@ -2,15 +2,17 @@
 
     w[o, c, p, q] = sum over n, i, j of g[n, o, i, j] · x[n, c, i·stride + p·dilation, j·stride + q·dilation]
 
-The register tile of `tile.py` once more: the sum runs along the pixels, vectors are neighbouring output channels o of g, and
-the broadcast numbers are neighbouring weights (c, p, q), each at a constant offset in x. A tile is square; turned around in
-registers it is stored as runs of the weights' own memory. Images are taken in groups that stay in the second-level cache
-while all tiles pass; the sums of groups add up, so the error grows with their number and length, not with their product.
+The register tile of `tile.py` once more: the sum runs along the pixels, vectors are neighbouring output
+channels o of g, and the broadcast numbers are neighbouring weights (c, p, q), each at a constant offset in x.
+A tile is square; turned around in registers it is stored as runs of the weights' own memory. Images are taken
+in groups that stay in the second-level cache while all tiles pass; the sums of groups add up, so the error
+grows with their number and length, not with their product.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from graphc.backends.llvm import weight_gradient
 from graphc.backends.llvm.anchor import Finished, emit_elements, place_of_result
@@ -31,6 +33,7 @@ from graphc.ir.types import is_static
 from graphc.plan.layout import Layouts
 
 MOST_TILES = 64  # tiles of one block of input channels: each is code of its own
+NEAR = 1 << 19  # bytes of images taken together; not the machine's own cache size, since sums depend on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,12 @@ def gradient_halo(node: Node) -> Halo:
     """The border of x that a conv_dw node reads: top, left, bottom, right."""
     a, ends = node.attributes, []
     sizes = zip(
-        node.inputs[0].shape[2:], a["kernel"], node.inputs[1].shape[2:], a["strides"], a["padding"], a["dilation"]
+        node.inputs[0].shape[2:],
+        a["kernel"],
+        node.inputs[1].shape[2:],
+        a["strides"],
+        a["padding"],
+        a["dilation"],
     )
     for size, taps, count, stride, (before, _), dilation in sizes:
         ends.append(max((count - 1) * stride + (taps - 1) * dilation + 1 - before - size, 0))
@@ -126,7 +134,9 @@ def plan_gradient(kernel: Kernel, target: Target, layouts: Layouts) -> WeightGra
     if node is None or node.op.name != "conv_dw" or node.output.type.rank != 4:
         return None
     x, g = node.inputs
-    known = all(is_static(v.shape[1:]) and 0 not in v.shape[1:] for v in (x, g)) and 0 not in node.output.shape
+    known = (
+        all(is_static(v.shape[1:]) and 0 not in v.shape[1:] for v in (x, g)) and 0 not in node.output.shape
+    )
     if not known or node.attributes["groups"] != 1 or place_of_result(kernel) is None:
         return None
     channels, outputs = x.shape[1], g.shape[1]
@@ -140,7 +150,7 @@ def plan_gradient(kernel: Kernel, target: Target, layouts: Layouts) -> WeightGra
         wanted = replace(wanted, halo=need)
     read = replace(stored_g, block=BLOCK)
     near = wanted.plane * (1 if wanted.block == BLOCK else channels) + read.plane
-    together = max(target.l2 // 2 // near, 1) if (stored_x, stored_g) == (wanted, read) else 1
+    together = max(NEAR // near, 1) if (stored_x, stored_g) == (wanted, read) else 1
     lanes = target.lanes(memory_type(x.dtype))
     plan = WeightGradient(node, stored_x, wanted, stored_g, read, lanes, together)
     return plan if lanes > 1 and plan.tiles(plan.x_block) <= MOST_TILES else None
@@ -285,14 +295,13 @@ class _Tiles:
 
             found = f.fold(0, f.count, 1, zeros(tile), image)
             places = [f.gep(f.raw, number * plan.tile_bytes + i * lanes * item) for i in range(len(own))]
-            before = f.if_else(
-                begins,
-                lambda tile=tile: zeros(tile),
-                lambda tile=tile, places=places: [f.load(place, tile.type) for place in places],
-            )
+            before = f.if_else(begins, partial(zeros, tile), partial(self._loaded, f, places))
             for place, value, old in zip(places, found, before, strict=True):
                 f.store(f.fadd(old, value), place)
         f.ret()
+
+    def _loaded(self, f: Function, places: list[Reg]) -> list[Reg]:
+        return [f.load(place, self.tile.type) for place in places]
 
     def _turned(self) -> Function:
         """The tiles as rows of the weights."""
@@ -307,9 +316,16 @@ class _Tiles:
             whole, rest = divmod(channels * taps, lanes)
             if whole:
                 with f.loop(0, whole) as number:
-                    square(f.gep(raw, f.mul(number, plan.tile_bytes)), f.gep(target, f.mul(number, lanes * item)), lanes, outputs)
+                    square(
+                        f.gep(raw, f.mul(number, plan.tile_bytes)),
+                        f.gep(target, f.mul(number, lanes * item)),
+                        lanes,
+                        outputs,
+                    )
             if rest:
-                square(f.gep(raw, whole * plan.tile_bytes), f.gep(target, whole * lanes * item), rest, outputs)
+                square(
+                    f.gep(raw, whole * plan.tile_bytes), f.gep(target, whole * lanes * item), rest, outputs
+                )
 
         def square(raw: Reg, target: Reg, weights: int, outputs: int) -> None:
             rows = [f.load(f.gep(raw, i * lanes * item), self.tile.type) for i in range(lanes)]

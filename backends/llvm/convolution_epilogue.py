@@ -1,7 +1,7 @@
 """The epilogue of a convolution: what is done with a vector of a pixel's channels before it is stored.
 
-Operands that lie exactly like the result are read at its offset; all others, such as a bias, a mask of another type or a
-row-major array, where their own layout says.
+Operands that lie exactly like the result are read at its offset; all others, such as a bias, a mask of
+another type or a row-major array, where their own layout says.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class _AtPixel(Evaluator):
     site: Pixel
     alike: frozenset[Value]
 
-    def load(self, value: Value, offset: Form, guard: Guard) -> Element:
-        if value in self.alike and not guard:
+    def load(self, value: Value, offset: Form, guard: Guard, pointer: Reg | None = None) -> Element:
+        if value in self.alike and not guard and pointer is None:
             return Element(self.site.like_output(self.pointers[value]), value.dtype)
-        return super().load(value, offset, guard)
+        return super().load(value, offset, guard, pointer)

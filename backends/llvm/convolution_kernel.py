@@ -1,9 +1,10 @@
 """Convolutions: from a kernel of the graph to `convolution.py` and its epilogue.
 
-The kernel wants channel-blocked images whose border holds the padding. Where the plan of the whole graph gave an operand
-or the result that layout, it is used as it lies; otherwise one image at a time is converted in working memory, so that a
-conversion is a property of a kernel and no node of the graph. An image of few channels is read as plain planes. Constant
-weights are packed when the model is compiled, others in working memory whenever the kernel runs.
+The kernel wants channel-blocked images whose border holds the padding. Where the plan of the whole graph gave
+an operand or the result that layout, it is used as it lies; otherwise one image at a time is converted in
+working memory, so that a conversion is a property of a kernel and no node of the graph. An image of few
+channels is read as plain planes. Constant weights are packed when the model is compiled, others in working
+memory whenever the kernel runs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from graphc.backends.llvm.correlation import Correlation, correlations, window_h
 from graphc.backends.llvm.elements import memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.kernel_function import KernelFunction, Packing
+from graphc.backends.llvm.kernel_function import KernelFunction, Packing, packable
 from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.storage import image_of
 from graphc.backends.llvm.target import Target
@@ -148,7 +149,7 @@ def plan_convolution(
         begin = parts[-1].weights + parts[-1].weights_bytes if parts else 0
         parts.append(Part(each, spec, tiling(spec, target), begin))
     return Direct(
-        node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel)
+        node, tuple(parts), stored, source, main, result, kept, packable(kernel, w, fixed), is_short(kernel)
     )
 
 
@@ -170,7 +171,7 @@ def _specification(each: Correlation, source: Image, result: Image) -> Convoluti
 def as_planes(value: Value) -> Image:
     """A row-major array as images."""
     _, channels, height, width = value.shape
-    return Image(channels, height, width, block=1, element=memory_type(value.dtype))  # type: ignore[arg-type]
+    return Image(channels, height, width, block=1, element=memory_type(value.dtype))
 
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
@@ -197,16 +198,19 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         tail = ConvolutionEpilogue(k, plan.main, plan.result)
     kernels = []
     for i, part in enumerate(plan.parts):
-        epilogue = tail and tail.of(part.sum)
+        epilogue = tail.of(part.sum) if tail else None
         operands = tail.operands if tail else {}
         name = f"{f.name}.conv{i}" if len(plan.parts) > 1 else f"{f.name}.conv"
-        kernels.append(_own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut)))
+        kernels.append(
+            _own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut))
+        )
     weights = _weights(k, plan)
     zero = constant(0, "i64")
     enter = emit_enter(k, "x", plan.stored, plan.source, f.scratch)
     there, leave = f.gep(f.scratch, plan.source_bytes), None
     if plan.result_bytes:
         leave = _own(emit_convert(k.module, f"{f.name}.leave", k.target, plan.result, plan.kept))
+
     def convolve(source: Reg, result: Reg, image: Reg, count: Reg) -> None:
         """All parts, for `count` images from `image` on."""
         extra = tail.arguments(image) if tail else []
@@ -265,7 +269,7 @@ def _weights(k: KernelFunction, plan: Direct) -> Reg:
     room = f.gep(f.scratch, plan.source_bytes + plan.result_bytes)
     for i, part in enumerate(plan.parts):
         if part.weights_bytes:
-            order = part.sum.order(w.shape)  # type: ignore[arg-type]
+            order = part.sum.order(w.shape)
             pack = _own(emit_pack_weights(k.module, f"{f.name}.pack{i}", part.spec, part.cut.tile, order))
             f.call(pack.name, "void", k.inputs[w], f.gep(room, part.weights))
     return room

@@ -160,7 +160,7 @@ class Space:
 
     def block(self, axis: int, size: int) -> tuple[int | None, int]:
         """Cut an axis into blocks of this size, the last one filled up: the loops over blocks and within one."""
-        count = -(-self.shape[axis] // size)  # type: ignore[operator]
+        count = -(-self.shape[axis] // size)
         outer = None if count == 1 else self.variable(count)
         inner = self.variable(size)
         self._axes[axis] = [inner] if outer is None else [outer, inner]

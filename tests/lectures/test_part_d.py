@@ -167,7 +167,12 @@ def test_two_matrices_in_a_row_are_one():
     collapsed, _ = build("two layers without a non-linearity")
     x = np.random.default_rng(0).normal(size=(5, 64))
     both = collapsed.fc2.weight.array @ collapsed.fc1.weight.array
-    same(interpret(traced(collapsed, x), {"x": x})[0], x @ both.T, "W2·W1", relative=1e-12)
+    graph = traced(collapsed, x)
+    same(interpret(graph, {"x": x})[0], x @ both.T, "W2·W1", relative=1e-12)
+    compiled = graphc.compile(graph)
+    assert [node.op.name for node in compiled.lowered.graph.nodes] == ["matmul"]  # one product is left
+    same(compiled(x), x @ both.T, "W2·W1", relative=1e-12)
+    assert "fold_linear" in str(graphc.explain(graph, after="all"))
 
 
 def test_random_graphs_have_no_cycle_and_follow_their_seed():
@@ -186,7 +191,7 @@ def test_every_file_is_a_model_file_and_tested(file, without_initial_values):
         assert f"networks/{file}" in {row[0] for row in NETWORKS.values()}
 
 
-# Losses of the linear models -------------------------------------------------------------------------------------------
+# Losses of the linear models
 
 
 def linear_losses(module, x, labels, target):
@@ -195,7 +200,10 @@ def linear_losses(module, x, labels, target):
     line = module.LinearRegression()
     return {
         "hinge": (scores, lambda: module.with_penalty(module.hinge(scores(x), labels), scores, 0.1)),
-        "least squares": (line, lambda: module.with_penalty(module.squared_error(line(x), target), line, 0.1)),
+        "least squares": (
+            line,
+            lambda: module.with_penalty(module.squared_error(line(x), target), line, 0.1),
+        ),
     }
 
 

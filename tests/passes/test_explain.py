@@ -3,7 +3,7 @@
 import pytest
 
 from graphc.errors import UsageError
-from graphc.explanation import explain, print_partition, why_not
+from graphc.explain import explain, print_partition, why_not
 from graphc.ir.parser import parse_graph
 from graphc.passes.fuse import fuse
 from graphc.passes.pipeline import inference_passes, run_passes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graphc.explanation import print_partition
+from graphc.explain import print_partition
 from graphc.ir.parser import parse_graph
 from graphc.ir.printer import print_graph
 from graphc.ir.verifier import verify
