@@ -285,6 +285,14 @@ def test_the_border_is_what_the_widest_reader_needs():
     assert Blocked((2, 2, 1, 1)) in layouts.values()
 
 
+def test_a_border_wider_than_the_image_belongs_to_the_reader_alone():
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, 1), nn.ReLU(), nn.Conv2d(64, 16, 3, padding=24, dilation=24), nn.Conv2d(16, 8, 3)
+    )
+    layouts = check(optimized(model, {"x": "float32[N,3,14,14]"}))
+    assert set(layouts.values()) == {Blocked()}
+
+
 def test_a_flattened_image_is_read_as_it_lies():
     layouts = check(optimized(CHAINS["gray"], {"x": "float32[N,1,9,9]"}))
     assert Flattened((16, 4, 4)) in layouts.values()
