@@ -58,7 +58,7 @@ def save_weights(path: str | PathLike[str], arrays: Mapping[str, np.ndarray]) ->
 
         write_file(file, save(ordered))
     elif file.suffix == ".npz":
-        write_file(file, _npz(ordered))
+        write_file(file, npz_bytes(ordered))
     else:
         raise WeightsError(f"{file}: weights are .safetensors or .npz files")
     return file
@@ -154,7 +154,7 @@ def read_numpy(file: IO[bytes]) -> np.ndarray | dict[str, np.ndarray]:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """An npz with no time stamps, so that equal arrays give equal bytes."""
     blob = io.BytesIO()
     with zipfile.ZipFile(blob, "w", zipfile.ZIP_STORED) as archive:
