@@ -28,6 +28,8 @@ from graphc.plan.layout import BLOCK, Blocked, Flattened, Layout
 
 Halo = tuple[int, int, int, int]
 NO_HALO: Halo = (0, 0, 0, 0)
+MOST_GROWTH = 3  # times its own pixels that an image with its border may have
+SMALL = 1 << 16  # bytes of a border that never matter
 POOLINGS = ("max_pool", "avg_pool", "avg_pool_dx")
 
 
@@ -105,7 +107,7 @@ class _Choice:
                 assert kernel.anchor is not None
                 image = kernel.anchor.inputs[0]
                 need = window_halo if kernel in self.direct else gradient_halo
-                if image in halos:
+                if image in halos and _is_slight(image, need(kernel.anchor)):
                     halos[image] = _widest([halos[image], need(kernel.anchor)])
         changed = True
         while changed:
@@ -172,6 +174,16 @@ class _Choice:
 def _widest(halos: Sequence[Halo]) -> Halo:
     top, left, bottom, right = (max(sides, default=0) for sides in zip(*halos)) if halos else NO_HALO
     return top, left, bottom, right
+
+
+def _is_slight(image: Value, halo: Halo) -> bool:
+    """Whether a border is worth its memory; a convolution that wants a wider one copies its images, one at a time."""
+    _, channels, height, width = image.shape
+    assert isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)
+    top, left, bottom, right = halo
+    whole = (top + height + bottom) * (left + width + right)
+    extra = (whole - height * width) * channels * image.dtype.itemsize
+    return whole <= MOST_GROWTH * height * width or extra <= SMALL
 
 
 def _keeps_blocks(kernel: Kernel) -> bool:

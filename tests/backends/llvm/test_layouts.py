@@ -140,6 +140,39 @@ def test_any_chain(inputs, channels, kernel, stride, pool, size):
     assert print_graph(graph) == before  # a layout belongs to the plan; the graph knows nothing of it
 
 
+class Pool(nn.Module):
+    """A maximum between two convolutions that change nothing."""
+
+    def __init__(self, channels, kernel, stride, padding, ceil):
+        super().__init__()
+        one = np.ones((channels, 1, 1, 1), np.float32)
+        self.before, self.after = (
+            nn.Conv2d(channels, channels, 1, groups=channels, bias=False) for _ in "xy"
+        )
+        self.before.weight, self.after.weight = nn.Parameter(one), nn.Parameter(one)
+        self.window = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil}
+
+    def forward(self, x):
+        return self.after(F.max_pool2d(self.before(x), **self.window))
+
+
+@pytest.mark.parametrize(
+    "window", [(2, 2, 0, False), (3, 2, 1, False), (3, 1, 1, False), (3, 2, 0, True), (2, 3, 1, True)]
+)
+@pytest.mark.parametrize("channels", [16, 21])
+def test_maximum_of_windows(channels, window):
+    model = Pool(channels, *window)
+    graph = optimized(model, {"x": f"float32[N,{channels},8,7]"})
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((3, channels, 8, 7)).astype(np.float32)
+    x[rng.random(x.shape) < 0.05] = np.nan
+    x[rng.random(x.shape) < 0.05] = -np.inf
+    partition = fuse(graph)
+    assert len(native_plan(partition).layouts) == 2
+    y = compile_partition(partition).load()(x)
+    np.testing.assert_array_equal(y, interpret(graph, [x])[0])
+
+
 class Branches(nn.Module):
     """Inception's shape: branches side by side, joined along the channels; some joints fall inside a block."""
 
@@ -250,6 +283,14 @@ def test_the_border_is_what_the_widest_reader_needs():
     layouts = check(optimized(Readers(), {"x": "float32[N,3,8,8]"}))
     # Column 8 is the last that a window of five meets at stride 2: one beyond the image.
     assert Blocked((2, 2, 1, 1)) in layouts.values()
+
+
+def test_a_border_wider_than_the_image_belongs_to_the_reader_alone():
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, 1), nn.ReLU(), nn.Conv2d(64, 16, 3, padding=24, dilation=24), nn.Conv2d(16, 8, 3)
+    )
+    layouts = check(optimized(model, {"x": "float32[N,3,14,14]"}))
+    assert set(layouts.values()) == {Blocked()}
 
 
 def test_a_flattened_image_is_read_as_it_lies():
