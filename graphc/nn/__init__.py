@@ -1,6 +1,6 @@
 """Layers, losses and modules, with PyTorch's names, arguments, defaults and weight layouts."""
 
-from graphc.nn import functional, init
+from graphc.nn import functional, init, utils
 from graphc.nn.activations import (
     ELU,
     GELU,
@@ -110,4 +110,5 @@ __all__ = [
     "TransformerEncoderLayer",
     "functional",
     "init",
+    "utils",
 ]
