@@ -70,6 +70,7 @@ def accuracy(logits, labels):
 
 def numpy_module(path):
     """The generated NumPy source as a module."""
+    sys.dont_write_bytecode = True  # the artefact stays as it was written
     spec = importlib.util.spec_from_file_location("lenet_numpy", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -18,7 +18,7 @@ _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "setup.cfg").is_file():
     __path__.append(str(_checkout))
 
-from graphc import nn, ops, optim  # noqa: E402  (importing `ops` registers every op)
+from graphc import data, nn, ops, optim  # noqa: E402  (importing `ops` registers every op)
 from graphc.errors import GraphcError  # noqa: E402
 from graphc.ir.graph import Graph  # noqa: E402
 from graphc.tensor import Tensor, tensor  # noqa: E402
@@ -26,6 +26,7 @@ from graphc.tensor import Tensor, tensor  # noqa: E402
 # Where the other public names live; each is imported when it is first asked for.
 _LATER = {
     "Executable": "graphc.executable",
+    "cat": "graphc.nn.functional",
     "compile": "graphc.api",
     "compile_step": "graphc.training",
     "concatenate": "graphc.tensor.functions",
@@ -40,8 +41,9 @@ _LATER = {
     "load": "graphc.api",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
-    "rand": "graphc.nn.random",
-    "randn": "graphc.nn.random",
+    "ones": "graphc.nn.creation",
+    "rand": "graphc.nn.creation",
+    "randn": "graphc.nn.creation",
     "render": "graphc.api",
     "stack": "graphc.tensor.functions",
     "stop_gradient": "graphc.transforms",
@@ -52,9 +54,10 @@ _LATER = {
     "vjp": "graphc.transforms",
     "vmap": "graphc.transforms",
     "where": "graphc.tensor.functions",
+    "zeros": "graphc.nn.creation",
 }
 
-__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "nn", "ops", "optim", "tensor"]
+__all__ = ["Graph", "GraphcError", "Tensor", "__version__", "data", "nn", "ops", "optim", "tensor"]
 __all__ += list(_LATER)
 
 

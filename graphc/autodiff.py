@@ -37,7 +37,7 @@ def differentiate(
     wrt   names of inputs or parameters (any forward value is allowed); the default is all parameters, or all
           floating-point inputs when there are none
     of    name of the output to differentiate; the default is the only one.  A number is differentiated as it is;
-          for a tensor `y` the graph gets one more input `cotangent.y` of its type.
+          for a tensor output `y` the graph gets one more input `cotangent.y` of its type.
 
     The gradient of `w` is the output named `grad.w`, of the type of `w`.  Values no path leads to have gradient 0,
     as have those behind a `stop_gradient`.
@@ -60,7 +60,7 @@ def differentiate(
         if target.type.shape == ():
             seed = builder.constant(1, target.dtype)
         else:
-            seed = builder.leaf("input", f"cotangent.{target.name}", target.type)
+            seed = builder.leaf("input", f"cotangent.{of or graph.output_names[0]}", target.type)
         found = sweep(graph.nodes, {target: seed}, wanted)
         grads = []
         for value in wanted:
@@ -143,9 +143,10 @@ def _pass_on(node: Node, found: dict[Value, Value | NoGradient], paths: Mapping[
     """What ended behind a node ended for its operands too, unless they have another path."""
     reasons = [gradient for value in node.outputs if isinstance(gradient := found.get(value), NoGradient)]
     if reasons and node.op is not REGISTRY["stop_gradient"]:
+        reason = NoGradient(node.op.no_gradient) if node.op.no_gradient else reasons[0]
         for operand in node.inputs:
             if operand not in paths:
-                found.setdefault(operand, reasons[0])
+                found.setdefault(operand, reason)
 
 
 def _rule_from_body(node: Node, cotangents: Sequence[Value | None]) -> list[Value | NoGradient | None]:

@@ -64,7 +64,7 @@ def check_graph(
     return GradientCheck(tuple(entry for check in checks for entry in check.entries))
 
 
-def _named(model: Any, args: Sequence[Any] | Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _named(model: Any, args: Any) -> dict[str, np.ndarray]:
     if isinstance(args, Mapping):
         return {name: np.asarray(array) for name, array in args.items()}
     if not isinstance(args, (list, tuple)):
@@ -149,9 +149,9 @@ def check_layer(
                 return float((_split(forward(*moved.values()))[0] * dout).sum())
 
             entries.append(compare(name, index, float(result[index]) if fits else np.nan, value, noise))
-        check = GradientCheck(tuple(entries))
+        measured = GradientCheck(tuple(entries))
         numeric[name] = np.array([e.numeric for e in entries]).reshape(given[name].shape)
-        terms.append((name, check if fits else None))
+        terms.append((name, measured if fits else None))
     scaled = backward_of(2 * dout)
     found = []
     for name, made in terms:

@@ -39,12 +39,17 @@ def explain(log: PassLog, partition: Partition | None = None, *, only: str | Non
 
 def explain_step(before: Graph, step: Step) -> Iterator[str]:
     """A pass: how many nodes, its notes, and every node that changed."""
+    told = [f"  note {note}" for note in step.notes] + list(changes(before, step))
     change = len(step.graph.nodes) - len(before.nodes)
-    size = "as many" if change == 0 else f"{abs(change)} {'more' if change > 0 else 'fewer'}"
+    size = (
+        f"{abs(change)} {'more' if change > 0 else 'fewer'}"
+        if change
+        else "as many"
+        if told
+        else "nothing changed"
+    )
     yield f"after {step.name}: {len(step.graph.nodes)} nodes, {size}"
-    for note in step.notes:
-        yield f"  note {note}"
-    yield from changes(before, step)
+    yield from told
 
 
 def changes(before: Graph, step: Step) -> Iterator[str]:

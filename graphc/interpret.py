@@ -73,7 +73,7 @@ def run_node(
     try:
         result = node.op.reference(*operands, **bind_attributes(node.attributes, bindings))
     except IndexError as error:
-        if node.op.kind is not Kind.INDEXING:
+        if node.op.kind not in (Kind.INDEXING, Kind.COMPOSITE):
             raise
         raise IndexOutOfRange(f"%{node.name}: {error}", span=node.provenance.span) from None
     results = result if isinstance(result, tuple) else (result,)

@@ -128,16 +128,16 @@ def test_stopped_gradients_are_0():
 
 
 STEPS = {
-    "comparison": (lambda x: ops.cast(ops.greater(x, 0.0), dtype=x.dtype), "whole numbers is a step"),
+    "comparison": (lambda x: ops.cast(ops.greater(x, 0.0), dtype=x.dtype), "a comparison is a step"),
     "rounding": (lambda x: ops.cast(ops.cast(x, dtype=int32), dtype=x.dtype), "whole numbers is a step"),
     "behind other ops": (
         lambda x: ops.exp(ops.cast(ops.logical_not(ops.less(ops.tanh(x), 0.5)), dtype=x.dtype)),
-        "whole numbers",
+        "a comparison is a step",
     ),
-    "position": (lambda x: ops.cast(ops.argmax(x, axis=0), dtype=x.dtype), "whole numbers"),
+    "position": (lambda x: ops.cast(ops.argmax(x, axis=0), dtype=x.dtype), "a position is a step"),
     "condition": (
         lambda x: ops.where(ops.less(x, 0.0), 1.0, ops.stop_gradient(x)),
-        "a condition has no gradient",
+        "a comparison is a step",
     ),
 }
 
@@ -170,7 +170,7 @@ def test_kinks_have_second_derivative_0_beside_them():
 def test_a_tensor_takes_a_cotangent():
     g = graph(lambda x: ops.exp(x), x="f64[3]")
     joint = differentiate(g)
-    assert [v.name for v in joint.inputs] == ["x", "cotangent.exp"]
+    assert [v.name for v in joint.inputs] == ["x", "cotangent.y"]
     x, ct = np.arange(3.0), np.array([1.0, 10.0, 100.0])
     np.testing.assert_allclose(interpret(joint, [x, ct])[1], ct * np.exp(x), rtol=1e-12)
 

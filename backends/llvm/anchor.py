@@ -18,7 +18,7 @@ from graphc.backends.llvm.emitter import Reg, constant
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import Condition, Guard, reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
-from graphc.backends.llvm.loop_kernel import fuse_loops, nest, plain
+from graphc.backends.llvm.loop_kernel import Part, fuse_loops, nest, plain
 from graphc.backends.llvm.program import Program, Root, Space, trace_in
 from graphc.backends.llvm.storage import place
 from graphc.ir.dims import Dim, product
@@ -159,7 +159,57 @@ def emit_elements(
     if 0 not in [program.ranges.extents[v] for v in loops]:
         lanes = k.lanes([*node.inputs, *kernel.outputs])
         run = channels.within(e, body) if channels else body
-        nest(e, loops, program.results, lanes, k.target.masked_memory, _each(e, run))
+        parts = _parts(anchor, program.ranges, loops, lanes, _each(e, run))
+        nest(e, loops, program.results, lanes, k.target.masked_memory, parts)
+
+
+def _parts(
+    anchor: Anchor, ranges: Ranges, loops: Sequence[int], lanes: int, body: Callable[[], None]
+) -> list[Part]:
+    """The innermost loop, cut where windows begin and cease to lie inside, if the part between is long enough."""
+    everything = [Part(0, None, True, body)]
+    inside_of = _inside(anchor, ranges, loops[-1]) if loops else None
+    if inside_of is None or inside_of.stop - inside_of.start < lanes // 2:
+        return everything
+    guarded = anchor.accesses
+
+    def free() -> None:
+        anchor.accesses = [
+            Access(a.value, a.offset, tuple(c for c in a.guard if loops[-1] not in c.form.variables))
+            for a in guarded
+        ]
+        body()
+        anchor.accesses = guarded
+
+    return [
+        Part(0, inside_of.start, False, body),
+        Part(inside_of.start, inside_of.stop, True, free),
+        Part(inside_of.stop, None, False, body),
+    ]
+
+
+def _inside(anchor: Anchor, ranges: Ranges, along: int) -> range | None:
+    """The values of the innermost variable for which every condition on it holds, whatever the anchor's own loops do.
+
+    None when there is no such condition, or one of another form.
+    """
+    extent = ranges.extents[along]
+    conditions = [c for a in anchor.accesses for c in a.guard if along in c.form.variables]
+    if not conditions or not isinstance(extent, int):
+        return None
+    low, high = 0, extent
+    for condition in conditions:
+        step = condition.form.coefficient(along)
+        rest = ranges.below(condition.form - variable(along) * step)
+        own = condition.form.variables - {along}
+        plain_form = not condition.divisor and not condition.form.quotients and own <= set(anchor.inner)
+        if not plain_form or not isinstance(step, int) or not isinstance(rest, int):
+            return None
+        if step > 0:
+            low = max(low, -(rest // step))
+        else:
+            high = min(high, rest // -step + 1)
+    return range(low, max(low, high))
 
 
 @dataclass(slots=True)

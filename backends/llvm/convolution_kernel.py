@@ -1,9 +1,10 @@
 """Convolutions: from a kernel of the graph to `convolution.py` and its epilogue.
 
-The kernel wants channel-blocked images whose border holds the padding. Where the plan of the whole graph gave an operand
-or the result that layout, it is used as it lies; otherwise one image at a time is converted in working memory, so that a
-conversion is a property of a kernel and no node of the graph. An image of few channels is read as plain planes. Constant
-weights are packed when the model is compiled, others in working memory whenever the kernel runs.
+The kernel wants channel-blocked images whose border holds the padding. Where the plan of the whole graph gave
+an operand or the result that layout, it is used as it lies; otherwise one image at a time is converted in
+working memory, so that a conversion is a property of a kernel and no node of the graph. An image of few
+channels is read as plain planes. Constant weights are packed when the model is compiled, others in working
+memory whenever the kernel runs.
 """
 
 from __future__ import annotations
@@ -136,8 +137,8 @@ def plan_convolution(
     main = next((v for v in (y, *kernel.outputs) if v in kernel.outputs and v.type == y.type), None)
     if main is None or x.dtype.name not in ("float32", "float64"):
         return None
-    element, need = memory_type(x.dtype), window_halo(node)
-    stored, kept = (image_of(v, layouts) or _plain(v, element) for v in (x, main))
+    need = window_halo(node)
+    stored, kept = (image_of(v, layouts) or as_planes(v) for v in (x, main))
     source = stored if stored.block == 1 and planar(node) else replace(stored, block=BLOCK)
     if any(have < least for have, least in zip(source.halo, need)):
         source = replace(source, halo=need)
@@ -147,9 +148,7 @@ def plan_convolution(
         spec = _specification(each, source, result)
         begin = parts[-1].weights + parts[-1].weights_bytes if parts else 0
         parts.append(Part(each, spec, tiling(spec, target), begin))
-    return Direct(
-        node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel)
-    )
+    return Direct(node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel))
 
 
 def _specification(each: Correlation, source: Image, result: Image) -> Convolution:
@@ -167,9 +166,10 @@ def _specification(each: Correlation, source: Image, result: Image) -> Convoluti
     return Convolution(source, result, kernel, stride, padding, dilation, each.groups)
 
 
-def _plain(value: Value, element: str) -> Image:
+def as_planes(value: Value) -> Image:
+    """A row-major array as images."""
     _, channels, height, width = value.shape
-    return Image(channels, height, width, block=1, element=element)  # type: ignore[arg-type]
+    return Image(channels, height, width, block=1, element=memory_type(value.dtype))
 
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
@@ -196,30 +196,40 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         tail = ConvolutionEpilogue(k, plan.main, plan.result)
     kernels = []
     for i, part in enumerate(plan.parts):
-        epilogue = tail and tail.of(part.sum)
+        epilogue = tail.of(part.sum) if tail else None
         operands = tail.operands if tail else {}
         name = f"{f.name}.conv{i}" if len(plan.parts) > 1 else f"{f.name}.conv"
-        kernels.append(_own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut)))
+        kernels.append(
+            _own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut))
+        )
     weights = _weights(k, plan)
     zero = constant(0, "i64")
-    enter = emit_enter(k, plan.stored, plan.source, f.scratch)
+    enter = emit_enter(k, "x", plan.stored, plan.source, f.scratch)
     there, leave = f.gep(f.scratch, plan.source_bytes), None
     if plan.result_bytes:
         leave = _own(emit_convert(k.module, f"{f.name}.leave", k.target, plan.result, plan.kept))
-    with f.loop(0, plain(k.sizes(x.shape[0]))) as image:
-        source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
-        kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
-        if enter is not None:
-            f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
-            source = f.scratch
-        result = kept if leave is None else there
+
+    def convolve(source: Reg, result: Reg, image: Reg, count: Reg) -> None:
+        """All parts, for `count` images from `image` on."""
         extra = tail.arguments(image) if tail else []
         for part, kernel in zip(plan.parts, kernels):
             rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
-            ends = zero, constant(rows, "i64"), zero, constant(panels, "i64")
+            ends = zero, f.mul(count, rows), zero, constant(panels, "i64")
             f.call(kernel.name, "void", source, f.gep(weights, part.weights), result, *ends, *extra)
-        if leave is not None:
-            f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
+
+    batch = k.sizes(x.shape[0])
+    if enter is None and leave is None:
+        convolve(k.inputs[x], k.outputs[plan.main], zero, batch)
+    else:
+        with f.loop(0, plain(batch)) as image:
+            source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
+            kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
+            if enter is not None:
+                f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
+                source = f.scratch
+            convolve(source, kept if leave is None else there, image, constant(1, "i64"))
+            if leave is not None:
+                f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
     if not plan.inline:
         layouts = dict(k.layouts)
         if plan.main in layouts:
@@ -227,14 +237,14 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         emit_elements(replace(k, layouts=layouts), Finished, {plan.node.output: k.outputs[plan.main]})
 
 
-def emit_enter(k: KernelFunction, stored: Image, source: Image, room: Reg) -> Function | None:
+def emit_enter(k: KernelFunction, name: str, stored: Image, source: Image, room: Reg) -> Function | None:
     """The function that brings an image into working memory, whose border is cleared here; None when none is needed."""
     if stored == source:
         return None
     if any(source.halo):
-        clear = _own(emit_clear_halo(k.module, f"{k.f.name}.clear", source))
+        clear = _own(emit_clear_halo(k.module, f"{k.f.name}.clear_{name}", source))
         k.f.call(clear.name, "void", room, constant(0, "i64"), constant(source.blocks, "i64"))
-    return _own(emit_convert(k.module, f"{k.f.name}.enter", k.target, stored, source))
+    return _own(emit_convert(k.module, f"{k.f.name}.enter_{name}", k.target, stored, source))
 
 
 def planes(one: Image, other: Image) -> Reg:
@@ -257,7 +267,7 @@ def _weights(k: KernelFunction, plan: Direct) -> Reg:
     room = f.gep(f.scratch, plan.source_bytes + plan.result_bytes)
     for i, part in enumerate(plan.parts):
         if part.weights_bytes:
-            order = part.sum.order(w.shape)  # type: ignore[arg-type]
+            order = part.sum.order(w.shape)
             pack = _own(emit_pack_weights(k.module, f"{f.name}.pack{i}", part.spec, part.cut.tile, order))
             f.call(pack.name, "void", k.inputs[w], f.gep(room, part.weights))
     return room

@@ -1,19 +1,22 @@
 """Which values of a graph lie in blocks of channels: one decision for the whole graph, after fusion.
 
-Convolutions want blocked images. From the images they read and write the layout spreads to everything that touches the
-same values and can work on blocks: pooling, elementwise work, concatenation of whole blocks, sums over pixels. A value is
-blocked when every kernel that writes or reads it can deal with that; what the caller sees stays row-major. The border of
-an image is the widest that a convolution reading it needs, so that no convolution copies its input.
+Convolutions want blocked images. From the images they read and write the layout spreads to everything that
+touches the same values and can work on blocks: pooling, elementwise work, concatenation of whole blocks, sums
+over pixels. A value is blocked when every kernel that writes or reads it can deal with that; what the caller
+sees stays row-major. The border of an image is the widest that a convolution reading it needs, so that no
+convolution copies its input.
 
-There is no op for a change of layout: a kernel that meets another layout than it wants converts in its working memory
-(convolutions) or finds each element where it lies (all others). The graph, its interpreter and its proofs know nothing of
-layouts. A matrix product with constant weights reads a flattened blocked image as it lies, its weights reordered once.
+There is no op for a change of layout: a kernel that meets another layout than it wants converts in its
+working memory (convolutions) or finds each element where it lies (all others). The graph, its interpreter and
+its proofs know nothing of layouts. A matrix product with constant weights reads a flattened blocked image as
+it lies, its weights reordered once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from graphc.backends.llvm.blocked_weight_gradient import gradient_halo, plan_gradient
 from graphc.backends.llvm.convolution_kernel import fused_operands, plan_convolution
 from graphc.backends.llvm.correlation import window_halo
 from graphc.backends.llvm.target import Target
@@ -47,6 +50,11 @@ class _Choice:
             for kernel in self.kernels
             if kernel.kind == "convolution" and plan_convolution(kernel, target, fixed, {}) is not None
         }
+        self.gradients = {
+            kernel
+            for kernel in self.kernels
+            if kernel.kind == "convolution" and plan_gradient(kernel, target, {}) is not None
+        }
 
     def layouts(self) -> dict[Value, Layout]:
         blocked = self._spread()
@@ -78,9 +86,12 @@ class _Choice:
             if kernel in self.direct:
                 assert kernel.anchor is not None
                 reach([kernel.anchor.inputs[0], *fused_operands(kernel)])
+            elif kernel in self.gradients:
+                assert kernel.anchor is not None
+                reach(kernel.anchor.inputs)
         while pending:
             for kernel in self.touching[pending.pop()]:
-                if kernel not in self.direct and kernel.kind != "view":
+                if kernel.kind not in ("convolution", "view"):
                     reach([*kernel.inputs, *kernel.outputs])
         return [value for value in self.graph.values() if value in reached]
 
@@ -89,11 +100,12 @@ class _Choice:
         halos = dict.fromkeys(blocked, NO_HALO)
         together = [[v for v in fused_operands(k) if v in halos] for k in self.kernels if k in self.direct]
         for kernel in self.kernels:
-            if kernel in self.direct:
+            if kernel in self.direct or kernel in self.gradients:
                 assert kernel.anchor is not None
                 image = kernel.anchor.inputs[0]
+                need = window_halo if kernel in self.direct else gradient_halo
                 if image in halos:
-                    halos[image] = _widest([halos[image], window_halo(kernel.anchor)])
+                    halos[image] = _widest([halos[image], need(kernel.anchor)])
         changed = True
         while changed:
             changed = False
@@ -122,6 +134,8 @@ class _Choice:
                 return value in kernel.inputs and self._flattens(kernel)
             case "convolution":
                 assert kernel.anchor is not None
+                if kernel in self.gradients:
+                    return value in kernel.anchor.inputs and value not in fused_operands(kernel)
                 fused = value in fused_operands(kernel) and value is not kernel.anchor.inputs[1]
                 return kernel in self.direct and (value is kernel.anchor.inputs[0] or fused)
             case "pooling":
@@ -141,8 +155,8 @@ class _Choice:
         for kernel in self.touching[matrix]:
             if kernel is not view and not self._product_of_rows(kernel, matrix):
                 return False
-        convolved = any(k in self.direct and k.anchor.inputs[0] is image for k in self.touching[image])  # type: ignore[union-attr]
-        return not convolved
+        anchors = [k.anchor for k in self.touching[image] if k in self.direct or k in self.gradients]
+        return not any(anchor is not None and anchor.inputs[0] is image for anchor in anchors)
 
     def _product_of_rows(self, kernel: Kernel, matrix: Value) -> bool:
         node = kernel.anchor

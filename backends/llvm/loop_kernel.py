@@ -8,6 +8,7 @@ way every element sees the same instructions.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from graphc.backends.llvm.affine import Form, Ranges
 from graphc.backends.llvm.channel_loops import ChannelLoops
@@ -57,8 +58,19 @@ def emit_loop_kernel(k: KernelFunction) -> None:
     extents = [program.ranges.extents[v] for v in loops]
     if 0 not in extents:
         run = channels.within(evaluator, body) if channels else body
-        nest(evaluator, loops, program.results, k.lanes(), k.target.masked_memory, run)
+        parts = [Part(0, None, True, run)]
+        nest(evaluator, loops, program.results, k.lanes(), k.target.masked_memory, parts)
     f.ret(constant(0, "i32"))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of the innermost loop with a body of its own; `stop` None for its end."""
+
+    start: int
+    stop: int | None
+    vectors: bool
+    body: Callable[[], None]
 
 
 def nest(
@@ -67,15 +79,24 @@ def nest(
     results: Sequence[int],
     lanes: int,
     masked: bool,
-    body: Callable[[], None],
+    parts: Sequence[Part],
 ) -> None:
-    """Run `body` for every value of the loop variables, the last of them in vectors."""
+    """Run the parts' bodies for every value of the loop variables, the last of them in vectors."""
     evaluator.settle(results)
     if not loops:
-        body()
+        for part in parts:
+            part.body()
         return
     *outer, inner = loops
-    _outer(evaluator, outer, results, lambda: in_vectors(evaluator, inner, lanes, masked, body))
+
+    def innermost() -> None:
+        for part in parts:
+            if part.vectors:
+                in_vectors(evaluator, inner, lanes, masked, part.body, part.start, part.stop)
+            else:
+                one_by_one(evaluator, inner, part)
+
+    _outer(evaluator, outer, results, innermost)
 
 
 def _outer(
@@ -91,18 +112,38 @@ def _outer(
         _outer(evaluator, rest, results, body)
 
 
-def in_vectors(evaluator: Evaluator, inner: int, lanes: int, masked: bool, body: Callable[[], None]) -> None:
-    """Run `body` over one loop, `lanes` elements at a time."""
-    f, extent = evaluator.f, evaluator.program.ranges.extents[inner]
+def one_by_one(evaluator: Evaluator, inner: int, part: Part) -> None:
+    """Run a part of the innermost loop element by element."""
+    stop = plain(evaluator.sizes(evaluator.program.ranges.extents[inner])) if part.stop is None else part.stop
+    if part.start == stop:
+        return
+    with evaluator.f.loop(part.start, stop) as i, evaluator.scope({inner: i}):
+        part.body()
+
+
+def in_vectors(
+    evaluator: Evaluator,
+    inner: int,
+    lanes: int,
+    masked: bool,
+    body: Callable[[], None],
+    begin: int = 0,
+    stop: int | None = None,
+) -> None:
+    """Run `body` over one loop from `begin` on, `lanes` elements at a time."""
+    f, extent = evaluator.f, evaluator.program.ranges.extents[inner] if stop is None else stop
+    length = extent - begin
     total = evaluator.sizes(extent)
     whole: Reg | int
-    if isinstance(extent, int):
-        whole, rest = extent - extent % lanes, bool(extent % lanes)
+    if isinstance(length, int):
+        whole, rest = begin + length - length % lanes, bool(length % lanes)
     else:
-        rest = not all(c % lanes == 0 for _, c in extent.terms)
-        whole = f.and_(total, -lanes) if rest else total
-    if whole != 0:
-        with f.loop(0, whole, lanes) as i, evaluator.scope({inner: i}), evaluator.vector(inner, lanes):
+        rest = not all(c % lanes == 0 for _, c in length.terms)
+        whole = f.and_(total, -lanes) if rest and not begin else total
+        if rest and begin:
+            whole = f.add(f.and_(f.sub(total, begin), -lanes), begin)
+    if whole != begin:
+        with f.loop(begin, whole, lanes) as i, evaluator.scope({inner: i}), evaluator.vector(inner, lanes):
             body()
     if not rest:
         return
@@ -113,12 +154,12 @@ def in_vectors(evaluator: Evaluator, inner: int, lanes: int, masked: bool, body:
     start = f.operand(whole, "i64")
 
     def tail() -> None:
-        left = constant(extent % lanes, "i64") if isinstance(extent, int) else f.sub(total, start)
+        left = constant(length % lanes, "i64") if isinstance(length, int) else f.sub(total, start)
         mask = present(f, left, lanes)
         with evaluator.scope({inner: start}), evaluator.vector(inner, lanes, mask):
             body()
 
-    if isinstance(extent, int):
+    if isinstance(length, int):
         tail()
     else:
         with f.if_(f.icmp("slt", start, total)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import contraction, convolution_kernel, weight_gradient
+from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
@@ -26,7 +26,7 @@ from graphc.plan.layout import Layouts
 
 def _convolution(k: KernelFunction) -> None:
     if k.kernel.anchor is not None and k.kernel.anchor.op.name == "conv_dw":
-        weight_gradient.emit_weight_gradient(k)
+        blocked_weight_gradient.emit_gradient_kernel(k)
     else:
         convolution_kernel.emit_convolution_kernel(k)
 
@@ -85,7 +85,7 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layou
         case "conv" | "conv_dx":
             return convolution_kernel.scratch_bytes(kernel, target, fixed, layouts)
         case "conv_dw":
-            return weight_gradient.scratch_bytes(kernel, target)
+            return blocked_weight_gradient.scratch_bytes(kernel, target, layouts)
         case "max_pool_dx" if kernel.anchor is not None and place_of_result(kernel) is None:
             return kernel.anchor.output.type.nbytes
     return 0

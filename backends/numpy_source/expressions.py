@@ -70,7 +70,7 @@ def expression(
     if template is None or not written_in_place(function):
         return None
     names = [a.arg for a in arguments.posonlyargs + arguments.args]
-    values: dict[str, Any] = dict(zip(names, operands, strict=True)) | dict(attributes)
+    values: dict[str, Any] = dict.fromkeys(names) | dict(zip(names, operands)) | dict(attributes)
     copy = ast.parse(ast.unparse(template), mode="eval").body
     return _Substitute(values).visit(copy)
 
@@ -196,6 +196,16 @@ class _Substitute(ast.NodeTransformer):
             return node
         value = self.values[node.id]
         return value if isinstance(value, ast.expr) else literal(value)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """`b is None` is decided by whether there is an operand b."""
+        self.generic_visit(node)
+        match node:
+            case ast.Compare(ast.Constant(None), [ast.Is()], [ast.Constant(None)]):
+                return ast.Constant(True)
+            case ast.Compare(_, [ast.Is()], [ast.Constant(None)]):
+                return ast.Constant(False)
+        return node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         self.generic_visit(node)

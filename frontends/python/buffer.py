@@ -6,6 +6,7 @@ everything asked of it is asked of that one.
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,10 @@ class Buffer(np.ndarray):
 
     def __array_finalize__(self, source: Any) -> None:
         self.traced = None
+        self._views: list[weakref.ref[Buffer]] = []
         self._origin = source if isinstance(source, Buffer) and np.may_share_memory(self, source) else None
+        if self._origin is not None:
+            self._origin._views.append(weakref.ref(self))
 
     def __setitem__(self, index: Any, new: Any) -> None:
         if self.traced is None and not holds_tensor(
@@ -42,6 +46,13 @@ class Buffer(np.ndarray):
                     span=here(),
                     cause="the array it is a part of would not see it",
                     fix="write with one index: B[i, j] = t instead of B[i][j] = t",
+                )
+            if any(view() is not None for view in self._views):
+                raise TraceError(
+                    "writing a tensor into an array of which a part is in use",
+                    span=here(),
+                    cause="that part was taken before, shares its memory and would not see it",
+                    fix="take the part after the array is filled",
                 )
             constant = np.array(self)
             self.traced = (

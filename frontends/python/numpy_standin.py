@@ -135,6 +135,23 @@ def of_a_number(name: str) -> Callable[..., Any]:
     return call
 
 
+class _Kind(type):
+    """Makes `isinstance(x, np.ndarray)` say of a stand-in what it says of the array it stands for."""
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, (np.ndarray, Tensor))
+
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+        return np.ndarray(*arguments, **keywords)
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(np.ndarray, name)
+
+
+class ndarray(metaclass=_Kind):
+    """`np.ndarray` while tracing."""
+
+
 class StandIn(types.ModuleType):
     """Looks like a module and is that module, but for the functions of this file."""
 
@@ -154,6 +171,7 @@ for _name, _function in {
     "ones": _filled("ones", 1),
     "empty": _filled("empty", 0),
     "full": full,
+    "ndarray": ndarray,
     "array": array,
     "asarray": asarray,
     "arange": arange,

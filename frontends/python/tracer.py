@@ -91,12 +91,18 @@ def trace_twice(
             with trace.running():
                 try:
                     result = prepared_function(*arguments, **keywords)
-                except RecursionError:
+                except Exception as error:
+                    if trace.refusals and error is not trace.refusals[0]:
+                        raise trace.refusals[0] from error  # NumPy, or the program, made something else of it
+                    if not isinstance(error, RecursionError):
+                        raise
                     raise TraceError(
                         "the program calls itself too deeply",
                         span=where,
                         fix="use a loop; every call of the function is traced",
                     ) from None
+                if trace.refusals:  # the program caught it and went another way than it would with numbers
+                    raise trace.refusals[0]
                 outputs = named_outputs(result, trace, where)
         return finish(trace, outputs)
 

@@ -278,7 +278,7 @@ def infer_types(
     """The output types of an op by its own rule, always as a tuple.  Raises TypeRuleError."""
     least, most = op.arity
     if len(types) < least or (most is not None and len(types) > most):
-        wanted = f"at least {least}" if most is None else least
+        wanted = f"at least {least}" if most is None else f"{least} to {most}" if most > least else least
         raise TypeRuleError(f"{op.name} takes {wanted} operands, {len(types)} are given")
     wrong = sorted(attributes.keys() ^ op.attribute_names)
     if wrong:

@@ -103,9 +103,12 @@ class Op:
         if isinstance(function, np.ufunc):
             return function.nin, function.nin
         assert function is not None
-        kinds = [p.kind for p in inspect.signature(function).parameters.values()]
-        count = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        return (max(count, 1), None) if inspect.Parameter.VAR_POSITIONAL in kinds else (count, count)
+        parameters = inspect.signature(function).parameters.values()
+        operands = [p for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        least = sum(p.default is inspect.Parameter.empty for p in operands)
+        if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+            return max(least, 1), None
+        return least, len(operands)
 
     @cached_property
     def attribute_names(self) -> frozenset[str]:

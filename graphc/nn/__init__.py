@@ -35,10 +35,20 @@ from graphc.nn.layers import (
     Identity,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
+    LPPool2d,
     MaxPool1d,
     MaxPool2d,
 )
-from graphc.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from graphc.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    L1Loss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+)
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 from graphc.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
@@ -67,11 +77,13 @@ __all__ = [
     "GroupNorm",
     "Identity",
     "L1Loss",
+    "LPPool2d",
     "LSTM",
     "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MSELoss",
     "MaxPool1d",
@@ -79,6 +91,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
     "Parameter",

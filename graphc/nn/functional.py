@@ -17,6 +17,7 @@ from graphc.ir.types import dtype_of
 from graphc.nn import init
 from graphc.tensor import functions as f
 from graphc.tensor import recording
+from graphc.tensor.functions import concatenate as cat  # noqa: F401
 from graphc.tensor.functions import (  # noqa: F401  (functional has them too)
     log_softmax,
     relu,
@@ -200,6 +201,23 @@ max_pool1d, max_pool2d = _max_pooling(1), _max_pooling(2)
 avg_pool1d, avg_pool2d = _average_pooling(1), _average_pooling(2)
 
 
+def lp_pool2d(
+    x: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ |x|^p)^(1/p) of each window; p = 2 is the L2 norm."""
+    count = float(np.prod(_spread(kernel_size, 2, "kernel_size")))
+    powers = f.square(x) if norm_type == 2 else f.pow(f.abs(x), float(norm_type))
+    total = f.mul(avg_pool2d(powers, kernel_size, stride, ceil_mode=ceil_mode), count)
+    return f.sqrt(total) if norm_type == 2 else f.pow(total, 1.0 / norm_type)
+
+
+def min_pool2d(
+    x: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1
+) -> Tensor:
+    """The minimum of each window, -max(-x); PyTorch has no such function."""
+    return f.neg(max_pool2d(f.neg(x), kernel_size, stride, padding, dilation))
+
+
 def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
     """Averages of about equal parts of each plane: row i of n covers rows floor(i·H/n) to ceil((i+1)·H/n)."""
     wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
@@ -297,9 +315,12 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each channel; in training with the batch's statistics, which also move the running ones."""
     channels = x.type.shape[1]
-    ones, zeros = f.full((channels,), 1.0, x.dtype), f.full((channels,), 0.0, x.dtype)
-    scale, shift = ones if weight is None else weight, zeros if bias is None else bias
-    mean, var = zeros if running_mean is None else running_mean, ones if running_var is None else running_var
+
+    def given(operand: Any, otherwise: float) -> Any:
+        return f.full((channels,), otherwise, x.dtype) if operand is None else operand
+
+    scale, shift = given(weight, 1.0), given(bias, 0.0)
+    mean, var = given(running_mean, 0.0), given(running_var, 1.0)
     if not training and running_mean is not None:
         return record(REGISTRY["batch_norm"], x, scale, shift, mean, var, epsilon=float(eps))
     y, new_mean, new_var = record(
@@ -331,6 +352,26 @@ def layer_norm(
         weight = f.full(sizes, 1.0, x.dtype)
     operands = [x, *(one for one in (weight, bias) if one is not None)]
     return record(REGISTRY["layer_norm"], *operands, axis=x.ndim - len(sizes), epsilon=float(eps))
+
+
+def local_response_norm(
+    x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha·m)^beta, where m is the mean of x² over `size` neighbouring channels; missing ones count as 0.
+
+    Krizhevsky, Sutskever and Hinton, ImageNet classification with deep convolutional networks, 2012, section 3.3.
+    """
+    planes = f.square(x).reshape(x.shape[0], 1, x.shape[1], -1)
+    mean = record(
+        REGISTRY["avg_pool"],
+        planes,
+        kernel=(size, 1),
+        strides=(1, 1),
+        padding=((size // 2, (size - 1) // 2), (0, 0)),
+        ceil=False,
+        count_include_pad=True,
+    )
+    return f.div(x, f.pow(f.add(f.mul(mean.reshape(x.shape), alpha), k), beta))
 
 
 def group_norm(x: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
@@ -441,6 +482,19 @@ def binary_cross_entropy(input: Tensor, target: Any, reduction: str = "mean") ->
 def binary_cross_entropy_with_logits(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy of scores, computed without the sigmoid."""
     return record(REGISTRY["binary_cross_entropy_with_logits"], input, target, reduction=reduction)
+
+
+def hinge_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """max(0, 1 - t·x) of scores x and targets t of -1 or 1; PyTorch has no such function."""
+    return record(REGISTRY["hinge_loss"], input, target, reduction=reduction)
+
+
+def multi_margin_loss(input: Tensor, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Σ max(0, x_j - x_label + margin) over the other classes of scores [N, C], divided by C as PyTorch does."""
+    losses = record(
+        REGISTRY["multiclass_hinge_loss"], input, target, reduction=reduction, margin=float(margin)
+    )
+    return f.div(losses, f.size_number(input.type.shape[1], losses.type.dtype))
 
 
 def _reduced(losses: Any, reduction: str) -> Any:

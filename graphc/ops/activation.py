@@ -11,6 +11,7 @@ from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ops.elementwise import equal, erf, exp, greater, log, minimum, relu, sigmoid, tanh, where
 from graphc.ops.movement import reshape
 from graphc.ops.reduction import max_, nonempty
+from graphc.ops.reference import erf_of, exp_minus_one, log_of_one_plus
 from graphc.ops.rules import same_float, samples
 
 COMPOSITE = Kind.COMPOSITE
@@ -26,6 +27,9 @@ class log1p:
 
     infer = same_float
     samples = samples(1, -0.8, 3.0)
+
+    def reference(x):
+        return log_of_one_plus(x)
 
     def body(x):
         u = x + 1.0
@@ -45,6 +49,9 @@ class expm1:
 
     infer = same_float
     samples = samples(1)
+
+    def reference(x):
+        return exp_minus_one(x)
 
     def body(x):
         u = exp(x)
@@ -78,6 +85,11 @@ class gelu:
             yield arrays, {"approximate": "none"}
             yield arrays, {"approximate": "tanh"}
 
+    def reference(x, *, approximate):
+        if approximate == "tanh":
+            return x * (np.tanh((x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)) * 0.5 + 0.5)
+        return x * (erf_of(x * math.sqrt(0.5)) * 0.5 + 0.5)
+
     def body(x, *, approximate):
         if approximate == "tanh":
             return x * (tanh((x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)) * 0.5 + 0.5)
@@ -99,6 +111,9 @@ class silu:
     infer = same_float
     samples = samples(1)
 
+    def reference(x):
+        return x * (1.0 / (1.0 + np.exp(-x)))
+
     def body(x):
         return x * sigmoid(x)
 
@@ -113,6 +128,9 @@ class softplus:
 
     infer = same_float
     samples = samples(1, away=(0.0,))
+
+    def reference(x):
+        return np.maximum(x, 0) + log_of_one_plus(np.exp(-np.abs(x)))
 
     def body(x):
         return relu(x) + log1p(exp(-abs(x)))
@@ -144,6 +162,9 @@ class elu:
             yield arrays, {"alpha": 1.0}
             yield arrays, {"alpha": 0.3}
 
+    def reference(x, *, alpha):
+        return np.where(x > 0, x, exp_minus_one(np.minimum(x, 0)) * alpha)
+
     def body(x, *, alpha):
         return where(greater(x, 0.0), x, expm1(minimum(x, 0.0)) * alpha)
 
@@ -169,6 +190,9 @@ class leaky_relu:
     def samples():
         for arrays, _ in samples(1, away=(0.0,))():
             yield arrays, {"slope": 0.1}
+
+    def reference(x, *, slope):
+        return np.where(x > 0, x, x * slope)
 
     def body(x, *, slope):
         return where(greater(x, 0.0), x, x * slope)

@@ -214,7 +214,8 @@ class scatter_elements:
 def label_mask(labels, shape, axis):
     """Booleans of a shape: whether the place along `axis` is the label.  `labels` has the shape without that axis."""
     kept = (*labels.shape[:axis], 1, *labels.shape[axis:])
-    spread = broadcast_to(reshape(cast(labels, dtype=int64), shape=kept), shape=shape)
+    labels = labels if labels.dtype == int64 else cast(labels, dtype=int64)
+    spread = broadcast_to(reshape(labels, shape=kept), shape=shape)
     return equal(iota(shape=shape, axis=axis, dtype=int64), spread)
 
 
@@ -226,22 +227,36 @@ def label_mask(labels, shape, axis):
     onnx="OneHot",
 )
 class one_hot:
-    """1 at the label and 0 elsewhere, along a new last axis: labels[A...] -> y[A..., classes].
+    """1 at the label and 0 elsewhere, along a new axis: labels[A..., B...] -> y[A..., classes, B...].
+
+    `axis` is where the new axis stands in y; -1, the default, is last.
 
     A label outside 0 ... classes - 1 gives zeros only.
     """
 
-    def infer(labels, *, classes, dtype):
+    defaults = {"axis": -1}
+
+    def infer(labels, *, classes, dtype, axis):
         check_positions(labels, 0)
+        if not -1 <= axis <= labels.rank:
+            raise TypeRuleError(f"axis {axis} does not fit labels {{0}} of {labels.rank} dimensions")
         check_size(classes)
         check_dtype(dtype)
-        return labels.with_shape((*labels.shape, classes)).with_dtype(dtype)
+        place = labels.rank if axis == -1 else axis
+        return labels.with_shape((*labels.shape[:place], classes, *labels.shape[place:])).with_dtype(dtype)
 
     def samples():
         yield (np.array([2, 0, -1, 3, 1]),), {"classes": 3, "dtype": float32}
         yield (np.array([[2, 0], [1, 1]], np.uint8),), {"classes": 7, "dtype": float64}
         yield (np.array(1, np.int32),), {"classes": 2, "dtype": bool_}
         yield (np.zeros((0,), np.int64),), {"classes": 2, "dtype": int64}
+        yield (np.array([[2, 0, 5], [1, 1, 0]]),), {"classes": 7, "dtype": float64, "axis": 1}
+        yield (np.array([4, 0]),), {"classes": 5, "dtype": float32, "axis": 0}
 
-    def body(labels, *, classes, dtype):
-        return cast(label_mask(labels, (*labels.shape, classes), labels.type.rank), dtype=dtype)
+    def reference(labels, *, classes, dtype, axis):
+        return np.moveaxis((labels[..., None] == np.arange(classes)).astype(dtype.numpy), -1, axis)
+
+    def body(labels, *, classes, dtype, axis):
+        place = labels.type.rank if axis == -1 else axis
+        shape = (*labels.shape[:place], classes, *labels.shape[place:])
+        return cast(label_mask(labels, shape, place), dtype=dtype)

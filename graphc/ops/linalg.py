@@ -24,6 +24,8 @@ def exchanged(x):
 
 def rows(x):
     """All leading axes merged into one."""
+    if x.type.rank == 2:
+        return x
     return reshape(x, shape=(dims_product(x.shape[:-1]), x.shape[-1]))
 
 
@@ -118,8 +120,6 @@ class linear:
                 f"linear: {{0}} has {x.shape[-1]} features, the weight {{1}} reads {w.shape[1]}",
                 kind=InnerSizesDiffer,
             )
-        if len(bias) > 1:
-            raise TypeRuleError(f"linear takes x, w and a bias, {len(bias) + 2} operands are given")
         if bias and bias[0].shape != w.shape[:1]:
             raise TypeRuleError(
                 f"the bias {{2}} must have the {w.shape[0]} outputs of {{1}}, it is {bias[0]}"
@@ -133,15 +133,19 @@ class linear:
             yield (x, w, b), {}
             yield (x, w), {}
 
-    def body(x, w, *bias):
+    def reference(x, w, b=None):
+        return x @ w.T if b is None else x @ w.T + b
+
+    def body(x, w, b=None):
         y = matmul(x if x.type.rank > 1 else reshape(x, shape=(1, *x.shape)), w, transpose_w=True)
         y = reshape(y, shape=w.shape[:1]) if x.type.rank == 1 else y
-        return y + broadcast_to(bias[0], shape=y.shape) if bias else y
+        return y if b is None else y + broadcast_to(b, shape=y.shape)
 
     def vjp(ct, *operands):
         x, w, *bias, _ = operands
         by_rows = rows(ct)
-        dx = reshape(matmul(by_rows, w), shape=x.shape)
+        dx = matmul(by_rows, w)
+        dx = reshape(dx, shape=x.shape) if x.type.rank != 2 else dx
         return dx, matmul(by_rows, rows(x), transpose_x=True), *(sum_(by_rows, axes=(0,)) for _ in bias)
 
 

@@ -25,9 +25,10 @@ from graphc.ops.elementwise import (
     where,
     zeros_like,
 )
-from graphc.ops.indexing import check_positions, gather_elements, label_mask
+from graphc.ops.indexing import check_positions, gather_elements, label_mask, one_hot
 from graphc.ops.movement import broadcast_to, reshape
 from graphc.ops.reduction import max_, spread, sum_
+from graphc.ops.reference import log_of_one_plus
 from graphc.ops.rules import same_float
 from graphc.ops.statistics import divide, softmax
 
@@ -48,6 +49,20 @@ def reduce(losses, reduction):
         return losses
     total = sum_(losses, axes=tuple(range(losses.type.rank)))
     return divide(total, product(losses.shape)) if reduction == "mean" else total
+
+
+def reduced_loss(losses, reduction):
+    if reduction == "none":
+        return losses
+    return losses.sum() / losses.size if reduction == "mean" else losses.sum()
+
+
+def score_of_label(x, labels):
+    """x[n, label] for each sample.  Raises IndexError for a label that is no class."""
+    wrong = (labels < 0) | (labels >= x.shape[1])
+    if wrong.any():
+        raise IndexError(f"label {labels[wrong].flat[0]} is out of range for {x.shape[1]} classes")
+    return np.take_along_axis(x, np.expand_dims(labels.astype(np.int64), 1), axis=1).squeeze(1)
 
 
 def unreduce(ct, shape, reduction):
@@ -100,7 +115,7 @@ def label_samples():
 
 def picked(x, labels):
     """The score of each sample's label; a negative label is out of range, not counted from the end."""
-    positions = cast(labels, dtype=int64)
+    positions = labels if labels.dtype == int64 else cast(labels, dtype=int64)
     classes = x.shape[1]
     size = classes if isinstance(classes, int) else dim_size(dim=classes, dtype=int64)
     positions = where(less(positions, 0), positions - size, positions)
@@ -120,6 +135,9 @@ class sum_squares:
         for shape in ((), (7,), (3, 17), (2, 1, 5), (0, 3)):
             yield (np.asarray(rng.normal(size=shape)),), {}
 
+    def reference(x):
+        return (x * x).sum()
+
     def body(x):
         return sum_(x * x, axes=tuple(range(x.type.rank)))
 
@@ -138,6 +156,12 @@ class l2_penalty:
         rng = np.random.default_rng(101)
         yield (rng.normal(size=(3, 4)),), {"strength": 0.1}
         yield (rng.normal(size=(3, 4)), rng.normal(size=(5,)), np.asarray(0.7)), {"strength": 1e-3}
+
+    def reference(*weights, strength):
+        total = (weights[0] * weights[0]).sum()
+        for w in weights[1:]:
+            total = total + (w * w).sum()
+        return total * strength
 
     def body(*weights, strength):
         total = sum_squares(weights[0])
@@ -162,6 +186,9 @@ class mse_loss:
     defaults = every
     infer = pair
     samples = pairs(-2, 2)
+
+    def reference(x, target, *, reduction):
+        return reduced_loss((x - target) * (x - target), reduction)
 
     def body(x, target, *, reduction):
         difference = x - target
@@ -189,6 +216,10 @@ class binary_cross_entropy:
     infer = pair
     samples = pairs(0.05, 0.95)
 
+    def reference(p, target, *, reduction):
+        yes, no = np.maximum(np.log(p), -100), np.maximum(np.log(1.0 - p), -100)
+        return reduced_loss(-(target * yes + (1.0 - target) * no), reduction)
+
     def body(p, target, *, reduction):
         yes, no = maximum(log(p), -100.0), maximum(log(1.0 - p), -100.0)
         return reduce(-(target * yes + (1.0 - target) * no), reduction)
@@ -209,6 +240,10 @@ class binary_cross_entropy_with_logits:
     infer = pair
     samples = pairs(-3, 3)
 
+    def reference(x, target, *, reduction):
+        softplus = np.maximum(x, 0) + log_of_one_plus(np.exp(-np.abs(x)))
+        return reduced_loss(softplus - target * x, reduction)
+
     def body(x, target, *, reduction):
         return reduce(softplus(x) - target * x, reduction)
 
@@ -228,6 +263,11 @@ class cross_entropy:
     infer = labelled
     samples = label_samples
 
+    def reference(x, labels, *, reduction):
+        largest = x.max(axis=1)
+        total = np.exp(x - np.expand_dims(largest, 1)).sum(axis=1)
+        return reduced_loss(np.log(total) - (score_of_label(x, labels) - largest), reduction)
+
     def body(x, labels, *, reduction):
         largest = stop_gradient(max_(x, axes=(1,)))
         total = sum_(exp(x - spread(largest, x, (1,))), axes=(1,))
@@ -235,8 +275,9 @@ class cross_entropy:
 
     def vjp(ct, x, labels, y, *, reduction):
         down = spread(unreduce(ct, labels.shape, reduction), x, (1,))
-        probability = softmax(x, axis=1)
-        return down * where(label_mask(labels, x.shape, 1), probability - 1.0, probability), LABELS
+        return down * (
+            softmax(x, axis=1) - one_hot(labels, classes=x.shape[1], dtype=x.dtype, axis=1)
+        ), LABELS
 
 
 @op(COMPOSITE, formula="y = −x[label]", symbol="NLL", derivative={0: "−[{labels}]"})
@@ -250,12 +291,15 @@ class nll_loss:
     infer = labelled
     samples = label_samples
 
+    def reference(x, labels, *, reduction):
+        return reduced_loss(-score_of_label(x, labels), reduction)
+
     def body(x, labels, *, reduction):
         return reduce(-picked(x, labels), reduction)
 
     def vjp(ct, x, labels, y, *, reduction):
         down = spread(-unreduce(ct, labels.shape, reduction), x, (1,))
-        return where(label_mask(labels, x.shape, 1), down, zeros_like(down)), LABELS
+        return down * one_hot(labels, classes=x.shape[1], dtype=x.dtype, axis=1), LABELS
 
 
 @op(COMPOSITE, formula="y = max(0, 1 − t·x)", symbol="hinge", derivative={0: "−{target}[{target}·{x} < 1]"})
@@ -269,6 +313,9 @@ class hinge_loss:
     def samples():
         for (x, target), attributes in pairs(-3, 3)():
             yield (x, np.where(target < 0.5, -1.0, 1.0)), attributes
+
+    def reference(x, target, *, reduction):
+        return reduced_loss(np.maximum(1.0 - target * x, 0), reduction)
 
     def body(x, target, *, reduction):
         return reduce(relu(1.0 - target * x), reduction)
@@ -301,6 +348,12 @@ class multiclass_hinge_loss:
     def samples():
         for arrays, attributes in label_samples():
             yield arrays, {**attributes, "margin": 1.0}
+
+    def reference(x, labels, *, reduction, margin):
+        above = np.maximum(x - np.expand_dims(score_of_label(x, labels), 1) + margin, 0)
+        classes = np.arange(x.shape[1]).reshape(-1, *(1,) * (x.ndim - 2))
+        above = np.where(np.expand_dims(labels, 1) == classes, 0.0, above)
+        return reduced_loss(above.sum(axis=1), reduction)
 
     def body(x, labels, *, reduction, margin):
         above = x - spread(picked(x, labels), x, (1,)) + margin

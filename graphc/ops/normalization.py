@@ -3,6 +3,8 @@
 Per-channel operands of batch normalisation have one element for each index of axis 1.
 """
 
+import math
+
 import numpy as np
 
 from graphc.ir.dims import product
@@ -10,7 +12,7 @@ from graphc.ir.op import Kind, NoGradient, TypeRuleError, op
 from graphc.ir.types import float32
 from graphc.ops.elementwise import greater_equal, sqrt, stop_gradient, where, zeros_like
 from graphc.ops.movement import broadcast_to, reshape
-from graphc.ops.random import check_draw, uniform
+from graphc.ops.random import check_draw, uniform, uniform_numbers
 from graphc.ops.reduction import spread, sum_
 from graphc.ops.rules import same_float
 from graphc.ops.statistics import count_of, divide, mean, variance
@@ -70,6 +72,11 @@ class batch_norm:
         for arrays in channel_samples(np.random.default_rng(67)):
             yield arrays, {"epsilon": 1e-5}
 
+    def reference(x, scale, shift, mean, variance, *, epsilon):
+        each = (-1, *(1,) * (x.ndim - 2))  # one value per channel
+        factor = scale / np.sqrt(variance + epsilon)
+        return (x - mean.reshape(each)) * factor.reshape(each) + shift.reshape(each)
+
     def body(x, scale, shift, mean, variance, *, epsilon):
         factor = scale / sqrt(variance + epsilon)
         return (x - per_channel(mean, x)) * per_channel(factor, x) + per_channel(shift, x)
@@ -104,6 +111,18 @@ class batch_norm_train:
     def samples():
         for arrays in channel_samples(np.random.default_rng(71), smallest=2):
             yield arrays, {"epsilon": 1e-5, "momentum": 0.1}
+
+    def reference(x, scale, shift, running_mean, running_variance, *, epsilon, momentum):
+        axes, each = (0, *range(2, x.ndim)), (-1, *(1,) * (x.ndim - 2))
+        count = x.size // x.shape[1]
+        mean = x.sum(axis=axes) / count
+        deviation = x - mean.reshape(each)
+        squares = (deviation * deviation).sum(axis=axes)
+        factor = scale / np.sqrt(squares / count + epsilon)
+        y = deviation * factor.reshape(each) + shift.reshape(each)
+        new_mean = running_mean * (1.0 - momentum) + mean * momentum
+        new_variance = running_variance * (1.0 - momentum) + squares / (count - 1) * momentum
+        return y, new_mean, new_variance
 
     def body(x, scale, shift, running_mean, running_variance, *, epsilon, momentum):
         axes = batch_axes(x)
@@ -149,8 +168,6 @@ class layer_norm:
         same_float(x, *(other.with_shape(x.shape) for other in affine))
         if not 0 <= axis < x.rank:
             raise TypeRuleError(f"axis {axis} does not fit {{0}} of {x.rank} dimensions")
-        if len(affine) > 2:
-            raise TypeRuleError(f"layer_norm takes x, scale and shift, {len(affine) + 1} operands are given")
         for position, other in enumerate(affine, 1):
             if other.shape != x.shape[axis:]:
                 raise TypeRuleError(
@@ -172,15 +189,21 @@ class layer_norm:
             affine = tuple(rng.normal(size=shape[axis:]) for _ in range(operands - 1))
             yield (rng.normal(size=shape) * 2 + 1, *affine), {"axis": axis, "epsilon": 1e-5}
 
-    def body(x, *affine, axis, epsilon):
+    def reference(x, scale=None, shift=None, *, axis, epsilon):
+        axes, count = tuple(range(axis, x.ndim)), math.prod(x.shape[axis:])
+        deviation = x - x.sum(axis=axes, keepdims=True) / count
+        variance = (deviation * deviation).sum(axis=axes, keepdims=True) / count
+        y = deviation / np.sqrt(variance + epsilon)
+        y = y if scale is None else y * scale
+        return y if shift is None else y + shift
+
+    def body(x, scale=None, shift=None, *, axis, epsilon):
         axes = tuple(range(axis, x.type.rank))
         deviation = x - spread(mean(x, axes=axes), x, axes)
         v = mean(deviation * deviation, axes=axes)
         y = deviation / spread(sqrt(v + epsilon), x, axes)
-        for index, operand in enumerate(affine):
-            operand = broadcast_to(operand, shape=x.shape)
-            y = y * operand if index == 0 else y + operand
-        return y
+        y = y if scale is None else y * broadcast_to(scale, shape=x.shape)
+        return y if shift is None else y + broadcast_to(shift, shape=x.shape)
 
     def vjp(ct, *operands, axis, epsilon):
         x, *affine, _ = operands
@@ -227,6 +250,10 @@ class dropout:
             ((0, 2), 0.5, 4),
         ):
             yield (np.asarray(rng.normal(size=shape)), np.asarray(seed, np.uint64)), {"p": p, "stream": 7}
+
+    def reference(x, seed, *, p, stream):
+        kept = uniform_numbers(seed, x.shape, stream, np.float32) >= p
+        return np.where(kept, x * (1 / (1 - p) if p < 1 else 0.0), 0.0).astype(x.dtype)
 
     def body(x, seed, *, p, stream):
         if p == 1:

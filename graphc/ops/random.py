@@ -50,6 +50,15 @@ def words(seed, shape, stream):
     return threefry2x32((key[:1], key[1:]), counter)
 
 
+def uniform_numbers(seed, shape, stream, dtype):
+    """Numbers in [0, 1) out of 24 bits (float32) or 53 bits (float64) of each block."""
+    a, b = words(seed, shape, stream)
+    if dtype == np.float32:
+        return (a >> np.uint32(8)).astype(np.float32).reshape(shape) * np.float32(2.0**-24)
+    high, low = (a >> np.uint32(5)).astype(np.float64), (b >> np.uint32(6)).astype(np.float64)
+    return ((high * 2.0**26 + low) * 2.0**-53).reshape(shape)
+
+
 def check_draw(seed, shape, stream):
     if seed.dtype != uint64 or seed.rank != 0:
         raise TypeRuleError(
@@ -122,11 +131,4 @@ class uniform:
                 yield seed, {**attributes, "dtype": dtype_of(dtype)}
 
     def reference(seed, *, shape, stream, dtype):
-        a, b = words(seed, shape, stream)
-        if dtype.itemsize == 4:
-            y = (a >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
-        else:
-            y = (
-                (a >> np.uint32(5)).astype(np.float64) * 2.0**26 + (b >> np.uint32(6)).astype(np.float64)
-            ) * 2.0**-53
-        return y.reshape(shape)
+        return uniform_numbers(seed, shape, stream, dtype.numpy)

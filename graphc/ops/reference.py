@@ -5,10 +5,23 @@ import math
 import numpy as np
 
 
-def erf(x: np.ndarray) -> np.ndarray:
+def erf_of(x: np.ndarray) -> np.ndarray:
     """The error function, element by element, through the C library's `erf` in float64."""
     exact = np.frompyfunc(math.erf, 1, 1)(x.astype(np.float64))
     return np.asarray(exact, dtype=np.float64).astype(x.dtype)
+
+
+def log_of_one_plus(x):
+    """ln(1 + x): with u = 1 + x rounded, ln(u)·x/(u - 1) cancels the rounding."""
+    u = x + 1.0
+    return np.where(u == x, np.log(u), np.where(u == 1.0, x, np.log(u) * (x / (u - 1.0))))
+
+
+def exp_minus_one(x):
+    """e^x - 1: with u = e^x rounded, (u - 1)·x/ln(u) cancels the rounding."""
+    u = np.exp(x)
+    low = u - 1.0
+    return np.where(u == 1.0, x, np.where(np.abs(x) > 1.0, low, low * (x / np.log(u))))
 
 
 def convert(x: np.ndarray, dtype: np.dtype) -> np.ndarray:

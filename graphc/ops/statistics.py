@@ -103,6 +103,11 @@ class logsumexp:
 
     samples = axes_samples
 
+    def reference(x, *, axes):
+        largest = x.max(axis=axes, keepdims=True)
+        largest = np.where(np.abs(largest) < np.inf, largest, 0.0)
+        return np.log(np.exp(x - largest).sum(axis=axes)) + largest.squeeze(axes)
+
     def body(x, *, axes):
         largest = finite(stop_gradient(max_(x, axes=axes)))
         return log(sum_(exp(x - spread(largest, x, axes)), axes=axes)) + largest
@@ -141,6 +146,10 @@ class softmax:
     infer = along_axis
     samples = axis_samples
 
+    def reference(x, *, axis):
+        shifted = np.exp(x - x.max(axis=axis, keepdims=True))
+        return shifted / shifted.sum(axis=axis, keepdims=True)
+
     def body(x, *, axis):
         shifted = exp(x - spread(stop_gradient(max_(x, axes=(axis,))), x, (axis,)))
         return shifted / spread(sum_(shifted, axes=(axis,)), x, (axis,))
@@ -161,6 +170,10 @@ class log_softmax:
 
     infer = along_axis
     samples = axis_samples
+
+    def reference(x, *, axis):
+        shifted = x - x.max(axis=axis, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
     def body(x, *, axis):
         shifted = x - spread(stop_gradient(max_(x, axes=(axis,))), x, (axis,))

@@ -41,29 +41,27 @@ def fold_constants(graph: Graph, *, parameters: bool = False) -> tuple[Graph, Va
                 data[leaf.name] = folded[value]
                 made.append(leaf)
             return tuple(made)
-        number = _number(node, operands)
-        if number is None:
-            return None
-        return (builder.constant(number, node.outputs[0].dtype, node.outputs[0].shape),)
+        number = folded_number(node, operands)
+        return None if number is None else (number,)
 
     return rewrite(graph, fold, "fold_constants", data=data)
 
 
-def _number(node: Node, operands: tuple[Value, ...]) -> bool | int | float | None:
-    """The number all elements of a node's result are, when its operands are repeated numbers."""
-    if node.op.name == "dim_size":
-        dim = node.attributes["dim"]
-        return None if isinstance(dim, SymbolicDim) else dim
+def folded_number(node: Node, operands: tuple[Value, ...]) -> Value | None:
+    """A repeated number in place of a node, when its operands are repeated numbers."""
+    if node.op.name == "dim_size" and not isinstance(node.attributes["dim"], SymbolicDim):
+        return Builder.current().constant(node.attributes["dim"], node.outputs[0].dtype)
     if node.op.kind is not Kind.ELEMENTWISE:
         return None
-    numbers = [number_of(value) for value in operands]
-    if any(number is None for number in numbers):
-        return None
-    arrays = [np.asarray(number, value.dtype.numpy) for number, value in zip(numbers, operands)]
+    arrays = []
+    for value in operands:
+        number = number_of(value)
+        if number is None:
+            return None
+        arrays.append(np.asarray(number, value.dtype.numpy))
     with np.errstate(all="ignore"):
         (result,) = run_node(node, arrays, {})
-    item: bool | int | float = result.item()
-    return item
+    return Builder.current().constant(result.item(), node.outputs[0].dtype, node.outputs[0].shape)
 
 
 def _folded(graph: Graph, parameters: bool) -> tuple[dict[Value, np.ndarray], dict[Value, str]]:

@@ -1,7 +1,7 @@
 """Reachability between groups of nodes that merge, as bit masks.
 
-Bit i is node i.  `above[g]` tells the groups that group g depends on, `below[g]` those that depend on it.  A group is in a
-mask when the bit of the node it is numbered after is; bits of its other nodes may be there or not.
+Bit i is node i.  `above[g]` tells the groups that group g depends on, `below[g]` those that depend on it.  A group is
+in a mask when the bit of the node it is numbered after is; bits of its other nodes may be there or not.
 """
 
 from __future__ import annotations

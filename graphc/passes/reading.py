@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from graphc.ir.dims import substitute
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.op import Kind
+from graphc.ir.types import TensorType
 from graphc.passes.index_maps import is_cheap_map, source, wide_axes
 
 NOMINAL = 64  # a symbolic dimension, where traffic is weighed
@@ -46,15 +47,15 @@ class Reading:
         default_factory=list
     )  # who reads a node that has its own place
     returned: list[bool] = field(default_factory=list)
-    _bytes: dict[Value, int] = field(default_factory=dict)
+    _bytes: dict[TensorType, int] = field(default_factory=dict)
 
     def bytes_of(self, value: Value) -> int:
         """Bytes of a value where every symbol is `NOMINAL`."""
-        if value not in self._bytes:
+        if value.type not in self._bytes:
             size = substitute(value.type.nbytes, dict.fromkeys(value.type.symbols, NOMINAL))
             assert isinstance(size, int)
-            self._bytes[value] = size
-        return self._bytes[value]
+            self._bytes[value.type] = size
+        return self._bytes[value.type]
 
 
 def read_graph(graph: Graph) -> Reading:

@@ -90,6 +90,8 @@ def fit(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Read]
     nodes = reading.graph.nodes
     for consumer, read in reads:
         if read.memory:
+            if b.kind == "view":
+                return "a reshape is a view of a tensor that stands in memory"
             return f"{nodes[consumer].op.name} reads its operands from memory"
     for region in (a, b):
         if region.kind in ("view", "indexing", "composite"):

@@ -37,6 +37,7 @@ Grade = Literal["exact", "stable", "fast"]
 GRADES: tuple[Grade, ...] = ("exact", "stable", "fast")
 COMMUTATIVE = frozenset("add mul maximum minimum equal not_equal logical_and logical_or".split())
 When = Callable[[Node, Mapping[str, Any]], bool]
+Allowed = Callable[["Rule", Node, Mapping[str, Any]], bool]
 MAX_CHAIN = 8  # rules applied one after the other to the result of a rule
 
 
@@ -116,6 +117,7 @@ class Rule:
     left, right  functions of tensors (positional) and attributes (keyword-only); `right` None where it does not apply
     on        kinds of dtype of the first tensor the rule holds for; "signed" are floats and signed integers
     reason    why, for rules that make a note
+    alone     only where nothing else reads the operands of the node: the work in them is replaced, not doubled
     samples   () -> iterator of (arrays, attributes) for the test; default: special values in pairs
     """
 
@@ -125,6 +127,7 @@ class Rule:
     right: Callable[..., Any]
     on: Literal["float", "integer", "signed", "number", "bool", "any"] = "float"
     reason: str = ""
+    alone: bool = False
     samples: Callable[[], Iterable[tuple[tuple, dict]]] | None = None
 
     @cached_property
@@ -262,16 +265,24 @@ class RuleSet:
 
         `when(node, found)` may forbid a rewrite of a node of the graph, given what the variables stand for.
         """
-        return rewrite(graph, lambda node, operands: self.apply(node, operands, grades, when), self.made_by)
+
+        def allowed(rule: Rule, node: Node, found: Mapping[str, Any]) -> bool:
+            if rule.alone and any(len(graph.users[v]) > 1 and number_of(v) is None for v in node.inputs):
+                return False
+            return when is None or when(node, found)
+
+        return rewrite(
+            graph, lambda node, operands: self.apply(node, operands, grades, allowed), self.made_by
+        )
 
     def apply(
-        self, node: Node, operands: tuple[Value, ...], grades: Sequence[Grade], when: When | None = None
+        self, node: Node, operands: tuple[Value, ...], grades: Sequence[Grade], allowed: Allowed | None = None
     ) -> Value | None:
         """The value that replaces a node's only output, or None."""
         value: Value | None = None
         op, attributes = node.op, node.attributes
         for _ in range(MAX_CHAIN):
-            step = self._once(op, operands, attributes, grades, node, when)
+            step = self._once(op, operands, attributes, grades, node, allowed)
             if step is None:
                 return value
             if step.type != node.outputs[0].type:
@@ -289,7 +300,7 @@ class RuleSet:
         attributes: Mapping[str, Any],
         grades: Sequence[Grade],
         origin: Node,
-        when: When | None,
+        allowed: Allowed | None,
     ) -> Value | None:
         for rule, pattern in self.by_root.get(op, ()):
             if rule.grade not in grades:
@@ -297,7 +308,7 @@ class RuleSet:
             found = match(pattern, op, operands, attributes)
             if found is None or not rule.holds_for(found[rule.variables[0]].dtype.kind):
                 continue
-            if when is not None and not when(origin, found):
+            if allowed is not None and not allowed(rule, origin, found):
                 continue
             values, named = (found[n] for n in rule.variables), {n: found[n] for n in rule.attributes}
             right: Value | None = rule.right(*values, **named)

@@ -81,6 +81,8 @@ abs = _elementwise("abs", "|x|")
 sign = _elementwise("sign", "-1, 0 or 1")
 exp = _elementwise("exp", "e^x")
 log = _elementwise("log", "the natural logarithm")
+log1p = _elementwise("log1p", "ln(1 + x)")
+expm1 = _elementwise("expm1", "e^x - 1")
 sqrt = _elementwise("sqrt", "the square root")
 tanh = _elementwise("tanh", "the hyperbolic tangent")
 sigmoid = _elementwise("sigmoid", "1/(1 + e^-x)")
@@ -94,6 +96,46 @@ where = _elementwise("where", "x where the condition holds, else y")
 logical_and = _elementwise("logical_and", "x and y")
 logical_or = _elementwise("logical_or", "x or y")
 logical_not = _elementwise("logical_not", "not x")
+
+
+def _booleans(name: str, *operands: Any) -> None:
+    """Refuse whole numbers, for which `&`, `|`, `^` and `~` work on bits and not as `logical_and` and its like do."""
+    for operand in operands:
+        dtype = common_dtype(name, (operand,)) if _operand(operand) else None
+        if dtype is None or dtype.kind != "bool":
+            shown = type(operand).__name__ if dtype is None else str(dtype)
+            raise UnsupportedError(
+                f"{name} of {shown}: only booleans are combined", span=here(), fix="compare first: x > 0"
+            )
+
+
+def bitwise_and(x: Any, y: Any) -> Any:
+    """x and y, of booleans."""
+    _booleans("&", x, y)
+    return logical_and(x, y)
+
+
+def bitwise_or(x: Any, y: Any) -> Any:
+    """x or y, of booleans."""
+    _booleans("|", x, y)
+    return logical_or(x, y)
+
+
+def bitwise_xor(x: Any, y: Any) -> Any:
+    """Whether exactly one of two booleans holds."""
+    _booleans("^", x, y)
+    return logical_xor(x, y)
+
+
+def invert(x: Any) -> Any:
+    """not x, of booleans."""
+    _booleans("~", x)
+    return logical_not(x)
+
+
+def logical_xor(x: Any, y: Any) -> Any:
+    """Whether exactly one of two booleans holds."""
+    return elementwise("not_equal", conversion("bool")(as_tensor(x)), conversion("bool")(as_tensor(y)))
 
 
 def stop_gradient(x: Tensor) -> Tensor:
@@ -164,6 +206,8 @@ def astype(x: Tensor, dtype: Any, copy: bool = True) -> Tensor:
 
 def to(x: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
     """PyTorch's `to`: a dtype, a tensor whose dtype is taken; devices other than the CPU do not exist here."""
+    from graphc.tensor.tensor import Tensor
+
     for argument in (*arguments, *keywords.values()):
         if isinstance(argument, str) and argument.split(":")[0] in ("cpu", "cuda", "mps"):
             if argument.split(":")[0] != "cpu":
@@ -173,12 +217,7 @@ def to(x: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
         elif isinstance(argument, bool):
             continue
         else:
-            x = cast(
-                x,
-                argument.type.dtype
-                if hasattr(argument, "type") and not isinstance(argument, type)
-                else _dtype(argument),
-            )
+            x = cast(x, argument.type.dtype if isinstance(argument, Tensor) else _dtype(argument))
     return x
 
 
@@ -195,9 +234,7 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
 
 def copy(x: Tensor, order: str = "C") -> Tensor:
     """The same values in a tensor of their own."""
-    from graphc.tensor.tensor import Tensor
-
-    return Tensor.of_value(x.value, x.recording) if x.recording is not None else x.clone()
+    return x.clone()
 
 
 def contiguous(x: Tensor) -> Tensor:
@@ -334,7 +371,12 @@ def argmin(
     x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
 ) -> Tensor:
     """The position (int64) of the first minimum."""
-    return argmax(neg(as_tensor(x)), axis, keepdims, dim=dim, keepdim=keepdim)
+    x = as_tensor(x)
+    axis = axis if dim is None else dim
+    if axis is None:
+        return record(REGISTRY["argmin"], reshape(x, -1), axis=0)
+    place = axis_of(x, axis)
+    return _keep(record(REGISTRY["argmin"], x, axis=place), x, (place,), keepdims or keepdim)
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:

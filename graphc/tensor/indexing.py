@@ -179,7 +179,8 @@ def _take_positions(x: Tensor, items: list[Any], places: list[int]) -> Tensor:
     """Positions given by arrays or tensors: one of them, or a row number and a column for each."""
     from graphc.tensor.tensor import Tensor
 
-    if None not in items and len(places) == 1:
+    has_new_axis = any(item is None for item in items)
+    if not has_new_axis and len(places) == 1:
         axis = places[0]
         rest = [slice(None) if i == axis else item for i, item in enumerate(items)]
         if any(not isinstance(item, slice) for item in rest):
@@ -188,7 +189,7 @@ def _take_positions(x: Tensor, items: list[Any], places: list[int]) -> Tensor:
             )
         plain = all(item == slice(None) for item in rest)
         return record(REGISTRY["gather"], x if plain else take(x, tuple(rest)), items[axis], axis=axis)
-    if None not in items and places == [0, 1] and _counts_rows(items[0], x.type.shape[0]) and x.ndim == 2:
+    if not has_new_axis and places == [0, 1] and _counts_rows(items[0], x.type.shape[0]) and x.ndim == 2:
         column = items[1] if isinstance(items[1], Tensor) else shaping.as_tensor(items[1])
         return shaping.squeeze(
             record(REGISTRY["gather_elements"], x, shaping.unsqueeze(column, 1), axis=1), axis=1
@@ -239,12 +240,8 @@ def _become(x: Tensor, new: Tensor) -> None:
 
 def _check_alone(x: Tensor, what: str, fix: str) -> None:
     """Refuse a write that NumPy's user would see elsewhere: in the caller's array, or in a view."""
-    leaf = (
-        x.recording is None
-        and (open_trace() is not None or x.requires_grad)
-        or x.recording is not None
-        and x.value.node is None
-    )
+    inside = x.recording is not None or open_trace() is not None
+    leaf = not x.owned and (x.value.node is None if x.recording is not None else inside or x.requires_grad)
     reason = "it is an input or parameter, and the caller's array stays as it is" if leaf else ""
     base = x.base() if x.base is not None else None
     if base is not None or any(view() is not None for view in x.views):

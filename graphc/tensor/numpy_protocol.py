@@ -15,15 +15,7 @@ from graphc.errors import UnsupportedError
 from graphc.ir.op import REGISTRY
 from graphc.tensor import functions as f
 from graphc.tensor.promotion import elementwise
-from graphc.tensor.recording import entry, here, record
-
-
-def _log1p(x: Any) -> Any:
-    return f.log(f.add(x, 1.0))
-
-
-def _expm1(x: Any) -> Any:
-    return f.sub(f.exp(x), 1.0)
+from graphc.tensor.recording import entry, here, record, refusal
 
 
 def _logaddexp(x: Any, y: Any) -> Any:
@@ -50,8 +42,8 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.sin: f.sin,
     np.cos: f.cos,
     np.square: f.square,
-    np.log1p: _log1p,
-    np.expm1: _expm1,
+    np.log1p: f.log1p,
+    np.expm1: f.expm1,
     np.logaddexp: _logaddexp,
     np.reciprocal: lambda x: f.div(1.0, x),
     np.exp2: lambda x: f.exp(f.mul(x, float(np.log(2.0)))),
@@ -72,9 +64,11 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.logical_and: f.logical_and,
     np.logical_or: f.logical_or,
     np.logical_not: f.logical_not,
-    np.bitwise_and: f.logical_and,
-    np.bitwise_or: f.logical_or,
-    np.invert: f.logical_not,
+    np.bitwise_and: f.bitwise_and,
+    np.bitwise_or: f.bitwise_or,
+    np.bitwise_xor: f.bitwise_xor,
+    np.logical_xor: f.logical_xor,
+    np.invert: f.invert,
     np.isnan: lambda x: elementwise("not_equal", x, x),
     np.conjugate: lambda x: x,
 }
@@ -95,7 +89,7 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **keywords: An
     elif method == "outer" and ufunc is np.multiply:
         result = f.outer(*inputs)
     else:
-        raise _unsupported(f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}"))
+        raise unsupported(f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}"))
     extra = {key: value for key, value in keywords.items() if value is not None and value is not True}
     if extra:
         raise UnsupportedError(f"np.{ufunc.__name__} with {', '.join(sorted(extra))}=", span=here())
@@ -122,12 +116,14 @@ def _into(out: tuple[Any, ...], result: Any) -> Any:
     )
 
 
-def _unsupported(name: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{name} of a traced tensor",
-        span=here(),
-        cause="it has no counterpart among graphc's ops",
-        fix="write it with the functions that have one, or compute it outside the traced function",
+def unsupported(name: str) -> UnsupportedError:
+    return refusal(
+        UnsupportedError(
+            f"{name} of a traced tensor",
+            span=here(),
+            cause="it has no counterpart among graphc's ops",
+            fix="write it with the functions that have one, or compute it outside the traced function",
+        )
     )
 
 
@@ -139,7 +135,7 @@ def array_function(
     chosen = FUNCTIONS.get(function)
     if chosen is None:
         module = getattr(function, "__module__", "numpy").replace("numpy", "np", 1)
-        raise _unsupported(f"{module}.{function.__name__}")
+        raise unsupported(f"{module}.{function.__name__}")
     try:
         return chosen(*arguments, **keywords)
     except TypeError as error:
@@ -181,7 +177,7 @@ def _einsum(*operands: Any, **keywords: Any) -> Any:
     subscripts = operands[0]
     if isinstance(subscripts, str) and len(operands) == 3 and "..." not in subscripts:
         return einsum(subscripts, *operands[1:])
-    raise _unsupported("np.einsum in this form")
+    raise unsupported("np.einsum in this form")
 
 
 def _where(condition: Any, *choices: Any) -> Any:

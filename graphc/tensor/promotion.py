@@ -17,7 +17,7 @@ from graphc.ir.types import DType, dtype_of
 from graphc.tensor.recording import here, record
 from graphc.tensor.sizes import OpenSize
 
-FLOAT_ONLY = {"div", "exp", "log", "sqrt", "tanh", "sigmoid", "erf", "sin", "cos"}
+FLOAT_ONLY = {"div", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "sin", "cos"}
 BOOLEAN = {"logical_and", "logical_or", "logical_not"}
 
 

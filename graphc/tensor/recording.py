@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import FrameType, FunctionType
+from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -97,6 +97,7 @@ class Recording(Recorder):
     training  layers like dropout behave as in training; otherwise every module behaves as in `eval()`
     updates   name of a buffer -> its new value: batch statistics
     known     names of tensors and arrays that may turn up, by identity
+    refusals  what was refused where the plain program would have gone on; one that is caught still ends the trace
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Recording(Recorder):
         self.known: dict[int, str] = {}
         self.updates: dict[str, Value] = {}
         self.open = True
+        self.refusals: list[GraphcError] = []
         self.streams = 0  # draws of random numbers so far
         self._held: dict[int, tuple[Any, Value]] = {}  # holds the object, so that its identity stays its own
         self._seed: Tensor | None = None
@@ -311,12 +313,25 @@ def foreign(tensor: Tensor) -> GraphcError:
 
 def refused_conversion(tensor: Tensor, what: str, fix: str) -> GraphcError:
     name = tensor.shown_name
-    return ConversionError(
-        f"{what} needs the numbers of {name}, and there are none while tracing",
-        span=here(),
-        facts=[(name, str(tensor.type))],
-        fix=fix,
+    return refusal(
+        ConversionError(
+            f"{what} needs the numbers of {name}, and there are none while tracing",
+            span=here(),
+            facts=[(name, str(tensor.type))],
+            fix=fix,
+        )
     )
+
+
+E = TypeVar("E", bound=GraphcError)
+
+
+def refusal(error: E) -> E:
+    """Note in the open trace that the program cannot be traced, even if it catches the error and goes another way."""
+    trace = open_trace()
+    if trace is not None:
+        trace.refusals.append(error)
+    return error
 
 
 def _name_of(wanted: object) -> tuple[str, bool]:
@@ -336,4 +351,9 @@ def _name_of(wanted: object) -> tuple[str, bool]:
         for name, value in frame.f_globals.items():
             if value is wanted:
                 return name, False
+        for name, owner in frame.f_globals.items():
+            if not isinstance(owner, ModuleType):
+                for part, value in getattr(owner, "__dict__", {}).items():
+                    if value is wanted:
+                        return f"{name}.{part}", False
     return "", True

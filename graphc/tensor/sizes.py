@@ -111,17 +111,25 @@ class OpenSize:
         return self._convert()
 
     def _convert(self) -> int:
-        raise ConversionError(
-            f"the size {self.dim} is left open: it is no number while tracing",
-            span=user_span(),
-            fix="give the input a fixed size, or compute with whole tensors instead of a loop over the axis",
+        from graphc.tensor.recording import refusal  # it keeps open sizes, so it imports this module
+
+        raise refusal(
+            ConversionError(
+                f"the size {self.dim} is left open: it is no number while tracing",
+                span=user_span(),
+                fix="give the input a fixed size, or compute with whole tensors instead of a loop over the axis",
+            )
         )
 
     def _refuse(self, message: str) -> NoReturn:
-        raise BranchError(
-            message,
-            span=user_span(),
-            fix=f'give the range that decides it, dims={{"{self.dim}": (2, 4096)}}, or a fixed size',
+        from graphc.tensor.recording import refusal
+
+        raise refusal(
+            BranchError(
+                message,
+                span=user_span(),
+                fix=f'give the range that decides it, dims={{"{self.dim}": (2, 4096)}}, or a fixed size',
+            )
         )
 
     def __str__(self) -> str:

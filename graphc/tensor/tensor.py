@@ -19,7 +19,7 @@ from graphc.ir.types import TensorType, dtype_of
 from graphc.tensor import functions as f
 from graphc.tensor import indexing, numpy_protocol
 from graphc.tensor.promotion import elementwise
-from graphc.tensor.recording import Recording, here, open_trace, refused_conversion, supported_dtype
+from graphc.tensor.recording import Recording, here, open_trace, refusal, refused_conversion, supported_dtype
 from graphc.tensor.sizes import OpenSize, Size, open_size
 
 
@@ -42,6 +42,7 @@ class Tensor(Arithmetic):
         "base",
         "grad",
         "name",
+        "owned",
         "recording",
         "requires_grad",
         "views",
@@ -65,6 +66,7 @@ class Tensor(Arithmetic):
         self.recording: Recording | None = None
         self.base: Any = None  # weak reference to the tensor whose memory NumPy would share with this one
         self.views: list[Any] = []  # weak references to those that would share this one's
+        self.owned = False  # a copy the program made: it may be written to even where it is still the value of an input
         self.grad: Tensor | None = None
         self.name = name
         self.requires_grad = requires_grad
@@ -202,6 +204,8 @@ class Tensor(Arithmetic):
 
     def before_change(self) -> None:
         """Results that were recorded but not computed yet keep the numbers as they are now."""
+        if self._value is None:
+            return
         from graphc.tensor.lazy import Held
 
         if isinstance(self._value, Held):
@@ -239,7 +243,11 @@ class Tensor(Arithmetic):
         return self
 
     def clone(self) -> Tensor:
-        return f.reshape(self, self.shape)
+        """The same values in a tensor of their own, which may be written to."""
+        trace = open_trace()
+        copy = Tensor.of_value(self.value if trace is None else trace.value_of(self), trace)
+        copy.owned = True
+        return copy
 
     def item(self) -> Any:
         return self._now("t.item()", _KEEP).item()
@@ -248,10 +256,10 @@ class Tensor(Arithmetic):
         return self._now("t.tolist()", _KEEP).tolist()
 
     def __float__(self) -> float:
-        return float(self._now("float(t)", _KEEP))
+        return float(self._now("float(t)", _KEEP).item())
 
     def __int__(self) -> int:
-        return int(self._now("int(t)", _KEEP))
+        return int(self._now("int(t)", _KEEP).item())
 
     def __round__(self, digits: int | None = None) -> Any:
         return round(self._now("round(t)", _KEEP).item(), digits)
@@ -266,7 +274,7 @@ class Tensor(Arithmetic):
         return math.ceil(self._now("math.ceil(t)", _KEEP))
 
     def __complex__(self) -> complex:
-        return complex(self._now("complex(t)", _KEEP))
+        return complex(self._now("complex(t)", _KEEP).item())
 
     def __index__(self) -> int:
         numbers = self._now(
@@ -277,11 +285,13 @@ class Tensor(Arithmetic):
 
     def __bool__(self) -> bool:
         if self.recording is not None and self.recording.open or open_trace() is not None:
-            raise BranchError(
-                f"a branch on {self.shown_name}, which has no value while tracing",
-                span=here(),
-                facts=[(self.shown_name, str(self.type))],
-                fix="compute both sides and choose: graphc.where(condition, a, b); combine conditions with & | ~",
+            raise refusal(
+                BranchError(
+                    f"a branch on {self.shown_name}, which has no value while tracing",
+                    span=here(),
+                    facts=[(self.shown_name, str(self.type))],
+                    fix="compute both sides and choose: graphc.where(condition, a, b); combine conditions with & | ~",
+                )
             )
         return bool(self._numbers("a branch", ""))
 
@@ -301,11 +311,13 @@ class Tensor(Arithmetic):
 
     def __hash__(self) -> int:
         if self.recording is not None:
-            raise TraceError(
-                f"{self.shown_name} cannot be a key: equal values would have to be the same key",
-                span=here(),
-                facts=[(self.shown_name, str(self.type))],
-                fix="use a plain number or a name as the key, or id(t) for the object itself",
+            raise refusal(
+                TraceError(
+                    f"{self.shown_name} cannot be a key: equal values would have to be the same key",
+                    span=here(),
+                    facts=[(self.shown_name, str(self.type))],
+                    fix="use a plain number or a name as the key, or id(t) for the object itself",
+                )
             )
         return id(self)
 
@@ -354,15 +366,29 @@ class Tensor(Arithmetic):
         return elementwise("not_equal", self, other)
 
     def __and__(self, other: Any) -> Any:
-        return elementwise("logical_and", self, other)
+        return f.bitwise_and(self, other)
 
     def __or__(self, other: Any) -> Any:
-        return elementwise("logical_or", self, other)
+        return f.bitwise_or(self, other)
+
+    def __xor__(self, other: Any) -> Any:
+        return f.bitwise_xor(self, other)
 
     def __invert__(self) -> Any:
-        return elementwise("logical_not", self)
+        return f.invert(self)
 
-    __rand__, __ror__ = __and__, __or__
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __floordiv__(self, other: Any) -> Any:
+        raise numpy_protocol.unsupported("//")
+
+    def __mod__(self, other: Any) -> Any:
+        raise numpy_protocol.unsupported("%")
+
+    def __divmod__(self, other: Any) -> Any:
+        raise numpy_protocol.unsupported("divmod")
+
+    __rfloordiv__, __rmod__, __rdivmod__ = __floordiv__, __mod__, __divmod__
 
     def __pos__(self) -> Self:
         return self
@@ -449,6 +475,8 @@ def tensor(data: Any, requires_grad: bool = False, name: str = "") -> Tensor:
     >>> print(f"{c:.4f}")
     -5.8647
     """
+    if isinstance(data, Tensor) and open_trace() is not None:
+        return data.clone()
     return Tensor(data, requires_grad, name)
 
 

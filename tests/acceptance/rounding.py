@@ -122,7 +122,7 @@ class Oracle:
         for number, column in enumerate(columns):
             cotangent = np.zeros_like(output)
             cotangent[:, column] = 1
-            slopes = evaluate(self.joint, {**wide, f"cotangent.{self.graph.outputs[0].name}": cotangent})
+            slopes = evaluate(self.joint, {**wide, f"cotangent.{self.graph.output_names[0]}": cotangent})
             for name, value in zip(self.joint.output_names, self.joint.outputs, strict=True):
                 k, size = errors.get(name.removeprefix("grad."), (0, np.zeros(())))
                 if not name.startswith("grad.") or k == 0:

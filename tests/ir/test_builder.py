@@ -106,7 +106,7 @@ def test_operands_and_attributes_are_counted():
         ):
             with pytest.raises(GraphcError, match=message):
                 build()
-    assert ops.add_n.arity == (1, None) and ops.linear.arity == (2, None) and ops.equal.arity == (2, 2)
+    assert ops.add_n.arity == (1, None) and ops.linear.arity == (2, 3) and ops.equal.arity == (2, 2)
 
 
 def test_there_is_no_such_op():

@@ -116,7 +116,7 @@ REFUSED = {
         ("f32[2,3] f32[5,4]", {}, "a has 3 features, the weight b reads 4"),
         ("f32[2,3] f32[5,3] f32[3]", {}, "the bias c must have the 5 outputs of b"),
         ("f32[2,3] f32[3]", {}, r"a matrix w\[out, in\]: a and b"),
-        ("f32[2,3] f32[5,3] f32[5] f32[5]", {}, "4 operands are given"),
+        ("f32[2,3] f32[5,3] f32[5] f32[5]", {}, "linear takes 2 to 3 operands, 4 are given"),
         ("f32[2,3] f64[5,3]", {}, "dtypes differ"),
     ],
     "conv": [
@@ -310,7 +310,7 @@ REFUSED = {
     "layer_norm": [
         ("f32[2,3] f32[2]", {"axis": 1}, r"b must have the sizes \[3\] of a from axis 1"),
         ("f32[2,3]", {"axis": 2}, AXIS),
-        ("f32[2,3] f32[3] f32[3] f32[3]", {"axis": 1}, "4 operands are given"),
+        ("f32[2,3] f32[3] f32[3] f32[3]", {"axis": 1}, "layer_norm takes 1 to 3 operands, 4 are given"),
     ],
     "sum_squares": [("i32[3]", {}, "needs floating-point numbers"), ("bool[3]", {}, "a is bool")],
     "l2_penalty": [

@@ -37,6 +37,7 @@ def test_every_pass_and_every_change_is_told(story):
     assert "  - %e: f32[N,3] = exp %p" in text
     assert "  - %m: f32[N,4] = neg %n  ->  %x" in text
     assert "fuse: " in text and " is not fused into " in text
+    assert "after fold_batch_norm: 4 nodes, nothing changed" in text
     order = [text.index(f"after {step.name}:") for step in story[0].steps]
     assert order == sorted(order)
 

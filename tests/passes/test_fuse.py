@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from graphc.ir.graph import Graph
 from graphc.passes.canonicalize import canonicalize
 from graphc.passes.fuse import fuse
+from graphc.passes.pipeline import run_passes, training_passes
+from tests.fuzz.random_graphs import random_case
 from tests.passes import networks
 from tests.passes.partitions import check_partition
 
@@ -31,3 +35,11 @@ def test_partition_of_a_network(network):
     for graph in (network(), canonicalize(network())[0]):
         inputs, data = arrays_for(graph)
         check_partition(fuse(graph.with_(data=data)), inputs)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_partition_of_any_graph(seed):
+    case = random_case(seed, (5, 25))
+    graph = run_passes(case.graph, training_passes()).graph
+    check_partition(fuse(graph), case.inputs, run=len(graph.nodes) < 60)

@@ -199,3 +199,16 @@ def test_bodies_that_take_back_a_rounding_keep_doing_so(name, numerics):
     (got,) = interpret(graph, [x])
     exact = getattr(np, name)(x.astype("f8"))
     assert (np.abs(got - exact) <= 4 * np.finfo("f4").eps * exact).all()
+
+
+def test_a_sigmoid_that_is_needed_anyway_is_not_computed_twice():
+    with Builder("slope") as b:
+        p = ops.sigmoid(b.leaf("input", "x", parse_type("f32[N]")))
+        slope, loss, alone = (
+            p * (1.0 - p),
+            ops.log(1.0 - p),
+            1.0 - ops.sigmoid(b.leaf("input", "z", parse_type("f32[N]"))),
+        )
+    after = run_passes(b.finish([slope, loss, alone], ["slope", "loss", "alone"]), before_autodiff()).graph
+    names = [node.op.name for node in after.nodes if node.op.name not in ("constant", "broadcast_to")]
+    assert names == ["sigmoid", "sub", "mul", "softplus", "neg", "neg", "sigmoid"]

@@ -7,6 +7,8 @@ sums and products within k eps sum|a||b| of their value in float64.
 import numpy as np
 import pytest
 
+from graphc.backends.llvm.jit import emit_object
+from graphc.backends.llvm.lowering import lower
 from graphc.backends.llvm.target import level
 from graphc.interpret import interpret
 from graphc.ir.builder import Builder
@@ -191,3 +193,14 @@ def test_an_index_out_of_range_is_a_status(name: str, wrong: int) -> None:
     fine = indices[:3] if name.startswith("gather") else np.array([0, 4, -5, 3])
     found, wanted = run(op, [x, fine], attributes)
     np.testing.assert_array_equal(found[0], wanted[0])
+
+
+def test_every_op_compiles_for_another_architecture() -> None:
+    """What cannot run here can still be compiled: no instruction of one machine stands in a kernel."""
+    target = level("aarch64")
+    for op in PRIMITIVES:
+        arrays, attributes = list(variants(op))[-1]
+        module = target.module()
+        function = lower(module, target, "kernel", whole(graph_of(op, arrays, attributes)), ())
+        function.f.internal = False
+        assert emit_object(str(module), target)

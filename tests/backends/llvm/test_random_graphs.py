@@ -57,7 +57,8 @@ class Drawing:
         rank = x.type.rank
         kind = self.rng.integers(15)
         if kind > 10:
-            return self.anchor(x)
+            images = [v for v in self.values if v.type.rank == 4]
+            return self.anchor(self.pick(x, images[-1]))
         if kind <= 2:
             return self.elementwise(x)
         if kind == 3:
@@ -142,10 +143,14 @@ class Drawing:
             return x - ops.broadcast_to(ops.reshape(y, shape=keep), shape=x.shape)
         return y
 
-
     def anchor(self, x: Value) -> Value | None:
         """A product, a convolution, a window, positions or random numbers, of the last axes of x."""
-        rank, name = x.type.rank, self.pick("matmul", "conv", "conv_dx", "conv_dw", "max", "average", "gather", "scatter", "dropout")
+        rank, name = (
+            x.type.rank,
+            self.pick(
+                "matmul", "conv", "conv_dx", "conv_dw", "max", "average", "gather", "scatter", "dropout"
+            ),
+        )
         if name == "dropout":
             draw = ops.uniform(self.seed, shape=x.shape, stream=int(self.rng.integers(5)), dtype=x.dtype)
             return ops.where(ops.less(draw, 0.5), x, 0.0)
@@ -161,7 +166,9 @@ class Drawing:
                 return None
             ramp = ops.iota(shape=(count,), axis=0, dtype=int64)
             # Positions from -size to size - 1.
-            positions = ops.maximum(ops.minimum(ramp * self.pick(-1, 1, 2) - self.pick(0, 1), size - 1), -size)
+            positions = ops.maximum(
+                ops.minimum(ramp * self.pick(-1, 1, 2) - self.pick(0, 1), size - 1), -size
+            )
             if name == "gather":
                 return ops.gather(x, positions, axis=axis)
             return self.small(ops.scatter_add(x, positions, axis=axis, size=size))
@@ -180,20 +187,31 @@ class Drawing:
         padding = tuple(tuple(int(p) for p in self.rng.integers(0, k, 2)) for k in kernel)
         ones = (1,) * len(spatial)
         if name == "max":
-            y, at = ops.max_pool(x, kernel=kernel, strides=strides, padding=padding, dilation=ones, ceil=False)
+            y, at = ops.max_pool(
+                x, kernel=kernel, strides=strides, padding=padding, dilation=ones, ceil=False
+            )
             if self.rng.random() < 0.5:
                 return ops.abs(y)
             return ops.max_pool_dx(y, at, size=spatial) + self.pick(x, ops.abs(x))
         if name == "average":
             count = bool(self.rng.random() < 0.5)
-            attributes = {"kernel": kernel, "strides": strides, "padding": padding, "ceil": False, "count_include_pad": count}
+            attributes = {
+                "kernel": kernel,
+                "strides": strides,
+                "padding": padding,
+                "ceil": False,
+                "count_include_pad": count,
+            }
             y = ops.avg_pool(x, **attributes)
             if self.rng.random() < 0.5:
                 y = ops.avg_pool_dx(y, size=spatial, **attributes)
             return self.small(y)
         attributes = {"strides": strides, "padding": padding, "dilation": ones, "groups": 1}
         outputs = self.pick(1, 3, 18)
-        w = ops.iota(shape=(outputs, x.shape[1], *kernel), axis=int(self.rng.integers(2)), dtype=x.dtype) - 1.5
+        w = (
+            ops.iota(shape=(outputs, x.shape[1], *kernel), axis=int(self.rng.integers(2)), dtype=x.dtype)
+            - 1.5
+        )
         y = self.small(ops.relu(ops.conv(x, w, **attributes)))
         if name == "conv":
             return y

@@ -7,6 +7,6 @@ import graphc
 
 
 def f(x):
-    return x * math.sqrt(x.sum())
+    return x * math.floor(x.sum())
 
 graphc.trace(f, x="float32[N,3]")
