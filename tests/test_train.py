@@ -16,7 +16,6 @@ from graphc.cli.main import main
 from graphc.errors import ArtefactError, ShapeError, UsageError
 from graphc.ir.types import parse_type
 from graphc.train import fit, train
-from graphc.view.chart import line_chart
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = """
@@ -177,14 +176,3 @@ def test_the_command_refuses(run):
     run("train", "net.py", "--data", "mnist", status=2)
     run("train", "net.py", "--data", "digits", status=1)
     run("train", "net.py", "--data", "iris", "--plot", "loss.png", status=2)
-
-
-def test_a_chart_is_well_formed():
-    from xml.etree import ElementTree
-
-    svg = line_chart({"a<b": [3.0, float("nan"), 1.0, 0.5], "c": [1.0]}, title="x & y")
-    root = ElementTree.fromstring(svg)
-    assert "a<b" in [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert len(list(root.iter("{http://www.w3.org/2000/svg}polyline"))) == 1
-    assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) == 2
-    assert line_chart({}) and line_chart({"flat": [0.0, 0.0]})

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from graphc.backends.llvm.blocked_weight_gradient import gradient_halo, plan_gradient
 from graphc.backends.llvm.convolution_kernel import fused_operands, plan_convolution
 from graphc.backends.llvm.correlation import window_halo
+from graphc.backends.llvm.kernel_function import packable
 from graphc.backends.llvm.target import Target
 from graphc.ir.graph import Node, Value
 from graphc.ir.op import Kind
@@ -164,7 +165,7 @@ class _Choice:
             return False
         x, w = node.inputs
         others = [v for n in kernel.nodes for v in n.inputs if n is not node]
-        constant = w in self.fixed and w.type.rank == 2
+        constant = packable(kernel, w, self.fixed) and w.type.rank == 2
         return x is matrix and not node.attributes["transpose_x"] and constant and matrix not in others
 
 

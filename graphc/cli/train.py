@@ -65,7 +65,6 @@ def command(
         raise UsageError(f"--plot {plot}: give a name that ends in .svg")
     if output is not None and not output.endswith((".safetensors", ".npz")):
         raise UsageError(f"-o {output}: give a name that ends in .safetensors or .npz")
-    from graphc import atomic
     from graphc.nn.init import manual_seed
     from graphc.train import fit, train
     from graphc.weights import load_weights, save_weights
@@ -94,13 +93,15 @@ def command(
     output = output or f"{stem}.safetensors"
     save_weights(output, found.model.state_dict())
     if plot is not None:
-        from graphc.view.chart import line_chart
+        from graphc.view.chart import save_chart
 
         series = {
             "training": [epoch.loss for epoch in result.history],
             "held out": [epoch.test_loss for epoch in result.history],
         }
-        atomic.write_file(plot, line_chart(series, title=f"{found.name} on {Path(data).name}"))
+        save_chart(
+            plot, series, title=f"{found.name} on {Path(data).name}", x_label="epoch", y_label="loss", first=1
+        )
     _report(console, result, output, checkpoint)
 
 
