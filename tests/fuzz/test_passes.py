@@ -18,8 +18,8 @@ from graphc.passes.cse import cse
 from graphc.passes.dce import dce
 from graphc.passes.expand import expand
 from graphc.passes.fold_batch_norm import fold_batch_norm
-from graphc.passes.fold_linear import fold_linear
 from graphc.passes.fold_constants import fold_constants
+from graphc.passes.fold_linear import fold_linear
 from graphc.passes.fuse import fuse
 from graphc.passes.pipeline import before_autodiff, inference_passes, run_passes, training_passes
 from graphc.passes.stabilize import stabilize
