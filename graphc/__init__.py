@@ -44,6 +44,7 @@ _LATER = {
     "stack": "graphc.tensor.functions",
     "summary": "graphc.api",
     "trace": "graphc.api",
+    "train": "graphc.train",
     "where": "graphc.tensor.functions",
     "zeros": "graphc.nn.creation",
 }

@@ -64,11 +64,11 @@ def check_graph(
     return GradientCheck(tuple(entry for check in checks for entry in check.entries))
 
 
-def _named(model: Any, args: Sequence[Any] | Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _named(model: Any, args: Any) -> dict[str, np.ndarray]:
     if isinstance(args, Mapping):
         return {name: np.asarray(array) for name, array in args.items()}
-    if isinstance(args, np.ndarray):
-        raise UsageError("args is one array", fix="pass a list of the arrays of all inputs: [x]")
+    if not isinstance(args, (list, tuple)):
+        raise UsageError("args is no list of arrays", fix="pass the arrays of all inputs: [x]")
     if isinstance(model, Graph):
         names = [v.name for v in model.inputs]
     else:
@@ -149,17 +149,17 @@ def check_layer(
                 return float((_split(forward(*moved.values()))[0] * dout).sum())
 
             entries.append(compare(name, index, float(result[index]) if fits else np.nan, value, noise))
-        check = GradientCheck(tuple(entries))
+        measured = GradientCheck(tuple(entries))
         numeric[name] = np.array([e.numeric for e in entries]).reshape(given[name].shape)
-        terms.append((name, check if fits else None))
+        terms.append((name, measured if fits else None))
     scaled = backward_of(2 * dout)
     found = []
-    for name, check in terms:
+    for name, made in terms:
         problem = ""
-        if check is None or not check.passed:
+        if made is None or not made.passed:
             ignores = analytic[name].shape == scaled[name].shape and _same(analytic[name], scaled[name])
-            problem = _diagnosis(name, analytic[name], numeric, out.shape, ignores, check)
-        found.append(Term(name, check, problem))
+            problem = _diagnosis(name, analytic[name], numeric, out.shape, ignores, made)
+        found.append(Term(name, made, problem))
     return found
 
 

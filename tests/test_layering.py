@@ -28,7 +28,7 @@ LAYERS = [
     ["frontends", "backends", "view"],
     ["pipeline", "artefact", "executable", "explain"],
     ["api", "training"],
-    ["checking"],
+    ["checking", "train"],
     ["cli"],
 ]
 SIBLINGS = {

@@ -101,7 +101,7 @@ def correlations(node: Node) -> list[Correlation]:
     """The sums a conv or conv_dx node of two spatial axes consists of; none when there is no such form.
 
     >>> [(s.taps, s.padding, s.start) for s in _backwards(size=5, taps=3, stride=2, before=1, dilation=1)]
-    [(1, 0, 1), (2, 0, 0)]
+    [(2, 0, 1), (1, 0, 0)]
     """
     if node.op.name not in ("conv", "conv_dx") or node.output.type.rank != 4:
         return []

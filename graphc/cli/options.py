@@ -64,7 +64,7 @@ def model_options(command: F, required: bool = True) -> F:
             ),
             click.option(
                 "--dim", "dims", multiple=True, metavar="NAME=SIZE",
-                help="N=1:4096 is the range of a size; N=1 adds a variant for this one.",
+                help="N=1:4096 is the range of a size; N=8 fixes it.",
             ),
             click.option("--weights", metavar="FILE", help="A .safetensors or .npz file."),
             click.option("--entry", metavar="NAME", help="The object in the file that is the model."),

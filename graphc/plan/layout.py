@@ -25,7 +25,7 @@ class Blocked:
 
     >>> from graphc.ir.types import float32
     >>> Blocked((1, 1, 1, 1)).nbytes(TensorType(float32, (2, 20, 5, 7)))
-    32256
+    16128
     """
 
     halo: tuple[int, int, int, int] = (0, 0, 0, 0)

@@ -200,7 +200,10 @@ def linear_losses(module, x, labels, target):
     line = module.LinearRegression()
     return {
         "hinge": (scores, lambda: module.with_penalty(module.hinge(scores(x), labels), scores, 0.1)),
-        "least squares": (line, lambda: module.with_penalty(module.squared_error(line(x), target), line, 0.1)),
+        "least squares": (
+            line,
+            lambda: module.with_penalty(module.squared_error(line(x), target), line, 0.1),
+        ),
     }
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers, attention, transposed convolution and group norm equal PyTorch's in float64; both backends agree."""
+"""Recurrent layers, attention, transposed convolution, group norm: PyTorch's in float64; both backends agree."""
 
 import sys
 from pathlib import Path
