@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 from graphc.ir.dims import Dim
@@ -124,6 +125,7 @@ def make_plan(
     symbol = batch_symbol(graph)
     chosen = dict(layouts or {})
 
+    @cache
     def nbytes(value: Value) -> int:
         return footprint(stored_bytes(value, chosen), symbol)[1]
 
