@@ -3,17 +3,16 @@
 import contextlib
 import doctest
 import io
-import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.docs.commands import ROOT, environment, shell
+
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -45,37 +44,29 @@ def check(block: Block, printed: str) -> None:
         pytest.fail(f"{TUTORIAL.name}:{block.line} prints\n{printed}\nand the page says\n{block.expected}")
 
 
-def run_shell(block: Block, environment: dict[str, str]) -> str:
+def run_shell(block: Block, surroundings: dict[str, str]) -> str:
     printed = ""
     for line in block.text.splitlines():
         assert line.startswith("$ "), line
-        done = subprocess.run(["sh", "-c", line[2:]], capture_output=True, text=True, env=environment)
+        done = shell(line[2:], Path.cwd(), surroundings)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         printed += done.stdout
     return printed
 
 
 @pytest.fixture
-def environment(tmp_path, monkeypatch):
+def surroundings(tmp_path, monkeypatch):
     """A folder to work in, with `graphc` of this checkout on the path; nothing stays behind."""
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    (commands / "graphc").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m graphc "$@"\n')
-    (commands / "graphc").chmod(0o755)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.syspath_prepend(str(work))
-    yield {
-        **os.environ,
-        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    yield environment(tmp_path / "bin")
     sys.modules.pop("mlp", None)
 
 
-def test_tutorial(environment):
+@pytest.mark.slow
+def test_tutorial(surroundings):
     namespace: dict[str, object] = {"__name__": "tutorial"}
     page = blocks()
     has_compiler = shutil.which("cc") is not None
@@ -97,7 +88,7 @@ def test_tutorial(environment):
             case "sh":
                 if "cc " in block.text and not has_compiler:
                     pytest.skip("all but the C program is checked: no C compiler here")
-                check(block, run_shell(block, environment))
+                check(block, run_shell(block, surroundings))
             case other:
                 pytest.fail(f"a block of kind {other}: what is to be done with it?")
 
