@@ -82,7 +82,7 @@ NETWORKS = {
             "networks/recurrent.py",
             "Reader",
             {"kind": kind, "features": 3, "hidden": 4, "layers": layers, "bidirectional": layers == 2},
-            (2, 5, 3),
+            (2, 3 if layers == 2 else 5, 3),
         )
         for kind in ("RNN", "LSTM", "GRU")
         for layers in (1, 2)

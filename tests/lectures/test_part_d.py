@@ -154,6 +154,12 @@ def test_parameters_at_full_size(file, made_by, without_initial_values):
     assert outputs == (f"float32[N,{1000 if PARAMETERS[file, made_by] > 100_000 else 10}]",)
 
 
+@pytest.mark.parametrize(("made_by", "count"), [("ViTTiny", 5_717_416), ("ViTBase", 86_567_656)])
+def test_parameters_of_vision_transformers(made_by, count, without_initial_values):
+    net = getattr(example("networks/vit.py"), made_by)()
+    assert sum(int(np.prod(p.shape)) for p in net.parameters()) == count
+
+
 def test_the_residual_highway_is_a_sum_in_the_backward_graph():
     net, x = build("ResNet-18")
     joint = gradient(traced(net, x))
