@@ -3,12 +3,14 @@
 
 PYTHON ?= $$(command -v python3.11 || command -v python3)
 JOBS ?= 2
+GRAPHS ?= 2000
+FIRST ?= 0
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
 
 .POSIX:
-.PHONY: help install test check demo examples bench clean
+.PHONY: help install test fuzz check demo examples bench clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -24,6 +26,10 @@ $(READY): setup.cfg pyproject.toml
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n $(JOBS)
+
+fuzz: $(READY) ## Run many random graphs through passes and native code; FIRST=seed begins elsewhere
+	GRAPHC_FUZZ_SEED=$(FIRST) GRAPHC_FUZZ_CASES=$(GRAPHS) GRAPHC_FUZZ_NATIVE=$(GRAPHS) GRAPHC_FUZZ_HOSTILE=$(GRAPHS) \
+		$(BIN)/python -m pytest -q -n $(JOBS) tests/fuzz
 
 check: $(READY) ## Lint, formatting, types, and the order of the layers
 	$(BIN)/ruff check

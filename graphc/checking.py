@@ -67,8 +67,8 @@ def check_graph(
 def _named(model: Any, args: Any) -> dict[str, np.ndarray]:
     if isinstance(args, Mapping):
         return {name: np.asarray(array) for name, array in args.items()}
-    if isinstance(args, np.ndarray):
-        raise UsageError("args is one array", fix="pass a list of the arrays of all inputs: [x]")
+    if not isinstance(args, (list, tuple)):
+        raise UsageError("args is no list of arrays", fix="pass the arrays of all inputs: [x]")
     if isinstance(model, Graph):
         names = [v.name for v in model.inputs]
     else:
@@ -154,12 +154,12 @@ def check_layer(
         terms.append((name, measured if fits else None))
     scaled = backward_of(2 * dout)
     found = []
-    for name, check in terms:
+    for name, made in terms:
         problem = ""
-        if check is None or not check.passed:
+        if made is None or not made.passed:
             ignores = analytic[name].shape == scaled[name].shape and _same(analytic[name], scaled[name])
-            problem = _diagnosis(name, analytic[name], numeric, out.shape, ignores, check)
-        found.append(Term(name, check, problem))
+            problem = _diagnosis(name, analytic[name], numeric, out.shape, ignores, made)
+        found.append(Term(name, made, problem))
     return found
 
 

@@ -21,14 +21,14 @@ LAYERS = [
     ["ir"],
     ["ops"],
     ["weights", "data"],
-    ["autodiff", "interpret", "passes"],
+    ["autodiff", "batching", "interpret", "passes"],
     ["gradcheck"],
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
     ["pipeline", "artefact", "executable", "explain"],
     ["api", "training"],
-    ["checking"],
+    ["checking", "train", "transforms"],
     ["cli"],
 ]
 SIBLINGS = {

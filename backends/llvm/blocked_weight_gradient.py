@@ -33,6 +33,7 @@ from graphc.ir.types import is_static
 from graphc.plan.layout import Layouts
 
 MOST_TILES = 64  # tiles of one block of input channels: each is code of its own
+NEAR = 1 << 19  # bytes of images taken together; not the machine's own cache size, since sums depend on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def plan_gradient(kernel: Kernel, target: Target, layouts: Layouts) -> WeightGra
         wanted = replace(wanted, halo=need)
     read = replace(stored_g, block=BLOCK)
     near = wanted.plane * (1 if wanted.block == BLOCK else channels) + read.plane
-    together = max(target.l2 // 2 // near, 1) if (stored_x, stored_g) == (wanted, read) else 1
+    together = max(NEAR // near, 1) if (stored_x, stored_g) == (wanted, read) else 1
     lanes = target.lanes(memory_type(x.dtype))
     plan = WeightGradient(node, stored_x, wanted, stored_g, read, lanes, together)
     return plan if lanes > 1 and plan.tiles(plan.x_block) <= MOST_TILES else None

@@ -30,7 +30,7 @@ from graphc.backends.llvm.correlation import Correlation, correlations, window_h
 from graphc.backends.llvm.elements import memory_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.kernel_function import KernelFunction, Packing
+from graphc.backends.llvm.kernel_function import KernelFunction, Packing, packable
 from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.storage import image_of
 from graphc.backends.llvm.target import Target
@@ -148,7 +148,9 @@ def plan_convolution(
         spec = _specification(each, source, result)
         begin = parts[-1].weights + parts[-1].weights_bytes if parts else 0
         parts.append(Part(each, spec, tiling(spec, target), begin))
-    return Direct(node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel))
+    return Direct(
+        node, tuple(parts), stored, source, main, result, kept, packable(kernel, w, fixed), is_short(kernel)
+    )
 
 
 def _specification(each: Correlation, source: Image, result: Image) -> Convolution:

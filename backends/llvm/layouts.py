@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from graphc.backends.llvm.blocked_weight_gradient import gradient_halo, plan_gradient
 from graphc.backends.llvm.convolution_kernel import fused_operands, plan_convolution
 from graphc.backends.llvm.correlation import window_halo
+from graphc.backends.llvm.kernel_function import packable
 from graphc.backends.llvm.target import Target
 from graphc.ir.graph import Node, Value
 from graphc.ir.op import Kind
@@ -27,6 +28,8 @@ from graphc.plan.layout import BLOCK, Blocked, Flattened, Layout
 
 Halo = tuple[int, int, int, int]
 NO_HALO: Halo = (0, 0, 0, 0)
+MOST_GROWTH = 3  # times its own pixels that an image with its border may have
+SMALL = 1 << 16  # bytes of a border that never matter
 POOLINGS = ("max_pool", "avg_pool", "avg_pool_dx")
 
 
@@ -104,7 +107,7 @@ class _Choice:
                 assert kernel.anchor is not None
                 image = kernel.anchor.inputs[0]
                 need = window_halo if kernel in self.direct else gradient_halo
-                if image in halos:
+                if image in halos and _is_slight(image, need(kernel.anchor)):
                     halos[image] = _widest([halos[image], need(kernel.anchor)])
         changed = True
         while changed:
@@ -164,13 +167,23 @@ class _Choice:
             return False
         x, w = node.inputs
         others = [v for n in kernel.nodes for v in n.inputs if n is not node]
-        constant = w in self.fixed and w.type.rank == 2
+        constant = packable(kernel, w, self.fixed) and w.type.rank == 2
         return x is matrix and not node.attributes["transpose_x"] and constant and matrix not in others
 
 
 def _widest(halos: Sequence[Halo]) -> Halo:
     top, left, bottom, right = (max(sides, default=0) for sides in zip(*halos)) if halos else NO_HALO
     return top, left, bottom, right
+
+
+def _is_slight(image: Value, halo: Halo) -> bool:
+    """Whether a border is worth its memory; a convolution that wants a wider one copies its images, one at a time."""
+    _, channels, height, width = image.shape
+    assert isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)
+    top, left, bottom, right = halo
+    whole = (top + height + bottom) * (left + width + right)
+    extra = (whole - height * width) * channels * image.dtype.itemsize
+    return whole <= MOST_GROWTH * height * width or extra <= SMALL
 
 
 def _keeps_blocks(kernel: Kernel) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from graphc.backends.llvm.affine import Form, Quotient, ravel
 from graphc.backends.llvm.anchor import Anchor, emit_anchor_kernel, inside
+from graphc.backends.llvm.blocked_pooling import emit_blocked_max_pool
 from graphc.backends.llvm.elements import Element
 from graphc.backends.llvm.emitter import Reg
 from graphc.backends.llvm.evaluator import Evaluator
@@ -149,6 +150,8 @@ def emit_pooling(k: KernelFunction) -> None:
     """A pooling kernel with its epilogue."""
     if k.kernel.anchor is not None and k.kernel.anchor.op.name == "max_pool_dx":
         emit_max_pool_dx(k)
+        return
+    if emit_blocked_max_pool(k):
         return
 
     def make(node: Node, space: Any) -> Anchor:

@@ -9,6 +9,7 @@ Arrays are dense and row-major, at addresses aligned to their element; the works
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Array:
         return tuple(pairs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signature:
     """A model's interface, and what its code needs around it.
 
@@ -103,14 +104,14 @@ class Signature:
         if symbols and self.source is None:
             raise UnsupportedError(f"no input of {self.name} has an axis of size {self.symbol} alone")
 
-    @property
+    @cached_property
     def symbol(self) -> str:
         symbols = sorted(
             s for array in (*self.inputs, *self.outputs) for d in array.dims for s in symbols_of(d)
         )
         return symbols[0] if symbols else "N"
 
-    @property
+    @cached_property
     def source(self) -> tuple[int, int] | None:
         """(input, axis) whose size is the symbolic dimension; None when all sizes are fixed."""
         for i, array in enumerate(self.inputs):

@@ -48,10 +48,10 @@ def train_resnet(epochs):
 
 def main(small=False):
     found = {}
-    for name, train, few, many in (("LeNet", train_lenet, 6, 40), ("ResNet", train_resnet, 2, 15)):
+    for name, train, few, many in (("LeNet", train_lenet, 4, 40), ("ResNet", train_resnet, 2, 15)):
         score, count = train(few if small else many)
         print(f"{name} on digits: {score:.2%} of {count} held out")
-        found[name] = (score, ">=", 0.90 if small else 0.98)
+        found[name] = (score, ">=", 0.85 if small else 0.98)
     return found
 
 

@@ -84,11 +84,14 @@ class Console:
         with warnings.catch_warnings():
             shown = warnings.showwarning
 
-            def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any) -> None:
+            def show(
+                message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                file: Any = None, line: str | None = None,
+            ) -> None:  # fmt: skip
                 if category.__module__.partition(".")[0] == "graphc":
                     self.note(f"note: {message}")
                 else:
-                    shown(message, category, filename, *rest)
+                    shown(message, category, filename, lineno, file, line)
 
             warnings.showwarning = show
             yield

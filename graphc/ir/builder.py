@@ -19,6 +19,7 @@ import numpy as np
 from graphc.errors import BroadcastError, DTypeError, Fact, GraphcError, InternalError, TraceError
 from graphc.ir.dims import Dim, SymbolicDim
 from graphc.ir.graph import NOWHERE, Graph, Leaf, Node, Provenance, Value
+from graphc.ir.limits import tightened
 from graphc.ir.op import REGISTRY, Kind, Op, TypeRuleError
 from graphc.ir.types import DType, TensorType, dtype_of
 
@@ -178,7 +179,7 @@ class Builder:
             tuple(self.nodes),
             tuple(outputs),
             tuple(names),
-            dict(dims or {}),
+            tightened(self.nodes, dims or {}),
             dict(data or {}),
         )
 

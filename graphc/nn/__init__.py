@@ -1,6 +1,6 @@
 """Layers, losses and modules, with PyTorch's names, arguments, defaults and weight layouts."""
 
-from graphc.nn import functional, init
+from graphc.nn import functional, init, utils
 from graphc.nn.activations import (
     ELU,
     GELU,
@@ -36,10 +36,19 @@ from graphc.nn.layers import (
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    LPPool2d,
     MaxPool1d,
     MaxPool2d,
 )
-from graphc.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from graphc.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    L1Loss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+)
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 from graphc.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
@@ -68,6 +77,7 @@ __all__ = [
     "GroupNorm",
     "Identity",
     "L1Loss",
+    "LPPool2d",
     "LSTM",
     "LSTMCell",
     "LayerNorm",
@@ -81,6 +91,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
     "Parameter",
@@ -99,4 +110,5 @@ __all__ = [
     "TransformerEncoderLayer",
     "functional",
     "init",
+    "utils",
 ]

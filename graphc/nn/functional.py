@@ -201,6 +201,23 @@ max_pool1d, max_pool2d = _max_pooling(1), _max_pooling(2)
 avg_pool1d, avg_pool2d = _average_pooling(1), _average_pooling(2)
 
 
+def lp_pool2d(
+    x: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ |x|^p)^(1/p) of each window; p = 2 is the L2 norm."""
+    count = float(np.prod(_spread(kernel_size, 2, "kernel_size")))
+    powers = f.square(x) if norm_type == 2 else f.pow(f.abs(x), float(norm_type))
+    total = f.mul(avg_pool2d(powers, kernel_size, stride, ceil_mode=ceil_mode), count)
+    return f.sqrt(total) if norm_type == 2 else f.pow(total, 1.0 / norm_type)
+
+
+def min_pool2d(
+    x: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1
+) -> Tensor:
+    """The minimum of each window, -max(-x); PyTorch has no such function."""
+    return f.neg(max_pool2d(f.neg(x), kernel_size, stride, padding, dilation))
+
+
 def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
     """Averages of about equal parts of each plane: row i of n covers rows floor(i·H/n) to ceil((i+1)·H/n)."""
     wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
@@ -465,6 +482,19 @@ def binary_cross_entropy(input: Tensor, target: Any, reduction: str = "mean") ->
 def binary_cross_entropy_with_logits(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy of scores, computed without the sigmoid."""
     return record(REGISTRY["binary_cross_entropy_with_logits"], input, target, reduction=reduction)
+
+
+def hinge_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """max(0, 1 - t·x) of scores x and targets t of -1 or 1; PyTorch has no such function."""
+    return record(REGISTRY["hinge_loss"], input, target, reduction=reduction)
+
+
+def multi_margin_loss(input: Tensor, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Σ max(0, x_j - x_label + margin) over the other classes of scores [N, C], divided by C as PyTorch does."""
+    losses = record(
+        REGISTRY["multiclass_hinge_loss"], input, target, reduction=reduction, margin=float(margin)
+    )
+    return f.div(losses, f.size_number(input.type.shape[1], losses.type.dtype))
 
 
 def _reduced(losses: Any, reduction: str) -> Any:

@@ -8,16 +8,23 @@ none does, a short exact search over placement orders follows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
+
+import numpy as np
 
 from graphc.plan.buffers import Buffer
 
 SEARCH_STEPS = 20_000  # placements the exact search may try
+SEARCH_WORK = 2_000_000  # neighbours it may look at meanwhile
 
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:
     """The most bytes alive at any step: no placement needs less."""
-    steps = sorted({b.first for b in buffers})
-    return max((sum(b.size for b in buffers if b.first <= step <= b.last) for step in steps), default=0)
+    change: dict[int, int] = {}
+    for b in buffers:
+        change[b.first] = change.get(b.first, 0) + b.size
+        change[b.last + 1] = change.get(b.last + 1, 0) - b.size
+    return max(accumulate(change[step] for step in sorted(change)), default=0)
 
 
 def place(buffers: Sequence[Buffer]) -> int:
@@ -63,13 +70,23 @@ def _lowest(buffer: Buffer, placed: Sequence[tuple[Buffer, int]]) -> int:
 
 
 def _first_fit(buffers: Sequence[Buffer], order: Sequence[int]) -> tuple[list[int], int]:
-    placed: list[tuple[Buffer, int]] = []
+    first, last, size = (
+        np.array([getattr(buffers[i], name) for i in order], np.int64) for name in ("first", "last", "size")
+    )
+    start = np.zeros(len(order), np.int64)
     offsets, height = [0] * len(buffers), 0
-    for index in order:
-        offset = _lowest(buffers[index], placed)
-        placed.append((buffers[index], offset))
-        offsets[index] = offset
-        height = max(height, offset + buffers[index].size)
+    for n, index in enumerate(order):
+        met = np.flatnonzero((first[:n] <= last[n]) & (first[n] <= last[:n]))
+        starts = start[met]
+        rising = np.argsort(starts, kind="stable")
+        starts, ends = starts[rising], (starts + size[met])[rising]
+        free = np.maximum.accumulate(
+            np.concatenate([[0], ends])
+        )  # where the buffer fits unless the next begins too soon
+        room = np.flatnonzero(free[:-1] + size[n] <= starts)
+        offset = int(free[room[0]] if len(room) else free[-1])
+        start[n] = offsets[index] = offset
+        height = max(height, offset + int(size[n]))
     return offsets, height
 
 
@@ -80,9 +97,9 @@ def _search(
     ranked = sorted(range(len(buffers)), key=lambda i: (-buffers[i].size, buffers[i].first, i))
     placed: list[tuple[int, int]] = []  # (index, offset)
     stack: list[list[int]] = [list(ranked)]
-    steps = 0
-    while stack and best > bound and steps < SEARCH_STEPS:
-        steps += 1
+    steps = work = 0
+    while stack and best > bound and steps < SEARCH_STEPS and work < SEARCH_WORK:
+        steps, work = steps + 1, work + len(placed)
         if not stack[-1]:
             stack.pop()
             if placed:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 from graphc.ir.dims import Dim
@@ -99,6 +100,9 @@ class Plan:
         arena = _shown(self.sample_bytes, self.fixed_bytes, self.symbol)
         return f"arena {arena} {relation}; without reuse {_shown(*self.unshared, self.symbol)}"
 
+    def __repr__(self) -> str:
+        return f"<plan of {self.graph.name}: {self.verdict}>"
+
 
 def make_plan(
     partition: Partition,
@@ -121,6 +125,7 @@ def make_plan(
     symbol = batch_symbol(graph)
     chosen = dict(layouts or {})
 
+    @cache
     def nbytes(value: Value) -> int:
         return footprint(stored_bytes(value, chosen), symbol)[1]
 

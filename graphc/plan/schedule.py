@@ -6,6 +6,7 @@ bound of the order: the most bytes alive at any step.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Sequence
 
 from graphc.ir.graph import Value
@@ -33,21 +34,35 @@ def greedy(kernels: Sequence[Kernel], nbytes: Callable[[Value], int]) -> tuple[K
         for source in dict.fromkeys(producer[v] for v in kernel.inputs if v in producer):
             users[source].append(kernel)
     position = {kernel: i for i, kernel in enumerate(kernels)}
-    ready = [k for k in kernels if waiting[k] == 0]
+    consumers: dict[Value, list[Kernel]] = {}
+    for kernel in kernels:
+        for value in kernel.inputs:
+            consumers.setdefault(value, []).append(kernel)
     result: list[Kernel] = []
 
     def growth(kernel: Kernel) -> int:
         freed = sum(nbytes(v) for v in kernel.inputs if readers[v] == 1 and v in producer)
         return sum(nbytes(v) for v in kernel.outputs) - freed
 
+    # Growth only falls while a kernel waits; each time it stands in the heap once more.
+    ready = [(growth(k), position[k]) for k in kernels if waiting[k] == 0]
+    heapq.heapify(ready)
+    done: set[Kernel] = set()
     while ready:
-        best = min(ready, key=lambda k: (growth(k), position[k]))
-        ready.remove(best)
+        best = kernels[heapq.heappop(ready)[1]]
+        if best in done:
+            continue
+        done.add(best)
         result.append(best)
+        changed: list[Kernel] = []
         for value in best.inputs:
             readers[value] -= 1
+            if readers[value] == 1 and value in producer:
+                changed += consumers[value]
         for user in users[best]:
             waiting[user] -= 1
-            if waiting[user] == 0:
-                ready.append(user)
+            changed.append(user)
+        for kernel in dict.fromkeys(changed):
+            if waiting[kernel] == 0 and kernel not in done:
+                heapq.heappush(ready, (growth(kernel), position[kernel]))
     return tuple(result)

@@ -11,8 +11,9 @@ from graphc.errors import UsageError
 from graphc.view.dot_text import escape
 from graphc.view.theme import DEFAULT, Theme
 
-WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 72, 150, 40, 48
+WIDTH, HEIGHT = 720, 400
+LEFT, TOP, BOTTOM = 72, 40, 48
+LETTER = 7.5  # width of a letter of the legend, generously
 COLOURS = ("#00594C", "#C2410C", "#1D4E89", "#8A5A00", "#7B2D8B", "#4A4F55")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")  # a second code beside the colour
 
@@ -45,12 +46,13 @@ def line_chart(
     points = [point for line in lines.values() for point in line]
     if not points:
         raise UsageError("there is no number to draw")
+    right = 50 + round(LETTER * max(map(len, lines)))  # room for the longest name
     x_low, x_high = _wider(min(x for x, _ in points), max(x for x, _ in points))
     y_low, y_high = _wider(min(y for _, y in points), max(y for _, y in points))
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
-            LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT),
+            LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - right),
             HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM),
         )
 
@@ -60,7 +62,7 @@ def line_chart(
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{theme.background}"/>',
         f'<text x="{LEFT}" y="{TOP - 16}" font-size="14" font-weight="bold">{escape(title)}</text>',
     ]
-    bottom, end = HEIGHT - BOTTOM, WIDTH - RIGHT
+    bottom, end = HEIGHT - BOTTOM, WIDTH - right
     for y in _ticks(y_low, y_high, whole=log):
         _, at = place(x_low, y)
         text = f"1e{round(y)}" if log else f"{y:g}"

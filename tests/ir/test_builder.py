@@ -194,3 +194,22 @@ def test_faulty_declarations_are_refused():
         op(Kind.ELEMENTWISE)(type("new", (), members(refrence=lambda x: x)))
     with pytest.raises(TypeError, match="op new has no docstring"):
         op(Kind.ELEMENTWISE)(type("new", (), members(__doc__=None)))
+
+
+def test_a_graph_knows_the_least_sizes_its_nodes_need():
+    def limits(make):
+        with Builder("g") as b:
+            y = make(b.leaf("input", "x", parse_type("f32[N,4]")))
+        return b.finish([y], ["y"]).dims
+
+    n = symbol("N")
+    assert limits(lambda x: ops.sum(x, axes=(0,))) == {}
+    assert limits(lambda x: ops.max(x, axes=(0,))) == {"N": (1, None)}
+    assert limits(lambda x: ops.argmin(x, axis=0)) == {"N": (1, None)}
+    assert limits(lambda x: ops.max(x, axes=(1,))) == {}
+    assert limits(lambda x: ops.slice(x, starts=(3, 0), stops=(n, 4), steps=(1, 1))) == {"N": (3, None)}
+    spaced = {"low": (0, 0), "high": (0, 0), "interior": (2, 0), "value": 0.0}
+    assert limits(lambda x: ops.pad(x, **spaced)) == {"N": (1, None)}  # 3·N - 2 elements
+    assert limits(
+        lambda x: ops.max(ops.slice(x, starts=(1, 0), stops=(n, 4), steps=(1, 1)), axes=(0, 1))
+    ) == {"N": (2, None)}

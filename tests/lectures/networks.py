@@ -77,6 +77,32 @@ NETWORKS = {
         {"width": 3, "nodes": 6, "seed": 1},
         (2, 3, 16, 16),
     ),
+    **{
+        f"{kind}{', deep and bidirectional' if layers == 2 else ''}": (
+            "networks/recurrent.py",
+            "Reader",
+            {"kind": kind, "features": 3, "hidden": 4, "layers": layers, "bidirectional": layers == 2},
+            (2, 5, 3),
+        )
+        for kind in ("RNN", "LSTM", "GRU")
+        for layers in (1, 2)
+    },
+    "convolutional recurrent network": (
+        "networks/recurrent_convolution.py",
+        "ConvLSTM",
+        {"hidden": 3, "frames": 3},
+        (2, 3, 1, 5, 4),
+    ),
+    "temporal convolutional network": (
+        "networks/temporal_convolution.py",
+        "TCN",
+        {"width": 4, "blocks": 3},
+        (2, 2, 20),
+    ),
+    "Transformer encoder": ("networks/transformer.py", "Transformer", {"width": 8, "heads": 2}, (2, 10, 4)),
+    "Vision Transformer": ("networks/vit.py", "ViT", {"width": 8, "layers": 2, "heads": 2}, (2, 1, 8, 8)),
+    "graph network": ("networks/graph_network.py", "GraphNetwork", {"width": 4}, (2, 6, 9)),
+    "policy network (REINFORCE)": ("networks/policy.py", "Policy", {"hidden": 6}, (3, 16)),
 }
 
 

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from graphc.errors import UsageError
-from graphc.view.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, line_chart, save_chart
+from graphc.view.chart import BOTTOM, HEIGHT, LEFT, LETTER, TOP, WIDTH, line_chart, save_chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -21,10 +21,11 @@ def parsed(text):
 
 
 def test_points_stand_where_they_should():
+    end = WIDTH - 50 - round(LETTER)
     lines, _ = parsed(line_chart({"a": [0, 10], "b": [5, 5]}))
-    assert lines["a"] == [(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, TOP)]
+    assert lines["a"] == [(LEFT, HEIGHT - BOTTOM), (end, TOP)]
     middle = (HEIGHT - BOTTOM + TOP) / 2
-    assert lines["b"] == [(LEFT, middle), (WIDTH - RIGHT, middle)]
+    assert lines["b"] == [(LEFT, middle), (end, middle)]
 
 
 def test_powers_of_ten_and_numbers_that_cannot_be_shown():
@@ -38,6 +39,13 @@ def test_one_point_and_a_flat_line():
     lines, _ = parsed(line_chart({"one": [3.0]}))
     assert len(lines["one"]) == 1
     parsed(line_chart({"flat": [2.0, 2.0, 2.0]}))
+
+
+def test_a_long_name_has_room():
+    name = "a name of many letters"
+    root = ET.fromstring(line_chart({name: [1, 2]}))
+    (label,) = [element for element in root.iter(f"{SVG}text") if element.text == name]
+    assert float(label.get("x")) + 6.5 * len(name) < WIDTH
 
 
 def test_names_are_text():

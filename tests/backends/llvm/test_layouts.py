@@ -18,6 +18,7 @@ import graphc.nn.functional as F
 from graphc import nn
 from graphc.api import graph_of
 from graphc.backends.llvm.executable import compile_partition, compile_plan, native_plan
+from graphc.backends.llvm.target import Target, host, level
 from graphc.interpret import interpret
 from graphc.ir.graph import Graph
 from graphc.ir.parser import parse_graph
@@ -56,9 +57,9 @@ def steps(graph: Graph) -> int:
     return total
 
 
-def check(graph: Graph, sizes=(1, 3)) -> dict:
+def check(graph: Graph, sizes=(1, 3), target: Target | None = None) -> dict:
     """Native code against float64, with the layouts it was given."""
-    executable = compile_partition(fuse(graph))
+    executable = compile_partition(fuse(graph), target=target)
     function = executable.load()
     exact, rng = wide(graph), np.random.default_rng(7)
     positive = exact.with_(data={name: np.abs(array) for name, array in exact.data.items()})
@@ -139,6 +140,39 @@ def test_any_chain(inputs, channels, kernel, stride, pool, size):
     assert print_graph(graph) == before  # a layout belongs to the plan; the graph knows nothing of it
 
 
+class Pool(nn.Module):
+    """A maximum between two convolutions that change nothing."""
+
+    def __init__(self, channels, kernel, stride, padding, ceil):
+        super().__init__()
+        one = np.ones((channels, 1, 1, 1), np.float32)
+        self.before, self.after = (
+            nn.Conv2d(channels, channels, 1, groups=channels, bias=False) for _ in "xy"
+        )
+        self.before.weight, self.after.weight = nn.Parameter(one), nn.Parameter(one)
+        self.window = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil}
+
+    def forward(self, x):
+        return self.after(F.max_pool2d(self.before(x), **self.window))
+
+
+@pytest.mark.parametrize(
+    "window", [(2, 2, 0, False), (3, 2, 1, False), (3, 1, 1, False), (3, 2, 0, True), (2, 3, 1, True)]
+)
+@pytest.mark.parametrize("channels", [16, 21])
+def test_maximum_of_windows(channels, window):
+    model = Pool(channels, *window)
+    graph = optimized(model, {"x": f"float32[N,{channels},8,7]"})
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((3, channels, 8, 7)).astype(np.float32)
+    x[rng.random(x.shape) < 0.05] = np.nan
+    x[rng.random(x.shape) < 0.05] = -np.inf
+    partition = fuse(graph)
+    assert len(native_plan(partition).layouts) == 2
+    y = compile_partition(partition).load()(x)
+    np.testing.assert_array_equal(y, interpret(graph, [x])[0])
+
+
 class Branches(nn.Module):
     """Inception's shape: branches side by side, joined along the channels; some joints fall inside a block."""
 
@@ -156,6 +190,16 @@ class Branches(nn.Module):
         x = F.relu(self.stem(x))
         joined = concatenate([F.relu(branch(x)) for branch in self.branches], 1)
         return self.after(joined * 0.5).mean((2, 3))
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v2", "x86-64-v3"])
+@pytest.mark.parametrize("name", ["odd", "depthwise", "average"])
+def test_other_machines(name, cpu):
+    target = level(cpu)
+    if target.triple != host().triple or not host().fma:
+        pytest.skip("this machine cannot run that code")
+    inputs = CHAINS[name].first.weight.shape[1]
+    check(optimized(CHAINS[name], {"x": f"float32[N,{inputs},9,9]"}), (2,), target)
 
 
 def test_a_single_channel_is_not_blown_up_to_a_block():
@@ -239,6 +283,14 @@ def test_the_border_is_what_the_widest_reader_needs():
     layouts = check(optimized(Readers(), {"x": "float32[N,3,8,8]"}))
     # Column 8 is the last that a window of five meets at stride 2: one beyond the image.
     assert Blocked((2, 2, 1, 1)) in layouts.values()
+
+
+def test_a_border_wider_than_the_image_belongs_to_the_reader_alone():
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, 1), nn.ReLU(), nn.Conv2d(64, 16, 3, padding=24, dilation=24), nn.Conv2d(16, 8, 3)
+    )
+    layouts = check(optimized(model, {"x": "float32[N,3,14,14]"}))
+    assert set(layouts.values()) == {Blocked()}
 
 
 def test_a_flattened_image_is_read_as_it_lies():

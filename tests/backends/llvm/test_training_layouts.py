@@ -19,11 +19,12 @@ TOLERANCE = 1e-9  # relative to the largest update, in float64: thousands of ope
 class Residual(nn.Module):
     """Batch norm, strides, a shortcut with a window of one, pooling that must know the position of its maxima."""
 
-    def __init__(self, inputs=3, width=16, stride=2, pool=True):
+    def __init__(self, inputs=3, width=16, stride=2, pool=True, drop=0.0):
         super().__init__()
         self.stem = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width)
         self.pool = pool
+        self.drop = nn.Dropout(drop) if drop else None
         self.a = nn.Conv2d(width, 2 * width, 3, stride=stride, padding=1)
         self.b = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
         self.short = nn.Conv2d(width, 2 * width, 1, stride=stride)
@@ -33,7 +34,9 @@ class Residual(nn.Module):
         x = F.relu(self.norm(self.stem(x)))
         if self.pool:
             x = F.max_pool2d(x, 3, 2, 1)
-        x = F.relu(self.b(F.relu(self.a(x))) + self.short(x))
+        inner = F.relu(self.a(x))
+        inner = inner if self.drop is None else self.drop(inner)
+        x = F.relu(self.b(inner) + self.short(x))
         return self.last(x.mean((2, 3)))
 
 
@@ -42,6 +45,7 @@ MODELS = {
     "odd channels": lambda: Residual(3, 17),
     "stride 3": lambda: Residual(1, 16, 3, pool=False),
     "wide input": lambda: Residual(20, 24, 1),
+    "dropout": lambda: Residual(16, 16, 2, drop=0.25),
 }
 
 
@@ -65,7 +69,13 @@ def test_step(name: str) -> None:
     graph, weights = lowered.graph, executable.weights()
     function = executable.load(weights=weights)
     rng = np.random.default_rng(5)
-    given = {"x": rng.normal(size=(5, inputs, 12, 11)), "y": rng.integers(0, 4, 5), "lr": 0.1, "step": 1.0}
+    given = {
+        "x": rng.normal(size=(5, inputs, 12, 11)),
+        "y": rng.integers(0, 4, 5),
+        "lr": 0.1,
+        "step": 1.0,
+        "seed": 7,
+    }
     arrays = [np.asarray(given[v.name], v.dtype.numpy) for v in graph.inputs]
     right = dict(zip(graph.output_names, interpret(graph, arrays), strict=True))
     loss = function(*arrays)
