@@ -159,7 +159,7 @@ def torch() -> Any:
 def test_pytorch(name: str, models: Path, torch: Any) -> None:
     """The same file with other import lines and the same weights by name: the same loss and gradients to 1e-9.
 
-    Native gradients are the interpreter's to 1e-12 (above), so they are PyTorch's to 1e-9 as well: half is left to them.
+    Native gradients are the interpreter's to 1e-12, so they are PyTorch's to 1e-9 as well; half is left to them.
     """
     model, graph = traced(models, name)
     arrays = batch(graph)
