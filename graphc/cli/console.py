@@ -48,9 +48,9 @@ class Console:
         except BrokenPipeError:
             raise
         except OSError as error:
-            with contextlib.suppress(
-                OSError, ValueError
-            ):  # Python would flush it once more, and fail once more
+            self.broken = True
+            # Python flushes stdout once more when it ends, and would fail once more.
+            with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
             raise OutputError(f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from error
 

@@ -156,13 +156,15 @@ def torch() -> Any:
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", [n for n in SMALL if n != "mlp_numpy"])
-@pytest.mark.parametrize("run", ["interpreted", "native"])
-def test_pytorch(name: str, run: str, models: Path, torch: Any) -> None:
-    """The same file with other import lines and the same weights by name: the same loss and gradients to 1e-9."""
+def test_pytorch(name: str, models: Path, torch: Any) -> None:
+    """The same file with other import lines and the same weights by name: the same loss and gradients to 1e-9.
+
+    Native gradients are the interpreter's to 1e-12, so they are PyTorch's to 1e-9 as well; half is left to them.
+    """
     model, graph = traced(models, name)
     arrays = batch(graph)
     joint = graphc.differentiate(graph, loss="cross_entropy")
-    results = interpret(joint, arrays) if run == "interpreted" else graphc.compile(joint)(**arrays)
+    results = interpret(joint, arrays)
     found = gradients(joint, results)
 
     theirs = torch_model(models, name).double().eval()
@@ -175,19 +177,18 @@ def test_pytorch(name: str, run: str, models: Path, torch: Any) -> None:
     loss.backward()
     expected = {n: p.grad.numpy() for n, p in theirs.named_parameters()}
 
-    assert abs(float(results[0]) - loss.item()) <= 1e-9
+    assert abs(float(results[0]) - loss.item()) <= 0.5e-9
     assert found.keys() == expected.keys()
     for each, want in expected.items():
-        assert np.abs(found[each] - want).max() <= 1e-9 * np.abs(want).max(), each
+        assert np.abs(found[each] - want).max() <= 0.5e-9 * np.abs(want).max(), each
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("run", ["interpreted", "native"])
-def test_pytorch_on_plain_numpy(run: str, models: Path, torch: Any) -> None:
+def test_pytorch_on_plain_numpy(models: Path, torch: Any) -> None:
     _, graph = traced(models, "mlp_numpy")
     arrays = batch(graph)
     joint = graphc.differentiate(graph, loss="cross_entropy")
-    results = interpret(joint, arrays) if run == "interpreted" else graphc.compile(joint)(**arrays)
+    results = interpret(joint, arrays)
     weights = {n: torch.tensor(a, requires_grad=True) for n, a in graph.data.items()}
     h = torch.tensor(arrays["x"])
     for layer in "12":
@@ -198,7 +199,7 @@ def test_pytorch_on_plain_numpy(run: str, models: Path, torch: Any) -> None:
     assert set(found) == {"W1", "b1", "W2", "b2", "W3", "b3"}
     for each, got in found.items():
         want = weights[each].grad.numpy()
-        assert np.abs(got - want).max() <= 1e-9 * np.abs(want).max(), each
+        assert np.abs(got - want).max() <= 0.5e-9 * np.abs(want).max(), each
 
 
 def test_the_differences_notice_a_wrong_rule(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
