@@ -149,9 +149,7 @@ def plan_convolution(
         spec = _specification(each, source, result)
         begin = parts[-1].weights + parts[-1].weights_bytes if parts else 0
         parts.append(Part(each, spec, tiling(spec, target), begin))
-    return Direct(
-        node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel)
-    )
+    return Direct(node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel))
 
 
 def _specification(each: Correlation, source: Image, result: Image) -> Convolution:
@@ -202,7 +200,9 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         epilogue = tail and tail.of(part.sum)
         operands = tail.operands if tail else {}
         name = f"{f.name}.conv{i}" if len(plan.parts) > 1 else f"{f.name}.conv"
-        kernels.append(_own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut)))
+        kernels.append(
+            _own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut))
+        )
     weights = _weights(k, plan)
     images = _Images(k, plan)
     room, there, leave = images.room, f.gep(images.room, plan.source_bytes), None

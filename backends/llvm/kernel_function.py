@@ -1,7 +1,8 @@
 """The function of a kernel: its name, its parameters, and what every kernel kind needs to begin.
 
 All kernels have one signature: pointers to the inputs in order, to the outputs in order, to working memory, then the
-symbolic sizes, and for kernels that threads share what `sharing.py` says. The result is 0, or k when the k-th of the kernel's faults happened.
+symbolic sizes, and for kernels that threads share what `sharing.py` says. The result is 0, or k when the k-th of the
+kernel's faults happened.
 """
 
 from __future__ import annotations

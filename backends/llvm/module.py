@@ -187,7 +187,9 @@ class _Driver:
 
     def _emit_job(self, work: str, values: list[Reg]) -> str:
         """The function a team calls: it takes the arguments of the run from memory."""
-        job = self.module.function(f"{self.name}.job", {"context": "ptr", **PARAMETERS}, internal=True, inline=False)
+        job = self.module.function(
+            f"{self.name}.job", {"context": "ptr", **PARAMETERS}, internal=True, inline=False
+        )
         loaded = [job.load(job.gep(job.context, 8 * i), v.type) for i, v in enumerate(values)]
         own = [job.parameters[key] for key in PARAMETERS]
         job.call(work, "i32", *loaded[:-1], *own, loaded[-1])

@@ -117,14 +117,16 @@ def _emit_acquire(module: Module, getpid: int, sigmask: int) -> None:
             f.store(constant(0, "i64"), slot)  # round and asleep
             f.store(f.team, f.gep(slot, TEAM))
             f.store(index, f.gep(slot, INDEX))
-            member = Reg("@graphc.member", "ptr")
-            failed = f.icmp("ne", f.call("pthread_create", "i32", handle, constant(0, "ptr"), member, slot), 0)
-            with f.if_(f.icmp("eq", f.load(f.gep(f.team, STARTED), "i64"), f.sub(index, 1))), f.if_(
-                f.xor(failed, constant(1, "i1"))
-            ):
-                f.call("pthread_detach", "i32", f.load(handle, "i64"))
-                f.store(index, f.gep(f.team, STARTED))
-        _system_call(f, sigmask, constant(BLOCK_SIGNALS, "i64"), before, constant(0, "ptr"), constant(8, "i64"))
+            member, null = Reg("@graphc.member", "ptr"), constant(0, "ptr")
+            # After one failure none is tried: slots are filled in order.
+            with f.if_(f.icmp("eq", f.load(f.gep(f.team, STARTED), "i64"), f.sub(index, 1))):
+                failed = f.call("pthread_create", "i32", handle, null, member, slot)
+                with f.if_(f.icmp("eq", failed, 0)):
+                    f.call("pthread_detach", "i32", f.load(handle, "i64"))
+                    f.store(index, f.gep(f.team, STARTED))
+        _system_call(
+            f, sigmask, constant(BLOCK_SIGNALS, "i64"), before, constant(0, "ptr"), constant(8, "i64")
+        )
     granted = f.smin(wanted, f.add(f.load(f.gep(f.team, STARTED), "i64"), 1))
 
     def room(index: Reg, most: list[Reg]) -> list[Reg]:
