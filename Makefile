@@ -35,7 +35,8 @@ demo: $(READY) ## Train LeNet on scanned digits, compile it, draw it, run it
 	$(BIN)/python examples/demo.py
 
 examples: $(READY) ## Run every example
-	$(BIN)/python -m pytest -q tests/examples
+	$(BIN)/python -m pytest -q tests/examples/test_examples.py
+	$(BIN)/python examples/training/run_all.py
 
 bench: $(READY) ## Measure graphc side by side with its peers
 	$(BIN)/python -m benchmarks

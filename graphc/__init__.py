@@ -5,6 +5,8 @@ emit readable NumPy source or native code; Graphviz draws the forward and the ba
 """
 
 import importlib
+import sys
+import types
 from pathlib import Path
 
 __version__ = "0.1.0"
@@ -30,6 +32,7 @@ _LATER = {
     "concatenate": "graphc.tensor.functions",
     "differentiate": "graphc.api",
     "explain": "graphc.api",
+    "gradcheck": "graphc.checking",
     "interpret": "graphc.interpret",
     "load": "graphc.api",
     "manual_seed": "graphc.nn.init",
@@ -41,6 +44,7 @@ _LATER = {
     "stack": "graphc.tensor.functions",
     "summary": "graphc.api",
     "trace": "graphc.api",
+    "train": "graphc.train",
     "where": "graphc.tensor.functions",
     "zeros": "graphc.nn.creation",
 }
@@ -49,10 +53,19 @@ __all__ = ["Graph", "GraphcError", "Tensor", "__version__", "data", "nn", "ops",
 __all__ += list(_LATER)
 
 
+class _Package(types.ModuleType):
+    """Importing `graphc.interpret` the module must not hide `graphc.interpret` the function."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _LATER and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __getattr__(name: str) -> object:
     if name not in _LATER:
         raise AttributeError(f"graphc has no {name!r}")
-    value = getattr(importlib.import_module(_LATER[name]), name)
-    if name != "interpret":  # a submodule has that name too
-        globals()[name] = value
+    value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
     return value

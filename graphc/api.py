@@ -18,7 +18,7 @@ from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
 from graphc.ir.specialize import specialize
 from graphc.ir.types import TensorType, int64
-from graphc.pipeline import Lowered, gradient_graph, lower
+from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
 
 if TYPE_CHECKING:
@@ -222,18 +222,20 @@ def render(
     show: Collection[str] = ("shapes",),
     depth: int | None = None,
     theme: str | None = None,
+    train: bool = False,
 ) -> str | bytes:
     """Draw a model, a graph, a partition or a plan; the file's suffix says how (.svg .png .pdf .dot .json).
 
     view    forward, backward, joint, fusion, memory or auto
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
+    train   kernels and memory of forward and backward together, in the views fusion and memory
 
     Returns what was written; without a path, the SVG.
     """
     from graphc import view as pictures
     from graphc.view.theme import DEFAULT
 
-    thing, found = _drawable(model, view, inputs, dims, weights, name, values)
+    thing, found = _drawable(model, view, inputs, dims, weights, name, values, train)
     options: dict[str, Any] = {
         "view": view,
         "values": found,
@@ -247,17 +249,23 @@ def render(
 
 
 def _drawable(
-    model: Any, view: str, inputs: Types | None, dims: Ranges | None, weights: Any, name: str, values: Any
+    model: Any,
+    view: str,
+    inputs: Types | None,
+    dims: Ranges | None,
+    weights: Any,
+    name: str,
+    values: Any,
+    train: bool,
 ) -> tuple[Any, Any]:
     if not (isinstance(model, Graph) or inputs is not None):
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
     if view in ("joint", "backward") and not graph.gradients:
         graph = reverse_mode(graph)  # of the code as written, not of its stable form
-    if view == "fusion":
-        return lower(graph).partition, None
-    if view == "memory":
-        return compiled_plan(lower(graph)), None
+    if view in ("fusion", "memory"):
+        lowered = lower_with_gradients(graph) if train and not graph.gradients else lower(graph)
+        return (lowered.partition if view == "fusion" else compiled_plan(lowered)), None
     return graph, evaluated(graph, values) if values else None
 
 
@@ -303,9 +311,15 @@ def explain(
     weights: Any = None,
     name: str = "",
     after: str | None = None,
+    train: bool = False,
 ) -> Any:
-    """What the passes did, which kernels came out and why others did not, and the memory plan."""
-    lowered = lower(graph_of(model, inputs, dims=dims, weights=weights, name=name))
+    """What the passes did, which kernels came out and why others did not, and the memory plan.
+
+    after   the graph this pass left; see `Explanation`
+    train   with the gradients of all parameters
+    """
+    graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    lowered = lower_with_gradients(graph) if train else lower(graph)
     return Explanation(lowered, compiled_plan(lowered), after)
 
 
@@ -350,13 +364,18 @@ class Explanation:
                 for step in log.steps
             ],
             "kernels": [
-                {"name": k.name, "kind": k.kind, "ops": [n.op.name for n in k.nodes],
-                 "inputs": [v.name for v in k.inputs], "outputs": [v.name for v in k.outputs]}
+                {
+                    "name": k.name,
+                    "kind": k.kind,
+                    "ops": [n.op.name for n in k.nodes],
+                    "inputs": [v.name for v in k.inputs],
+                    "outputs": [v.name for v in k.outputs],
+                }
                 for k in partition.kernels
             ],
             "refusals": [asdict(refusal) for refusal in partition.refusals],
             "memory": self.plan.verdict,
-        }  # fmt: skip
+        }
 
 
 def _one(symbol: str, given: Sequence[int]) -> int:

@@ -21,13 +21,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc import __version__, atomic
-from graphc.errors import ArtefactError, UsageError
+from graphc.errors import ArgumentShapeError, ArtefactError, UsageError
 from graphc.executable import Executable, input_order
 from graphc.ir.graph import Graph
-from graphc.manifest import FORMAT, NAME, Manifest, Port, check_files, file_digest, read_manifest
+from graphc.manifest import (
+    FORMAT,
+    NAME,
+    DamagedArtefact,
+    Manifest,
+    Port,
+    check_content,
+    check_files,
+    checked_bytes,
+    file_digest,
+    read_manifest,
+)
 
 if TYPE_CHECKING:
-    pass
+    from graphc.backends.llvm.signature import Signature
 
 WEIGHTS = "weights.safetensors"
 GRAPH = "graph.gir"
@@ -239,7 +250,7 @@ def load(path: Path, *, threads: int = 1) -> Artefact:
     feature.
     """
     manifest = read_manifest(path)
-    check_files(path, manifest)
+    check_files(path, manifest, later=[WEIGHTS] if manifest.packed_bytes else [])
     if manifest.backend == "numpy":
         return Artefact(path, manifest, _numpy(path, manifest))
     _check_host(manifest)
@@ -247,7 +258,7 @@ def load(path: Path, *, threads: int = 1) -> Artefact:
 
 
 def _check_host(manifest: Manifest) -> None:
-    from graphc.backends.llvm.features import check
+    from graphc.backends.llvm.features import check, check_triple
     from graphc.backends.llvm.signature import ABI_VERSION
 
     major = manifest.abi.split(".")[0]
@@ -256,12 +267,13 @@ def _check_host(manifest: Manifest) -> None:
             f"{manifest.name} has ABI {manifest.abi}, this graphc calls ABI {ABI_VERSION[0]}",
             fix="compile the model again",
         )
+    check_triple(manifest.triple, manifest.name)
     check(manifest.cpu_features, manifest.name)
 
 
 def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
     from graphc.backends.llvm import cache
-    from graphc.backends.llvm.c_api import make_handle, status_error
+    from graphc.backends.llvm.c_api import make_handle
     from graphc.backends.llvm.call import bind
     from graphc.backends.llvm.signature import Array, Signature
     from graphc.backends.llvm.team import allowed, process_team
@@ -282,9 +294,22 @@ def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
         _address(handle),
         keep=(code, weights, handle),
         threads=threads,
-        error=lambda status: status_error(signature, manifest.cpu_features, status),
+        error=lambda status: _error(status, signature, manifest, code.address(f"{manifest.name}_error")),
         cache=cache.default(),
     )
+
+
+def _error(status: int, signature: Signature, manifest: Manifest, told_by: int) -> Exception:
+    """The exception for a status; what goes wrong inside the model the code says itself."""
+    import ctypes
+
+    from graphc.backends.llvm.c_api import FAULT, status_error
+    from graphc.ops.indexing import IndexOutOfRange
+
+    if status < FAULT:
+        return status_error(signature, manifest.cpu_features, status)
+    text = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_int32)(told_by)(status).decode()
+    return IndexOutOfRange(text) if "out of range" in text else ArgumentShapeError(text)
 
 
 def _needs(manifest: Manifest) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -295,16 +320,16 @@ def _needs(manifest: Manifest) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _code(path: Path, manifest: Manifest) -> Any:
-    entry = f"{manifest.name}_run"
+    entries = [f"{manifest.name}_run", f"{manifest.name}_error"]
     library, image = path / f"{manifest.name}.so", path / f"{manifest.name}.o"
     if library.name in manifest.files:
         from graphc.backends.llvm.library import open_library
 
-        return open_library(library.read_bytes(), [entry], str(library))
+        return open_library(checked_bytes(path, manifest, library.name), entries, str(library))
     if image.name in manifest.files:
         from graphc.backends.llvm.jit import load as link
 
-        return link(image.read_bytes(), [entry])
+        return link(checked_bytes(path, manifest, image.name), entries)
     raise ArtefactError(
         f"{path} has neither {library.name} nor {image.name}", fix="compile it with --emit so,o"
     )
@@ -317,7 +342,11 @@ def _weights(path: Path, manifest: Manifest) -> np.ndarray:
     from graphc.backends.llvm.c_api import PREAMBLE
     from graphc.backends.llvm.executable import in_huge_pages
 
-    mapped = np.memmap(path / WEIGHTS, np.uint8, "r")
+    try:
+        mapped = np.memmap(path / WEIGHTS, np.uint8, "r")
+    except OSError as error:
+        raise DamagedArtefact(f"{path / WEIGHTS} cannot be read: {error.strerror}") from None
+    check_content(path / WEIGHTS, manifest, mapped)
     start = 8 + int.from_bytes(mapped[:8].tobytes(), "little") + PREAMBLE
     if start + manifest.packed_bytes > len(mapped):
         raise ArtefactError(f"{path / WEIGHTS} is shorter than its manifest says")
@@ -325,9 +354,19 @@ def _weights(path: Path, manifest: Manifest) -> np.ndarray:
 
 
 def _numpy(path: Path, manifest: Manifest) -> Callable[..., Any]:
-    from graphc.backends.numpy_source import run_file
+    from graphc.backends.numpy_source import run_text
+    from graphc.interpret import bind_inputs
+    from graphc.ir.parser import parse_graph
 
-    return run_file(path / f"{manifest.name}.py")
+    source = path / f"{manifest.name}.py"
+    functions = run_text(checked_bytes(path, manifest, source.name).decode(), source)
+    graph = parse_graph(checked_bytes(path, manifest, GRAPH).decode())
+    weights = {"weights": functions["load_weights"]()} if WEIGHTS in manifest.files else {}
+
+    def run(*arrays: Any) -> Any:
+        return functions["forward"](*bind_inputs(graph, arrays).values(), **weights)
+
+    return run
 
 
 def _address(handle: Any) -> int:

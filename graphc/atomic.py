@@ -64,7 +64,10 @@ def folder(path: str | os.PathLike[str], *, ours: Callable[[Path], bool]) -> Ite
         real = target.resolve()
         temporary = Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=_parent(real)))
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            raise _refusal(target, error) from error
         with _told_of(target):
             temporary.chmod(0o777 & ~_umask())
             for each in sorted(temporary.rglob("*")):
@@ -167,6 +170,7 @@ _REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.ENOSPC: "no space left on the device",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "files of this size are not allowed",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "a part of the path is a file",
@@ -180,8 +184,12 @@ def _told_of(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        said = getattr(error, "strerror", None) or str(error)
-        reason = _REASONS.get(getattr(error, "errno", None) or 0, said)
-        raise OutputError(f"cannot write {target}: {reason}", fix="give another place with -o") from error
+        raise _refusal(target, error) from error
     except RuntimeError as error:  # Path.resolve before Python 3.13: symbolic links in a circle
         raise OutputError(f"cannot write {target}: {error}", fix="give another place with -o") from error
+
+
+def _refusal(target: Path, error: OSError | ValueError) -> OutputError:
+    said = getattr(error, "strerror", None) or str(error)
+    reason = _REASONS.get(getattr(error, "errno", None) or 0, said)
+    return OutputError(f"cannot write {target}: {reason}", fix="give another place with -o")

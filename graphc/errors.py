@@ -50,7 +50,7 @@ class GraphcError(Exception):
     """
 
     code: ClassVar[str] = "GC0000"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(
         self,
@@ -149,6 +149,7 @@ class SeveralErrors(GraphcError):
     def __init__(self, errors: Sequence[GraphcError]) -> None:
         super().__init__(f"{len(errors)} errors", span=errors[0].span)
         self.errors = list(errors)
+        self.exit_code = errors[0].exit_code
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.errors,)
@@ -331,11 +332,11 @@ class NoInputsError(ModelError):
 
 
 class WeightsError(ModelError):
-    """The weights file does not fit the model: names or shapes differ, or the file is damaged.
+    """A weights file cannot be read, or its names, shapes or dtypes are not the model's.
 
-    Names must match exactly; the message shows the nearest ones.  Only `.safetensors` and `.npz` are
-    read, and nothing is ever unpickled: save a PyTorch model with
-    `safetensors.torch.save_file(model.state_dict(), "w.safetensors")`.
+    Names must match exactly; the message shows the nearest ones.  Files are `.safetensors` or `.npz`.  Pickles (`.pt`,
+    `.pth`, `.bin`, `.pkl`) are refused, because reading one runs code; convert it once, in the program that wrote it:
+    `safetensors.torch.save_file(model.state_dict(), "m.safetensors")`.
     """
 
     code = "GC0304"

@@ -137,6 +137,9 @@ def copy_out(results: Any, out: Any, outputs: Sequence[Port]) -> Any:
             raise ArgumentShapeError(
                 f"out= for {port.name}: expected {list(result.shape)}, got {list(target.shape)}"
             )
+        if not target.flags.writeable:
+            raise UsageError(f"out= for {port.name} is read-only", fix="give an array that can be written to")
+    for result, target in zip(got, given, strict=True):
         target[...] = result
     return out
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ FORMAT = 1
 LARGEST = 1 << 20  # bytes of JSON
 DEEPEST = 32
 NAME = "manifest.json"
+SEAL = "seal"
 
 
 class UnsupportedFormat(ArtefactError):
@@ -76,7 +77,22 @@ class Manifest:
     files: Mapping[str, tuple[str, int]]
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        return sealed(asdict(self))
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """The text of a manifest; `seal` is the sha256 of everything else in it.
+
+    A wrong size of the workspace would let native code write where it must not, so a damaged manifest must not be
+    mistaken for a good one.  The seal is no signature: whoever can write the folder can make it anew.
+    """
+    rest = {key: value for key, value in content.items() if key != SEAL}
+    return json.dumps({**rest, SEAL: _seal(rest)}, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, separators=(",", ":"), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -95,16 +111,42 @@ def read_manifest(folder: Path) -> Manifest:
     return _manifest(_strict_json(text, path), path)
 
 
-def check_files(folder: Path, manifest: Manifest) -> None:
-    """Raise DamagedArtefact unless every file is there with its size and hash, and is a plain file."""
+def check_files(folder: Path, manifest: Manifest, *, later: Collection[str] = ()) -> None:
+    """Raise DamagedArtefact unless every file is there with its size and hash, and is a plain file.
+
+    later: files whose hash the caller compares himself, in the memory he reads them into.
+    """
     for name, (digest, size) in sorted(manifest.files.items()):
         path = folder / name
-        if path.is_symlink() or not path.is_file():
-            raise DamagedArtefact(f"{path} is missing or not a plain file")
-        if path.stat().st_size != size:
-            raise DamagedArtefact(f"{path} has {path.stat().st_size} bytes, the manifest says {size}")
-        if file_digest(path) != digest:
-            raise DamagedArtefact(f"{path} was changed: its sha256 is not the manifest's")
+        try:
+            if path.is_symlink() or not path.is_file():
+                raise DamagedArtefact(f"{path} is missing or not a plain file")
+            if path.stat().st_size != size:
+                raise DamagedArtefact(f"{path} has {path.stat().st_size} bytes, the manifest says {size}")
+            if name not in later and file_digest(path) != digest:
+                raise DamagedArtefact(f"{path} was changed: its sha256 is not the manifest's")
+        except OSError as error:
+            raise DamagedArtefact(f"{path} cannot be read: {error.strerror}") from None
+
+
+def checked_bytes(folder: Path, manifest: Manifest, name: str) -> bytes:
+    """The content of a file, compared with its hash after it was read: what is used is what was checked.
+
+    Raises DamagedArtefact.
+    """
+    path = folder / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedArtefact(f"{path} cannot be read: {error.strerror}") from None
+    check_content(path, manifest, content)
+    return content
+
+
+def check_content(path: Path, manifest: Manifest, content: Any) -> None:
+    """Raise DamagedArtefact unless this is the content the manifest tells of."""
+    if hashlib.sha256(content).hexdigest() != manifest.files[path.name][0]:
+        raise DamagedArtefact(f"{path} was changed: its sha256 is not the manifest's")
 
 
 def file_digest(path: Path) -> str:
@@ -160,6 +202,9 @@ def _manifest(content: dict[str, Any], path: Path) -> Manifest:
             f" this one reads format {FORMAT}",
             fix="compile the model again, or upgrade graphc",
         )
+    seal = content.pop(SEAL, None)
+    if seal != _seal(content):
+        raise DamagedArtefact(f"{path} was changed: its seal is not that of its content")
     expected = {field.name for field in fields(Manifest)}
     if content.keys() != expected:
         odd = sorted(content.keys() ^ expected)

@@ -11,6 +11,7 @@ from graphc.ir.partition import Partition
 from graphc.passes.fuse import fuse
 from graphc.passes.pipeline import (
     PassLog,
+    Step,
     before_autodiff,
     grades_for,
     inference_passes,
@@ -58,3 +59,12 @@ def lower(graph: Graph, *, training: bool = False, numerics: str = "default") ->
     choose = training_passes if training else inference_passes
     log = run_passes(graph, choose(grades_for(numerics)))
     return Lowered(log, fuse(log.graph), numerics)
+
+
+def lower_with_gradients(graph: Graph, *, numerics: str = "default") -> Lowered:
+    """`lower` of a graph with the gradients of its parameters, as for `compile(train=True)`; the log tells it all."""
+    stable = stabilized(graph, numerics)
+    joint = differentiate(stable.graph)
+    step = Step("differentiate", joint, {value: value for value in stable.graph.values()}, ())
+    lowered = lower(joint, numerics=numerics)
+    return Lowered(stable + PassLog(stable.graph, (step,)) + lowered.log, lowered.partition, numerics)

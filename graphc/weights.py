@@ -19,19 +19,8 @@ from typing import IO
 import numpy as np
 
 from graphc.atomic import write_file
-from graphc.errors import ModelError, nearest
+from graphc.errors import WeightsError, nearest
 from graphc.ir.types import dtype_of
-
-
-class WeightsError(ModelError):
-    """A weights file cannot be read, or its names, shapes or dtypes are not the model's.
-
-    Files are `.safetensors` or `.npz`.  Pickles (`.pt`, `.pth`, `.bin`, `.pkl`) are refused, because reading one runs
-    code; convert it once, in the program that wrote it:
-    `safetensors.torch.save_file(model.state_dict(), "m.safetensors")`.
-    """
-
-    code = "GC0320"
 
 
 def load_weights(path: str | PathLike[str]) -> dict[str, np.ndarray]:
@@ -39,7 +28,8 @@ def load_weights(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     file = Path(path)
     if file.suffix not in (".safetensors", ".npz"):
         raise WeightsError(
-            f"{file}: weights are .safetensors or .npz files", fix=WeightsError.help().split("; ")[-1]
+            f"{file}: weights are .safetensors or .npz files",
+            fix='convert it where it was written: safetensors.torch.save_file(model.state_dict(), "m.safetensors")',
         )
     try:
         return _read_safetensors(file) if file.suffix == ".safetensors" else _read_npz(file)
@@ -58,7 +48,7 @@ def save_weights(path: str | PathLike[str], arrays: Mapping[str, np.ndarray]) ->
 
         write_file(file, save(ordered))
     elif file.suffix == ".npz":
-        write_file(file, _npz(ordered))
+        write_file(file, npz_bytes(ordered))
     else:
         raise WeightsError(f"{file}: weights are .safetensors or .npz files")
     return file
@@ -154,7 +144,7 @@ def read_numpy(file: IO[bytes]) -> np.ndarray | dict[str, np.ndarray]:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """An npz with no time stamps, so that equal arrays give equal bytes."""
     blob = io.BytesIO()
     with zipfile.ZipFile(blob, "w", zipfile.ZIP_STORED) as archive:

@@ -8,7 +8,7 @@ import pytest
 
 import graphc.errors as errors
 from graphc.diagnostics import draw, printable, user_traceback, wants_color
-from graphc.errors import Fact, GraphcError, SeveralErrors, ShapeError, kinds, raise_all
+from graphc.errors import Fact, GraphcError, SeveralErrors, ShapeError, UsageError, kinds, raise_all
 from graphc.source import Span, user_span
 
 DECLARED = [
@@ -74,6 +74,9 @@ def test_raise_all():
     with pytest.raises(SeveralErrors) as caught:
         raise_all([one, two])
     assert str(caught.value) == "GC0100: one\n\nGC0000: two\n\n2 errors"
+    with pytest.raises(SeveralErrors) as caught:
+        raise_all([UsageError("one"), two])
+    assert caught.value.exit_code == 2
 
 
 def test_as_dict_counts_columns_from_one():

@@ -28,6 +28,7 @@ LAYERS = [
     ["frontends", "backends", "view"],
     ["pipeline", "artefact", "executable", "explain"],
     ["api", "training"],
+    ["checking", "train"],
     ["cli"],
 ]
 SIBLINGS = {

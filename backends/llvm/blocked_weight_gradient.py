@@ -2,15 +2,17 @@
 
     w[o, c, p, q] = sum over n, i, j of g[n, o, i, j] · x[n, c, i·stride + p·dilation, j·stride + q·dilation]
 
-The register tile of `tile.py` once more: the sum runs along the pixels, vectors are neighbouring output channels o of g, and
-the broadcast numbers are neighbouring weights (c, p, q), each at a constant offset in x. A tile is square; turned around in
-registers it is stored as runs of the weights' own memory. Images are taken in groups that stay in the second-level cache
-while all tiles pass; the sums of groups add up, so the error grows with their number and length, not with their product.
+The register tile of `tile.py` once more: the sum runs along the pixels, vectors are neighbouring output
+channels o of g, and the broadcast numbers are neighbouring weights (c, p, q), each at a constant offset in x.
+A tile is square; turned around in registers it is stored as runs of the weights' own memory. Images are taken
+in groups that stay in the second-level cache while all tiles pass; the sums of groups add up, so the error
+grows with their number and length, not with their product.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from graphc.backends.llvm import weight_gradient
 from graphc.backends.llvm.anchor import Finished, emit_elements, place_of_result
@@ -31,6 +33,7 @@ from graphc.ir.types import is_static
 from graphc.plan.layout import Layouts
 
 MOST_TILES = 64  # tiles of one block of input channels: each is code of its own
+NEAR = 1 << 19  # bytes of images taken together; not the machine's own cache size, since sums depend on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,18 @@ class WeightGradient:
         return whole * self.tiles(self.x_block) + self.tiles(rest)
 
     @property
+    def column_bytes(self) -> int:
+        """Working memory for the tiles of one vector of output channels."""
+        return self.column_tiles * self.tile_bytes
+
+    @property
+    def converts(self) -> bool:
+        return (self.stored_x, self.stored_g) != (self.x, self.g)
+
+    @property
     def raw_bytes(self) -> int:
-        """Working memory for the tiles."""
-        return lines(self.columns * self.column_tiles * self.tile_bytes)
+        """Working memory for tiles: of all outputs when each image is converted once for all, else of one vector."""
+        return self.column_bytes * (self.columns if self.converts else 1)
 
     @property
     def x_bytes(self) -> int:
@@ -103,7 +115,12 @@ def gradient_halo(node: Node) -> Halo:
     """The border of x that a conv_dw node reads: top, left, bottom, right."""
     a, ends = node.attributes, []
     sizes = zip(
-        node.inputs[0].shape[2:], a["kernel"], node.inputs[1].shape[2:], a["strides"], a["padding"], a["dilation"]
+        node.inputs[0].shape[2:],
+        a["kernel"],
+        node.inputs[1].shape[2:],
+        a["strides"],
+        a["padding"],
+        a["dilation"],
     )
     for size, taps, count, stride, (before, _), dilation in sizes:
         ends.append(max((count - 1) * stride + (taps - 1) * dilation + 1 - before - size, 0))
@@ -117,7 +134,9 @@ def plan_gradient(kernel: Kernel, target: Target, layouts: Layouts) -> WeightGra
     if node is None or node.op.name != "conv_dw" or node.output.type.rank != 4:
         return None
     x, g = node.inputs
-    known = all(is_static(v.shape[1:]) and 0 not in v.shape[1:] for v in (x, g)) and 0 not in node.output.shape
+    known = (
+        all(is_static(v.shape[1:]) and 0 not in v.shape[1:] for v in (x, g)) and 0 not in node.output.shape
+    )
     if not known or node.attributes["groups"] != 1 or place_of_result(kernel) is None:
         return None
     channels, outputs = x.shape[1], g.shape[1]
@@ -131,7 +150,7 @@ def plan_gradient(kernel: Kernel, target: Target, layouts: Layouts) -> WeightGra
         wanted = replace(wanted, halo=need)
     read = replace(stored_g, block=BLOCK)
     near = wanted.plane * (1 if wanted.block == BLOCK else channels) + read.plane
-    together = max(target.l2 // 2 // near, 1) if (stored_x, stored_g) == (wanted, read) else 1
+    together = max(NEAR // near, 1) if (stored_x, stored_g) == (wanted, read) else 1
     lanes = target.lanes(memory_type(x.dtype))
     plan = WeightGradient(node, stored_x, wanted, stored_g, read, lanes, together)
     return plan if lanes > 1 and plan.tiles(plan.x_block) <= MOST_TILES else None
@@ -154,31 +173,50 @@ def emit_gradient_kernel(k: KernelFunction) -> None:
     tiles = _Tiles(k, plan)
     raw, x_room = f.scratch, f.gep(f.scratch, plan.raw_bytes)
     g_room = f.gep(x_room, plan.x_bytes)
-    size = constant(plan.raw_bytes, "i64")
-    f.intrinsic("memset", ["ptr", "i64"], "void", raw, "i8 0", size, "i1 false")
     enter_x = emit_enter(k, "x", plan.stored_x, plan.x, x_room)
     enter_g = emit_enter(k, "g", plan.stored_g, plan.g, g_room)
     batch = k.sizes(x.shape[0])
-    with f.loop(0, plain(batch), plan.group) as n:
-        here, there = (
-            f.gep(k.inputs[value], f.mul(n, image.bytes))
-            for value, image in ((x, plan.stored_x), (g, plan.stored_g))
+
+    def image(n: Reg) -> tuple[Reg, Reg]:
+        """Where image n of x and of g lies."""
+        return (
+            f.gep(k.inputs[x], f.mul(n, plan.stored_x.bytes)),
+            f.gep(k.inputs[g], f.mul(n, plan.stored_g.bytes)),
         )
-        if enter_x is not None:
-            f.call(enter_x.name, "void", here, x_room, zero, planes(plan.stored_x, plan.x))
-            here = x_room
-        if enter_g is not None:
-            f.call(enter_g.name, "void", there, g_room, zero, planes(plan.stored_g, plan.g))
-            there = g_room
-        f.call(tiles.sums.name, "void", here, there, raw, f.smin(f.sub(batch, n), plan.group))
-    f.call(tiles.turned.name, "void", raw, k.outputs[main])
+
+    with f.if_(f.icmp("eq", batch, 0)):
+        size = constant(plan.raw_bytes, "i64")
+        f.intrinsic("memset", ["ptr", "i64"], "void", raw, "i8 0", size, "i1 false")
+    if plan.converts:
+        with f.loop(0, plain(batch)) as n:
+            here, there = image(n)
+            if enter_x is not None:
+                f.call(enter_x.name, "void", here, x_room, zero, planes(plan.stored_x, plan.x))
+                here = x_room
+            if enter_g is not None:
+                f.call(enter_g.name, "void", there, g_room, zero, planes(plan.stored_g, plan.g))
+                there = g_room
+            with f.loop(0, plan.columns) as column:
+                own = f.gep(raw, f.mul(column, plan.column_bytes))
+                f.call(tiles.sums.name, "void", here, there, own, constant(1, "i64"), n, column)
+        with f.loop(0, plan.columns) as column:
+            own = f.gep(raw, f.mul(column, plan.column_bytes))
+            f.call(tiles.turned.name, "void", own, k.outputs[main], column)
+    else:
+        # The tiles of one vector of outputs stay near until they are turned.
+        with f.loop(0, plan.columns) as column:
+            with f.loop(0, plain(batch), plan.group) as n:
+                count = f.smin(f.sub(batch, n), plan.group)
+                f.call(tiles.sums.name, "void", *image(n), raw, count, n, column)
+            f.call(tiles.turned.name, "void", raw, k.outputs[main], column)
     if k.kernel.epilogue:
-        emit_elements(k, Finished, {plan.node.output: k.outputs[main]})
+        emit_elements(replace(k, layouts={}), Finished, {plan.node.output: k.outputs[main]})
     f.ret(constant(0, "i32"))
 
 
 class _Tiles:
-    """The functions of a kernel: `sums(x, g, raw, count)` of a group of images, and `turned(raw, w)`."""
+    """For one vector of output channels, `sums(x, g, raw, count, first, column)` of `count` images, and
+    `turned(raw, w, column)`. Sums begin with the image `first` 0 and add up from then on."""
 
     def __init__(self, k: KernelFunction, plan: WeightGradient) -> None:
         self.k, self.plan = k, plan
@@ -191,11 +229,10 @@ class _Tiles:
         f = self.k.module.function(f"{self.k.f.name}.{part}", parameters, internal=True, inline=False)
         return f
 
-    def _raw(self, f: Function, column: Reg, block: Reg | int) -> Reg:
-        """Where the tiles of a vector of outputs and a block of inputs begin."""
+    def _raw(self, f: Function, block: Reg | int) -> Reg:
+        """Where the tiles of a block of input channels begin."""
         plan = self.plan
-        first = f.add(f.mul(column, plan.column_tiles), f.mul(f.operand(block, "i64"), plan.tiles(plan.x_block)))
-        return f.gep(f.raw, f.mul(first, plan.tile_bytes))
+        return f.gep(f.raw, f.mul(f.operand(block, "i64"), plan.tiles(plan.x_block) * plan.tile_bytes))
 
     def _sums(self) -> Function:
         plan = self.plan
@@ -203,22 +240,21 @@ class _Tiles:
             if channels:
                 self._block(part, channels)
         pointers = {"x": "ptr noalias readonly", "g": "ptr noalias readonly", "raw": "ptr noalias"}
-        f = self._function("sums", pointers | {"count": "i64"})
+        f = self._function("sums", pointers | dict.fromkeys(("count", "first", "column"), "i64"))
         top, left = (p[0] for p in plan.node.attributes["padding"])
         corner = (plan.x.halo[0] - top) * plan.x.pitch + (plan.x.halo[1] - left) * plan.x.pixel
         x = f.gep(f.x, corner)
-        with f.loop(0, plan.columns) as column:
-            channel = f.mul(column, plan.lanes)
-            block, lane = f.udiv(channel, BLOCK), f.urem(channel, BLOCK)
-            g = f.gep(f.g, f.add(f.mul(block, plan.g.plane), f.mul(lane, plan.g.item)))
-            g = f.gep(g, plan.g.origin)
-            if self.whole:
-                with f.loop(0, self.whole) as index:
-                    here = f.gep(x, f.mul(index, plan.x.plane))
-                    f.call(f"{self.k.f.name}.block", "void", here, g, self._raw(f, column, index), f.count)
-            if self.rest:
-                here = f.gep(x, self.whole * plan.x.plane)
-                f.call(f"{self.k.f.name}.last", "void", here, g, self._raw(f, column, self.whole), f.count)
+        channel = f.mul(f.column, plan.lanes)
+        block, lane = f.udiv(channel, BLOCK), f.urem(channel, BLOCK)
+        offset = f.add(f.mul(block, plan.g.plane), f.mul(lane, plan.g.item))
+        g = f.gep(f.g, f.add(offset, plan.g.origin))
+        if self.whole:
+            with f.loop(0, self.whole) as index:
+                here = f.gep(x, f.mul(index, plan.x.plane))
+                f.call(f"{self.k.f.name}.block", "void", here, g, self._raw(f, index), f.count, f.first)
+        if self.rest:
+            here = f.gep(x, self.whole * plan.x.plane)
+            f.call(f"{self.k.f.name}.last", "void", here, g, self._raw(f, self.whole), f.count, f.first)
         f.ret()
         return f
 
@@ -238,8 +274,8 @@ class _Tiles:
         """All tiles of a block of input channels and one vector of output channels."""
         plan, lanes, item = self.plan, self.plan.lanes, self.plan.x.item
         pointers = {"x": "ptr noalias readonly", "g": "ptr noalias readonly", "raw": "ptr noalias"}
-        f = self._function(part, pointers | {"count": "i64"})
-        offsets = self._offsets(channels)
+        f = self._function(part, pointers | dict.fromkeys(("count", "first"), "i64"))
+        offsets, begins = self._offsets(channels), f.icmp("eq", f.first, 0)
         down, across = plan.node.attributes["strides"]
         for number in range(plan.tiles(channels)):
             own = tuple(offsets[number * lanes : (number + 1) * lanes])
@@ -258,27 +294,38 @@ class _Tiles:
                 return f.fold(0, plan.g.height, 1, totals, row)
 
             found = f.fold(0, f.count, 1, zeros(tile), image)
-            for index, value in enumerate(found):
-                where = f.gep(f.raw, number * plan.tile_bytes + index * lanes * item)
-                f.store(f.fadd(f.load(where, tile.type), value), where)
+            places = [f.gep(f.raw, number * plan.tile_bytes + i * lanes * item) for i in range(len(own))]
+            before = f.if_else(begins, partial(zeros, tile), partial(self._loaded, f, places))
+            for place, value, old in zip(places, found, before, strict=True):
+                f.store(f.fadd(old, value), place)
         f.ret()
+
+    def _loaded(self, f: Function, places: list[Reg]) -> list[Reg]:
+        return [f.load(place, self.tile.type) for place in places]
 
     def _turned(self) -> Function:
         """The tiles as rows of the weights."""
         plan, lanes, item = self.plan, self.plan.lanes, self.plan.x.item
-        f = self._function("turned", {"raw": "ptr noalias readonly", "w": "ptr noalias"})
+        f = self._function("turned", {"raw": "ptr noalias readonly", "w": "ptr noalias", "column": "i64"})
         taps = plan.kernel[0] * plan.kernel[1]
 
         def block(column: Reg, index: Reg | int, channels: int, outputs: int) -> None:
-            raw = self._raw(f, column, index)
+            raw = self._raw(f, index)
             first = f.mul(f.operand(index, "i64"), plan.x_block * taps * item)
             target = f.gep(f.w, f.add(f.mul(column, lanes * plan.depth * item), first))
             whole, rest = divmod(channels * taps, lanes)
             if whole:
                 with f.loop(0, whole) as number:
-                    square(f.gep(raw, f.mul(number, plan.tile_bytes)), f.gep(target, f.mul(number, lanes * item)), lanes, outputs)
+                    square(
+                        f.gep(raw, f.mul(number, plan.tile_bytes)),
+                        f.gep(target, f.mul(number, lanes * item)),
+                        lanes,
+                        outputs,
+                    )
             if rest:
-                square(f.gep(raw, whole * plan.tile_bytes), f.gep(target, whole * lanes * item), rest, outputs)
+                square(
+                    f.gep(raw, whole * plan.tile_bytes), f.gep(target, whole * lanes * item), rest, outputs
+                )
 
         def square(raw: Reg, target: Reg, weights: int, outputs: int) -> None:
             rows = [f.load(f.gep(raw, i * lanes * item), self.tile.type) for i in range(lanes)]
@@ -298,10 +345,14 @@ class _Tiles:
                 block(index, self.whole, self.rest, outputs)
 
         whole, rest = divmod(plan.g.channels, lanes)
-        if whole:
-            with f.loop(0, whole) as index:
-                column(index, lanes)
-        if rest:
-            column(constant(whole, "i64"), rest)
+
+        def outputs(count: int) -> list[Reg]:
+            column(f.column, count)
+            return []
+
+        if whole and rest:
+            f.if_else(f.icmp("slt", f.column, whole), lambda: outputs(lanes), lambda: outputs(rest))
+        else:
+            outputs(rest or lanes)
         f.ret()
         return f

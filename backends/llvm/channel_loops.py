@@ -1,8 +1,8 @@
 """The loops of a kernel that reads or writes channel-blocked images.
 
-The loop over channels is cut into blocks and the channels within one, and the latter is the innermost: then the elements
-of a vector are neighbours. Loops that all accesses walk as one are joined afterwards as in any kernel, so elementwise work
-on images of one layout is a single loop.
+The loop over channels is cut into blocks and the channels within one, and the latter is the innermost: then
+the elements of a vector are neighbours. Loops that all accesses walk as one are joined afterwards as in any
+kernel, so elementwise work on images of one layout is a single loop.
 """
 
 from __future__ import annotations

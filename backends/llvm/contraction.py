@@ -22,7 +22,7 @@ from graphc.backends.llvm.epilogue import is_short
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.gemm import emit_gemm
 from graphc.backends.llvm.index_maps import reshape_index
-from graphc.backends.llvm.kernel_function import KernelFunction, Packing
+from graphc.backends.llvm.kernel_function import KernelFunction, Packing, packable
 from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.packing import emit_pack_b, pack_b, packed_bytes
 from graphc.backends.llvm.point import Sizes
@@ -105,7 +105,7 @@ def plan_product(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Pro
     element = memory_type(y.dtype)
     a_strides = (own_row, own_step) if transpose_x or static_depth is None else None
     spec = Gemm(n, static_depth, static_rows, element, a_strides)
-    if w in fixed and shared:
+    if packable(kernel, w, fixed) and shared:
         pack = "fixed"
     elif not transpose_w and static_rows is not None and static_rows <= 2:
         pack, spec = "", Gemm(n, static_depth, static_rows, element, a_strides, b_stride=n)

@@ -86,8 +86,8 @@ class _Kernel:
             self.panel_function(".edge", replace(tile, vectors=ceil(rest / BLOCK) * BLOCK // tile.lanes))
         f = self.function("", ("row0", "row1", "panel0", "panel1"))
         per_group = whole + bool(rest)
-        # One image's rows at a time: its input stays near while the panels of weights pass.
-        rows = self.cut.row_groups(spec)
+        # A few images' rows at a time: their input stays near while the panels of weights pass.
+        rows = self.cut.row_groups(spec) * max(self.target.l2 // 4 // spec.source.bytes, 1)
         with f.loop(f.row0, f.row1, rows) as row0, f.loop(f.panel0, f.panel1) as panel:
             row1 = f.smin(f.add(row0, rows), f.row1)
             group, index = f.udiv(panel, per_group), f.urem(panel, per_group)

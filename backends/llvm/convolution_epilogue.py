@@ -1,7 +1,7 @@
 """The epilogue of a convolution: what is done with a vector of a pixel's channels before it is stored.
 
-Operands that lie exactly like the result are read at its offset; all others, such as a bias, a mask of another type or a
-row-major array, where their own layout says.
+Operands that lie exactly like the result are read at its offset; all others, such as a bias, a mask of
+another type or a row-major array, where their own layout says.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ConvolutionEpilogue:
         self.operands |= {f"size_{s}": "i64" for s in k.sizes.symbols} | {"image": "i64"}
 
     def arguments(self, image: Reg) -> list[Reg]:
-        """What the convolution of one image is called with, for `operands`."""
+        """What the convolution of the images from `image` on is called with, for `operands`."""
         f = self.k.f
         found = []
         for values, pointers in ((self.reads, self.k.inputs), (self.writes, self.k.outputs)):
@@ -85,7 +85,7 @@ class ConvolutionEpilogue:
         e = _AtPixel(b, self.program, sizes, pointers)
         e.site, e.alike = site, self.alike
         values = {
-            self.image: b.parameters["image"],
+            self.image: b.add(b.parameters["image"], site.image),
             self.block: site.block,
             self.lane: constant(site.lane, "i64"),
             self.y: y,
@@ -112,7 +112,7 @@ class _AtPixel(Evaluator):
     site: Pixel
     alike: frozenset[Value]
 
-    def load(self, value: Value, offset: Form, guard: Guard) -> Element:
-        if value in self.alike and not guard:
+    def load(self, value: Value, offset: Form, guard: Guard, pointer: Reg | None = None) -> Element:
+        if value in self.alike and not guard and pointer is None:
             return Element(self.site.like_output(self.pointers[value]), value.dtype)
-        return super().load(value, offset, guard)
+        return super().load(value, offset, guard, pointer)

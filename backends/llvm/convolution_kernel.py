@@ -1,9 +1,10 @@
 """Convolutions: from a kernel of the graph to `convolution.py` and its epilogue.
 
-The kernel wants channel-blocked images whose border holds the padding. Where the plan of the whole graph gave an operand
-or the result that layout, it is used as it lies; otherwise one image at a time is converted in working memory, so that a
-conversion is a property of a kernel and no node of the graph. An image of few channels is read as plain planes. Constant
-weights are packed when the model is compiled, others in working memory whenever the kernel runs.
+The kernel wants channel-blocked images whose border holds the padding. Where the plan of the whole graph gave
+an operand or the result that layout, it is used as it lies; otherwise one image at a time is converted in
+working memory, so that a conversion is a property of a kernel and no node of the graph. An image of few
+channels is read as plain planes. Constant weights are packed when the model is compiled, others in working
+memory whenever the kernel runs.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from graphc.backends.llvm.correlation import Correlation, correlations, window_h
 from graphc.backends.llvm.elements import memory_type
 from graphc.backends.llvm.emitter import Function, Operand, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
-from graphc.backends.llvm.kernel_function import KernelFunction, Packing
+from graphc.backends.llvm.kernel_function import KernelFunction, Packing, packable
 from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.sharing import unevenness
 from graphc.backends.llvm.storage import image_of
@@ -149,7 +150,9 @@ def plan_convolution(
         spec = _specification(each, source, result)
         begin = parts[-1].weights + parts[-1].weights_bytes if parts else 0
         parts.append(Part(each, spec, tiling(spec, target), begin))
-    return Direct(node, tuple(parts), stored, source, main, result, kept, w in fixed, is_short(kernel))
+    return Direct(
+        node, tuple(parts), stored, source, main, result, kept, packable(kernel, w, fixed), is_short(kernel)
+    )
 
 
 def _specification(each: Correlation, source: Image, result: Image) -> Convolution:
@@ -170,7 +173,7 @@ def _specification(each: Correlation, source: Image, result: Image) -> Convoluti
 def as_planes(value: Value) -> Image:
     """A row-major array as images."""
     _, channels, height, width = value.shape
-    return Image(channels, height, width, block=1, element=memory_type(value.dtype))  # type: ignore[arg-type]
+    return Image(channels, height, width, block=1, element=memory_type(value.dtype))
 
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
@@ -197,7 +200,7 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         tail = ConvolutionEpilogue(k, plan.main, plan.result)
     kernels = []
     for i, part in enumerate(plan.parts):
-        epilogue = tail and tail.of(part.sum)
+        epilogue = tail.of(part.sum) if tail else None
         operands = tail.operands if tail else {}
         name = f"{f.name}.conv{i}" if len(plan.parts) > 1 else f"{f.name}.conv"
         kernels.append(
@@ -209,23 +212,29 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
     enter = emit_enter(k, "x", plan.stored, plan.source, room)
     if plan.result_bytes:
         leave = _own(emit_convert(k.module, f"{f.name}.leave", k.target, plan.result, plan.kept))
-    with f.loop(*images.range) as image:
-        source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
-        kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
-        if enter is not None:
-            f.call(enter.name, "void", source, room, *images.part(planes(plan.stored, plan.source)))
-            source = room
-            images.meet()
-        result = kept if leave is None else there
+
+    def convolve(source: Reg, result: Reg, image: Reg, count: Reg) -> None:
+        """All parts, for `count` images from `image` on."""
         extra = tail.arguments(image) if tail else []
         for part, kernel in zip(plan.parts, kernels):
-            rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
-            ends = images.rows_and_panels(part, rows, panels)
+            ends = images.rows_and_panels(part, count)
             f.call(kernel.name, "void", source, f.gep(weights, part.weights), result, *ends, *extra)
-        if leave is not None:
+
+    if enter is None and leave is None:
+        convolve(k.inputs[x], k.outputs[plan.main], constant(0, "i64"), images.count)
+    else:
+        with f.loop(*images.range) as image:
+            source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
+            kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
+            if enter is not None:
+                f.call(enter.name, "void", source, room, *images.part(planes(plan.stored, plan.source)))
+                source = room
+                images.meet()
+            convolve(source, kept if leave is None else there, image, constant(1, "i64"))
+            if leave is not None:
+                images.meet()
+                f.call(leave.name, "void", there, kept, *images.part(planes(plan.result, plan.kept)))
             images.meet()
-            f.call(leave.name, "void", there, kept, *images.part(planes(plan.result, plan.kept)))
-        images.meet()
     if not plan.inline:
         if k.share:
             k.share.barrier()
@@ -241,6 +250,7 @@ class _Images:
     def __init__(self, k: KernelFunction, plan: Direct) -> None:
         self.k, self.converted = k, plan.source_bytes + plan.result_bytes > 0
         f, share, count = k.f, k.share, k.sizes(plan.node.inputs[0].shape[0])
+        self.count = count
         self.range: tuple[Operand, Operand] = (0, plain(count))
         self.room = f.scratch
         if share is None:
@@ -258,14 +268,25 @@ class _Images:
         f, (first, last) = self.k.f, self.k.share.of(total)
         return f.select(self.whole, constant(0, "i64"), first), f.select(self.whole, total, last)
 
-    def rows_and_panels(self, part: Part, rows: int, panels: int) -> tuple[Reg, Reg, Reg, Reg]:
-        """Weights are read by every member when rows are divided, the image when panels are."""
-        every_row, every_panel = constant(rows, "i64"), constant(panels, "i64")
+    def rows_and_panels(self, part: Part, count: Reg) -> tuple[Reg, Reg, Reg, Reg]:
+        """The member's rows and panels of one image that is converted, or of all images where they lie.
+
+        Weights are read by every member when rows are divided, the image when panels are.
+        """
+        f, zero = self.k.f, constant(0, "i64")
+        rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
+        every_row, every_panel = f.mul(count, rows), constant(panels, "i64")
+        if self.k.share is None:
+            return zero, every_row, zero, every_panel
         by_rows, by_panels = unevenness(rows), unevenness(panels)
-        spec = part.spec
-        if by_rows < by_panels or (by_rows == by_panels and part.weights_bytes <= spec.source.bytes):
-            return *self.part(every_row), constant(0, "i64"), every_panel
-        return constant(0, "i64"), every_row, *self.part(every_panel)
+        few_weights = part.weights_bytes <= part.spec.source.bytes
+        if by_rows < by_panels or (by_rows == by_panels and few_weights):
+            ends = self.part(every_row) if self.converted else self.k.share.of(every_row)
+            return *ends, zero, every_panel
+        if self.converted:
+            return zero, every_row, *self.part(every_panel)
+        first, last = (f.mul(f.operand(end, "i64"), rows) for end in self.range)
+        return first, last, *self.part(every_panel)
 
     def meet(self) -> None:
         """Wait for the others that work on the same image."""
@@ -305,7 +326,7 @@ def _weights(k: KernelFunction, plan: Direct) -> Reg:
     room = f.gep(f.scratch, plan.source_bytes + plan.result_bytes)
     for i, part in enumerate(plan.parts):
         if part.weights_bytes:
-            order = part.sum.order(w.shape)  # type: ignore[arg-type]
+            order = part.sum.order(w.shape)
             pack = _own(emit_pack_weights(k.module, f"{f.name}.pack{i}", part.spec, part.cut.tile, order))
             with f.if_(k.share.first) if k.share else nullcontext():
                 f.call(pack.name, "void", k.inputs[w], f.gep(room, part.weights))

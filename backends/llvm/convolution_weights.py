@@ -1,7 +1,7 @@
 """Weights of a convolution in the order its kernel reads them, packed while the model runs.
 
-The order is that of `pack_weights`; here the source is what the training step updates. Lanes are gathered, since the
-output channels that lie together in a panel lie far apart in the weights.
+The order is that of `pack_weights`; here the source is what the training step updates. Lanes are gathered,
+since the output channels that lie together in a panel lie far apart in the weights.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from graphc.backends.llvm.packing import tail_mask
 from graphc.backends.llvm.tile import Tile
 
 
-def emit_pack_weights(module: Module, name: str, spec: Convolution, tile: Tile, order: WeightOrder) -> Function:
+def emit_pack_weights(
+    module: Module, name: str, spec: Convolution, tile: Tile, order: WeightOrder
+) -> Function:
     """Add `name(w, packed)`. Groups are whole blocks of channels, or single channels (depthwise)."""
     if not (spec.dense or spec.depthwise):
         raise ValueError(f"no packing for the groups of {spec}")

@@ -2,9 +2,9 @@
 
     y[o, i·spacing + start] = sum over c, k of w[o, c, first + k·step] · x[c, i·stride + k·dilation - padding]
 
-A convolution is one such sum. So is its derivative with stride 1: the window turned around, channels exchanged. With
-stride s every s-th row and column of the derivative meets its own taps, every s-th of the window, so it falls apart into
-s·s sums with stride 1 that write interleaved pixels.
+A convolution is one such sum. So is its derivative with stride 1: the window turned around, channels
+exchanged. With stride s every s-th row and column of the derivative meets its own taps, every s-th of the
+window, so it falls apart into s·s sums with stride 1 that write interleaved pixels.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class WeightOrder:
-    """Elements between weights: of neighbouring groups, results o and operands c of a group, rows and columns; the first.
+    """Elements between weights of neighbouring groups, results o and operands c of a group, rows and columns.
 
+    first: the weight of the first tap
     """
 
     group: int
@@ -100,7 +101,7 @@ def correlations(node: Node) -> list[Correlation]:
     """The sums a conv or conv_dx node of two spatial axes consists of; none when there is no such form.
 
     >>> [(s.taps, s.padding, s.start) for s in _backwards(size=5, taps=3, stride=2, before=1, dilation=1)]
-    [(1, 0, 1), (2, 0, 0)]
+    [(2, 0, 1), (1, 0, 0)]
     """
     if node.op.name not in ("conv", "conv_dx") or node.output.type.rank != 4:
         return []

@@ -135,6 +135,21 @@ def check(names: Iterable[str], what: str) -> None:
         )
 
 
+def check_triple(triple: str, what: str) -> None:
+    """Raise HostMismatchError when `what` was compiled for another architecture or operating system."""
+    from llvmlite import binding
+
+    def machine(name: str) -> tuple[str, str]:
+        architecture, _, rest = name.partition("-")
+        return architecture, "linux" if "linux" in rest else rest  # the vendor's name says nothing
+
+    if machine(triple) != machine(binding.get_process_triple()):
+        raise HostMismatchError(
+            f"{what} was compiled for {triple}, this machine is {binding.get_process_triple()}",
+            fix="compile it on this machine",
+        )
+
+
 def _cpuid(f: Function, leaf: int, subleaf: int) -> Four:
     """EAX, EBX, ECX and EDX of a leaf."""
     kind = "{ i32, i32, i32, i32 }"

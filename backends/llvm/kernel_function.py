@@ -90,6 +90,11 @@ class KernelFunction:
         return self.target.vector_bits // (8 * max(widest, 4))
 
 
+def packable(kernel: Kernel, w: Value, fixed: frozenset[Value]) -> bool:
+    """Whether an operand may lie in another layout: its array is known, and the kernel reads it at this one place."""
+    return w in fixed and sum(node.inputs.count(w) for node in kernel.nodes) == 1
+
+
 def begin(
     module: Module,
     target: Target,

@@ -1,13 +1,15 @@
 """Which values of a graph lie in blocks of channels: one decision for the whole graph, after fusion.
 
-Convolutions want blocked images. From the images they read and write the layout spreads to everything that touches the
-same values and can work on blocks: pooling, elementwise work, concatenation of whole blocks, sums over pixels. A value is
-blocked when every kernel that writes or reads it can deal with that; what the caller sees stays row-major. The border of
-an image is the widest that a convolution reading it needs, so that no convolution copies its input.
+Convolutions want blocked images. From the images they read and write the layout spreads to everything that
+touches the same values and can work on blocks: pooling, elementwise work, concatenation of whole blocks, sums
+over pixels. A value is blocked when every kernel that writes or reads it can deal with that; what the caller
+sees stays row-major. The border of an image is the widest that a convolution reading it needs, so that no
+convolution copies its input.
 
-There is no op for a change of layout: a kernel that meets another layout than it wants converts in its working memory
-(convolutions) or finds each element where it lies (all others). The graph, its interpreter and its proofs know nothing of
-layouts. A matrix product with constant weights reads a flattened blocked image as it lies, its weights reordered once.
+There is no op for a change of layout: a kernel that meets another layout than it wants converts in its
+working memory (convolutions) or finds each element where it lies (all others). The graph, its interpreter and
+its proofs know nothing of layouts. A matrix product with constant weights reads a flattened blocked image as
+it lies, its weights reordered once.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from graphc.backends.llvm.blocked_weight_gradient import gradient_halo, plan_gradient
 from graphc.backends.llvm.convolution_kernel import fused_operands, plan_convolution
 from graphc.backends.llvm.correlation import window_halo
+from graphc.backends.llvm.kernel_function import packable
 from graphc.backends.llvm.target import Target
 from graphc.ir.graph import Node, Value
 from graphc.ir.op import Kind
@@ -162,7 +165,7 @@ class _Choice:
             return False
         x, w = node.inputs
         others = [v for n in kernel.nodes for v in n.inputs if n is not node]
-        constant = w in self.fixed and w.type.rank == 2
+        constant = packable(kernel, w, self.fixed) and w.type.rank == 2
         return x is matrix and not node.attributes["transpose_x"] and constant and matrix not in others
 
 

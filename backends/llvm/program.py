@@ -92,8 +92,6 @@ class Program:
             match expression:
                 case Load(offset=form) | Position(form=form):
                     found.append(form)
-                case Hole(index=index):
-                    found += index
             found += [condition.form for condition in guard_of(expression)]
         return [inner for form in found for inner in (form, *(q.numerator for q in form.quotients))]
 
@@ -162,7 +160,7 @@ class Space:
 
     def block(self, axis: int, size: int) -> tuple[int | None, int]:
         """Cut an axis into blocks of this size, the last one filled up: the loops over blocks and within one."""
-        count = -(-self.shape[axis] // size)  # type: ignore[operator]
+        count = -(-self.shape[axis] // size)
         outer = None if count == 1 else self.variable(count)
         inner = self.variable(size)
         self._axes[axis] = [inner] if outer is None else [outer, inner]

@@ -19,13 +19,13 @@ from graphc.backends.llvm.elements import Element
 from graphc.backends.llvm.emitter import Reg, constant
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import reshape_index
-from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.kernel_function import Fault, KernelFunction
 from graphc.backends.llvm.loop_kernel import Part, fuse_loops, nest, nested, plain, undivided
 from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.program import Hole, Root, Space, operands_of, trace_in
 from graphc.backends.llvm.reducers import Reducer, State, across, axes_of, reducer
 from graphc.backends.llvm.sharing import outermost
-from graphc.errors import UnsupportedError
+from graphc.errors import ArgumentShapeError, UnsupportedError
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
 from graphc.ir.op import Kind
@@ -157,6 +157,7 @@ class _RowKernel:
 
     def emit(self) -> None:
         f, extents = self.k.f, self.program.ranges.extents
+        self._refuse_empty_rows()
         if all(extents[v] != 0 for v in self.rows):
             results = self.program.results
             if self.along_rows:
@@ -167,6 +168,17 @@ class _RowKernel:
                 parts = [Part(0, None, True, run)]
                 nest(self.e, self.rows, results, lanes, masked, parts, self.k.share)
         f.ret(constant(0, "i32"))
+
+    def _refuse_empty_rows(self) -> None:
+        """A maximum of no elements does not exist; only a size known at run time can be the cause."""
+        size = product(self.shape[a] for a in self.reduced)
+        refusing = [r.node for r in self.reductions if r.node.op.name != "sum"]
+        if isinstance(size, int) or not refusing:
+            return
+        message = f"a {refusing[0].op.name} of no elements does not exist"
+        self.k.faults.append(Fault(refusing[0], message, ArgumentShapeError))
+        with self.k.f.if_(self.k.f.icmp("eq", self.k.sizes(size), 0)):
+            self.k.f.ret(constant(len(self.k.faults), "i32"))
 
     def _each_row(self) -> None:
         e, share, rows = self.e, self.k.share, self.rows

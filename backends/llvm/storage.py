@@ -1,7 +1,7 @@
 """Where the elements of a value lie: row-major, or in blocks of channels.
 
-An index becomes the number of an element through the value's layout, so every kernel that is made of index forms runs on
-any mixture of layouts; only its speed depends on it.
+An index becomes the number of an element through the value's layout, so every kernel that is made of index
+forms runs on any mixture of layouts; only its speed depends on it.
 """
 
 from __future__ import annotations

@@ -36,11 +36,11 @@ class NumpyFunction:
         return tuple(np.asarray(array) for array in results)
 
 
-def run_file(path: Path) -> Any:
-    """The function `forward` of a generated file, which finds its weights beside it."""
+def run_text(source: str, path: Path) -> dict[str, Any]:
+    """What generated source defines; `path` is the file it came from, which finds its weights beside it."""
     namespace: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), namespace)
-    return namespace["forward"]
+    exec(compile(source, str(path), "exec"), namespace)
+    return namespace
 
 
 def load_source(graph: Graph, function: str = "forward") -> NumpyFunction:

@@ -193,10 +193,10 @@ class _Writer:
                 or user.outputs[0].dtype.kind == "bool"
             )
             for value, plain in zip(user.inputs, bare):
-                if implicit and value is not plain:
-                    found.add((user, value))
+                if implicit:
+                    found.update((user, each) for each in _broadcasts(value))
                 if implicit and _is_constant(plain) and arrays and typed and user.op.name != "cast":
-                    found.update({(user, plain), (user, value)})
+                    found.add((user, plain))
         return found
 
     def _hidden(self, node: Node) -> bool:
@@ -214,10 +214,20 @@ class _Writer:
         return True
 
 
-def _bare(value: Value) -> Value:
+def _broadcasts(value: Value) -> list[Value]:
+    """The value and what it is a broadcast of, as far as these are broadcasts themselves."""
+    found = []
     while value.node is not None and value.node.op.name == "broadcast_to":
+        found.append(value)
         value = value.node.inputs[0]
-    return value
+    return found
+
+
+def _bare(value: Value) -> Value:
+    """What is broadcast."""
+    repeated = _broadcasts(value)
+    last = repeated[-1].node if repeated else None
+    return value if last is None else last.inputs[0]
 
 
 def _is_constant(value: Value) -> bool:

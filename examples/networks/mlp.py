@@ -28,7 +28,10 @@ class MLP(nn.Module):
 
 
 class Collapsed(nn.Module):
-    """Why a non-linearity: without one, two layers are one matrix, W2·W1.  `graphc explain` shows what is left."""
+    """Why a non-linearity: without one, two layers are one matrix, W2·W1, and `graphc explain` shows it.
+
+    graphc explain examples/networks/mlp.py:Collapsed
+    """
 
     def __init__(self, features=64, hidden=32, classes=10):
         super().__init__()

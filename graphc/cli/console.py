@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from graphc.diagnostics import draw, printable, wants_color
-from graphc.errors import GraphcError
+from graphc.errors import GraphcError, OutputError
 
 
 class Console:
@@ -19,22 +21,38 @@ class Console:
     json        results are one JSON object, nothing else
     verbosity   -1 quiet, 0 notes, 1 and more: details
     color       auto, always or never
+    broken      stdout cannot be written to
     """
 
     def __init__(self) -> None:
         self.json = False
         self.verbosity = 0
+        self.broken = False
         self.color = "auto"
-        self.out: IO[str] = sys.stdout
-        self.err: IO[str] = sys.stderr
+        # A closed stream is None in Python; what is written to it goes nowhere.
+        self.out: IO[str] = sys.stdout or open(os.devnull, "w")
+        self.err: IO[str] = sys.stderr or open(os.devnull, "w")
 
     def result(self, data: Any, text: str) -> None:
         """What the command was asked for: the data with `--json`, else the text."""
         if self.json:
-            self.out.write(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            self.write(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         elif text:
-            self.out.write(text if text.endswith("\n") else text + "\n")
-        self.out.flush()
+            self.write(text if text.endswith("\n") else text + "\n")
+
+    def write(self, text: str) -> None:
+        """Text to stdout.  Raises OutputError when it cannot be written: a full disk is no bug."""
+        try:
+            self.out.write(text)
+            self.out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # Python would flush it once more, and fail once more
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
+            raise OutputError(f"cannot write to stdout: {(error.strerror or str(error)).lower()}") from error
 
     def note(self, text: str, *, level: int = 0) -> None:
         """Something to know besides the result; silent with `-q`, and details only with `-v`."""
@@ -43,14 +61,14 @@ class Console:
 
     def error(self, error: GraphcError) -> None:
         """The error on stderr; with `--json` as the object on stdout."""
-        if self.json:
+        if self.json and not self.broken:
             self.result({"error": error.as_dict(), "exit_code": error.exit_code}, "")
         else:
             self._say(draw(error, color=wants_color(self.err, self.color)))
 
     def _say(self, text: str) -> None:
-        # Who reads the notes may have gone; the work is still wanted.
-        with contextlib.suppress(BrokenPipeError):
+        # Who reads the notes may have gone, or their disk may be full; the work is still wanted.
+        with contextlib.suppress(OSError):
             self.err.write(text + "\n")
             self.err.flush()
 
@@ -58,6 +76,24 @@ class Console:
     def user_output_to_stderr(self) -> Iterator[None]:
         """What a model prints while it is imported or traced is no result."""
         with contextlib.redirect_stdout(self.err):
+            yield
+
+    @contextlib.contextmanager
+    def own_warnings(self) -> Iterator[None]:
+        """What graphc warns of becomes a note; the warnings of the user's program stay as they are."""
+        with warnings.catch_warnings():
+            shown = warnings.showwarning
+
+            def show(
+                message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                file: Any = None, line: str | None = None,
+            ) -> None:  # fmt: skip
+                if category.__module__.partition(".")[0] == "graphc":
+                    self.note(f"note: {message}")
+                else:
+                    shown(message, category, filename, lineno, file, line)
+
+            warnings.showwarning = show
             yield
 
     @property

@@ -19,14 +19,16 @@ _CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "(GC\d{4})"$', re.MULTILI
 @click.command(cls=Command)
 @model_options
 @click.option("--after", metavar="PASS", help="Print the graph after this pass; `all` prints every step.")
+@click.option("--train", is_flag=True, help="With the gradients of the parameters.")
 @click.pass_context
-def command(context: click.Context, request: Request, after: str | None) -> None:
+def command(context: click.Context, request: Request, after: str | None, train: bool) -> None:
     """Explain an error code, or what was done with a model and why.
 
     \b
       graphc explain GC0107
       graphc explain lenet.py               passes, fusion with the reason of each refusal, memory
       graphc explain lenet.py --after fuse  the graph after a pass
+      graphc explain lenet.py --train --after differentiate
     """
     console = console_of(context)
     if re.fullmatch(r"[Gg][Cc]\d+", request.target):
@@ -43,6 +45,7 @@ def command(context: click.Context, request: Request, after: str | None) -> None
             weights=found.weights,
             name=found.name,
             after=after,
+            train=train,
         )
     console.result(explanation.as_dict(), str(explanation))
 

@@ -7,6 +7,7 @@ this machine, 70 a bug in graphc, 130 interrupted, 141 the reader of a pipe has 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -24,7 +25,7 @@ from graphc.errors import GraphcError, OutputError, UsageError, nearest
 INTERRUPTED, PIPE_CLOSED, TERMINATED, BUG = 130, 141, 143, 70
 
 # In the order of `graphc -h`: from a model to what comes out of it.
-COMMANDS = ("compile", "run", "render", "summary", "explain", "inspect", "doctor")
+COMMANDS = ("compile", "run", "render", "summary", "train", "gradcheck", "explain", "inspect", "doctor")
 
 
 def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -179,16 +180,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str], console: Console) -> int:
     try:
         try:
-            with group.make_context("graphc", words, obj=console) as context:
+            with console.own_warnings(), group.make_context("graphc", words, obj=console) as context:
                 group.invoke(context)
         except click.exceptions.Exit as end:
             return end.exit_code
         except click.ClickException as error:
             raise _usage_error(error) from error
         except OSError as error:
-            if isinstance(error, BrokenPipeError) or error.filename is None:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            if isinstance(error, BrokenPipeError) or (error.filename is None and not full):
                 raise
-            raise OutputError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
+            place = error.filename or "cannot write"
+            raise OutputError(f"{place}: {(error.strerror or str(error)).lower()}") from error
     except GraphcError as error:
         console.error(error)
         if error.exit_code == BUG:

@@ -37,29 +37,34 @@ class Request:
     weights: str | None = None
 
 
-def model_options(command: F) -> F:
-    """MODEL, -i, --dim, --weights and --entry; the command gets them as one `request`."""
+def model_options(command: F, required: bool = True) -> F:
+    """MODEL, -i, --dim, --weights and --entry; the command gets them as one `request`, without a MODEL of target ""."""
 
     @functools.wraps(command)  # with the options that were declared before
     def with_request(**keywords: Any) -> Any:
         inputs = _parse_inputs(keywords.pop("inputs"))
         ranges, sizes = _parse_dims(keywords.pop("dims"))
         request = Request(
-            keywords.pop("target"), keywords.pop("entry"), inputs, ranges, sizes, keywords.pop("weights")
+            keywords.pop("target") or "",
+            keywords.pop("entry"),
+            inputs,
+            ranges,
+            sizes,
+            keywords.pop("weights"),
         )
         return command(request=request, **keywords)
 
     decorated: Any = with_request
     for decorate in reversed(
         [
-            click.argument("target", metavar="MODEL"),
+            click.argument("target", metavar="MODEL" if required else "[MODEL]", required=required),
             click.option(
                 "-i", "--input", "inputs", multiple=True, metavar="NAME:TYPE",
                 help="Type of an input, as x:float32[N,784]; a name is a size left open.",
             ),
             click.option(
                 "--dim", "dims", multiple=True, metavar="NAME=SIZE",
-                help="N=1:4096 is the range of a size; N=1 adds a variant for this one.",
+                help="N=1:4096 is the range of a size; N=8 fixes it.",
             ),
             click.option("--weights", metavar="FILE", help="A .safetensors or .npz file."),
             click.option("--entry", metavar="NAME", help="The object in the file that is the model."),

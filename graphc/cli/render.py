@@ -21,10 +21,11 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory")
 @click.option("--show", metavar="WHAT", default="shapes", show_default=True, help="Of shapes, params, flops.")
 @click.option("--depth", type=click.IntRange(0), help="Fold modules below this depth.")
 @click.option("--theme", metavar="NAME", default=None)
+@click.option("--train", is_flag=True, help="Fusion and memory with the gradients of the parameters.")
 @click.pass_context
 def command(
     context: click.Context, request: Request, output: str | None, view: str, values: bool, show: str,
-    depth: int | None, theme: str | None,
+    depth: int | None, theme: str | None, train: bool,
 ) -> None:  # fmt: skip
     """Draw the forward and the backward graph of a model.
 
@@ -41,9 +42,9 @@ def command(
         data = api.render(
             found.model, None if path == "-" else path, view=view, inputs=found.inputs, dims=found.dims,
             weights=found.weights, name=found.name, values=values, show=tuple(filter(None, show.split(","))),
-            depth=depth, theme=theme,
+            depth=depth, theme=theme, train=train,
         )  # fmt: skip
     if path == "-":
-        console.out.write(data if isinstance(data, str) else data.decode("utf-8"))
+        console.write(data if isinstance(data, str) else data.decode("utf-8"))
         return
     console.result({"picture": path, "bytes": len(data)}, f"{path}  {in_bytes(len(data))}")

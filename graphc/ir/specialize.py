@@ -23,19 +23,24 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
         low, high = graph.dims.get(name, (0, None))
         if size < low or (high is not None and size > high):
             raise UsageError(f"{name} = {size} is outside its range {low}..{'' if high is None else high}")
-    return _copy(graph, sizes, ())
+    return _copy(graph, sizes, {})
 
 
 def as_parameters(graph: Graph, names: Collection[str]) -> Graph:
     """The graph with some of its constants as parameters: they change between calls, so nothing is folded into them."""
-    return _copy(graph, {}, names) if names else graph
+    return _copy(graph, {}, dict.fromkeys(names, "parameter")) if names else graph
 
 
-def _copy(graph: Graph, sizes: Mapping[str, int], changing: Collection[str]) -> Graph:
+def as_inputs(graph: Graph, names: Collection[str]) -> Graph:
+    """The graph with some of its parameters and constants as inputs, behind its own inputs."""
+    return _copy(graph, {}, dict.fromkeys(names, "input"))
+
+
+def _copy(graph: Graph, sizes: Mapping[str, int], changing: Mapping[str, Leaf]) -> Graph:
     builder = Builder(graph.name)
     mapping: dict[Value, Value] = {}
     for leaf in graph.leaves:
-        kind: Leaf | None = "parameter" if leaf.name in changing else leaf.leaf
+        kind = changing.get(leaf.name, leaf.leaf)
         assert kind is not None
         mapping[leaf] = builder.leaf(kind, leaf.name, leaf.type.substitute(sizes))
     for node in graph.nodes:
@@ -48,7 +53,6 @@ def _copy(graph: Graph, sizes: Mapping[str, int], changing: Collection[str]) -> 
         builder.append(copy)
         mapping.update(zip(node.outputs, copy.outputs, strict=True))
     dims = {name: limits for name, limits in graph.dims.items() if name not in sizes}
-    fixed = builder.finish(
-        [mapping[v] for v in graph.outputs], graph.output_names, dims=dims, data=graph.data
-    )
+    data = {name: array for name, array in graph.data.items() if changing.get(name) != "input"}
+    fixed = builder.finish([mapping[v] for v in graph.outputs], graph.output_names, dims=dims, data=data)
     return fixed.with_(gradients=graph.gradients)

@@ -14,6 +14,12 @@ from graphc.nn.activations import (
     Softplus,
     Tanh,
 )
+from graphc.nn.attention import (
+    MultiheadAttention,
+    PositionalEncoding,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from graphc.nn.containers import ModuleDict, ModuleList, Sequential
 from graphc.nn.layers import (
     AdaptiveAvgPool2d,
@@ -30,12 +36,23 @@ from graphc.nn.layers import (
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    LPPool2d,
     MaxPool1d,
     MaxPool2d,
 )
-from graphc.nn.losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
+from graphc.nn.losses import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    L1Loss,
+    MSELoss,
+    MultiMarginLoss,
+    NLLLoss,
+)
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
+from graphc.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from graphc.nn.transposed import ConvTranspose1d, ConvTranspose2d, GroupNorm
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -47,14 +64,22 @@ __all__ = [
     "BatchNorm2d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "ELU",
     "Embedding",
     "Flatten",
     "GELU",
+    "GRU",
+    "GRUCell",
+    "GroupNorm",
     "Identity",
     "L1Loss",
+    "LPPool2d",
+    "LSTM",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -66,8 +91,13 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "Parameter",
+    "PositionalEncoding",
+    "RNN",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "Sequential",
@@ -76,6 +106,8 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "functional",
     "init",
 ]

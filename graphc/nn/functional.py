@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import ShapeError, UnsupportedError
+from graphc.errors import ShapeError, UnsupportedError, UsageError
 from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.op import REGISTRY, TypeRuleError
+from graphc.ir.types import dtype_of
 from graphc.nn import init
 from graphc.tensor import functions as f
 from graphc.tensor import recording
@@ -106,6 +107,45 @@ def _with_bias(x: Any, weight: Any, *bias: Any, **attributes: Any) -> Any:
 conv1d, conv2d, conv3d = _convolution(1), _convolution(2), _convolution(3)
 
 
+def _transposed(rank: int) -> Any:
+    def transposed(
+        x: Tensor,
+        weight: Any,
+        bias: Any = None,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
+        groups: int = 1,
+        dilation: Sizes = 1,
+    ) -> Tensor:
+        strides, dilations = _spread(stride, rank, "stride"), _spread(dilation, rank, "dilation")
+        pads, more = _spread(padding, rank, "padding"), _spread(output_padding, rank, "output_padding")
+        kernel: Any = f.as_tensor(weight).type.shape[2:]
+        for extra, s in zip(more, strides):
+            if not 0 <= extra < s:
+                raise ShapeError(f"output_padding {extra} must be less than the stride {s}", span=here())
+        sizes: Any = x.type.shape[2:]
+        size = tuple(
+            (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
+            for n, s, p, d, k, extra in zip(sizes, strides, pads, dilations, kernel, more)
+        )
+        y = record(
+            REGISTRY["conv_dx"], x, weight, size=size, strides=strides,
+            padding=tuple((p, p) for p in pads), dilation=dilations, groups=int(groups),
+        )  # fmt: skip
+        return y if bias is None else f.add(y, f.reshape(f.as_tensor(bias), -1, *(1,) * rank))
+
+    transposed.__name__ = transposed.__qualname__ = f"conv_transpose{rank}d"
+    transposed.__doc__ = (
+        f"Transposed convolution over {rank} spatial axes, weight[in, out/groups, *kernel]: the derivative of "
+        "convolution by its input.  T = (S - 1)·stride - 2·padding + dilation·(K - 1) + output_padding + 1."
+    )
+    return transposed
+
+
+conv_transpose1d, conv_transpose2d, conv_transpose3d = _transposed(1), _transposed(2), _transposed(3)
+
+
 def _max_pooling(rank: int) -> Any:
     def pooling(
         x: Tensor,
@@ -159,6 +199,23 @@ def _average_pooling(rank: int) -> Any:
 
 max_pool1d, max_pool2d = _max_pooling(1), _max_pooling(2)
 avg_pool1d, avg_pool2d = _average_pooling(1), _average_pooling(2)
+
+
+def lp_pool2d(
+    x: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """(Σ |x|^p)^(1/p) of each window; p = 2 is the L2 norm."""
+    count = float(np.prod(_spread(kernel_size, 2, "kernel_size")))
+    powers = f.square(x) if norm_type == 2 else f.pow(f.abs(x), float(norm_type))
+    total = f.mul(avg_pool2d(powers, kernel_size, stride, ceil_mode=ceil_mode), count)
+    return f.sqrt(total) if norm_type == 2 else f.pow(total, 1.0 / norm_type)
+
+
+def min_pool2d(
+    x: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, dilation: Sizes = 1
+) -> Tensor:
+    """The minimum of each window, -max(-x); PyTorch has no such function."""
+    return f.neg(max_pool2d(f.neg(x), kernel_size, stride, padding, dilation))
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
@@ -317,6 +374,50 @@ def local_response_norm(
     return f.div(x, f.pow(f.add(f.mul(mean.reshape(x.shape), alpha), k), beta))
 
 
+def group_norm(x: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    """Normalise each sample over groups of channels: x[N, C, ...]."""
+    batch, channels, *rest = x.type.shape
+    share = exact_divide(channels, num_groups)
+    if share is None:
+        raise ShapeError(
+            f"{channels} channels do not divide into {num_groups} groups", span=here(), facts=f.fact(x)
+        )
+    parts = f.reshape(x, batch, num_groups, share, *rest)
+    y = f.reshape(record(REGISTRY["layer_norm"], parts, axis=2, epsilon=float(eps)), *x.type.shape)
+    for function, operand in ((f.mul, weight), (f.add, bias)):
+        if operand is not None:
+            y = function(y, f.reshape(f.as_tensor(operand), -1, *(1,) * len(rest)))
+    return y
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, dropout_p: float = 0.0) -> Any:
+    """(softmax(q·kᵀ/√d + mask)·v, the softmax): q[..., L, d], k[..., S, d], v[..., S, e] -> [..., L, e]."""
+    depth: Any = q.type.shape[-1]
+    scores = f.matmul(f.mul(q, float(depth) ** -0.5), f.swapaxes(k, -1, -2))
+    weights = softmax(scores if mask is None else f.add(scores, mask), -1)
+    weights = dropout(weights, dropout_p)
+    return f.matmul(weights, v), weights
+
+
+def scaled_dot_product_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, dropout_p: float = 0.0,
+    is_causal: bool = False,
+) -> Tensor:  # fmt: skip
+    """softmax(q·kᵀ/√d)·v.  A mask of booleans is True where something may be read, one of numbers is added."""
+    mask = None if attn_mask is None else f.as_tensor(attn_mask)
+    if is_causal:
+        if mask is not None:
+            raise UsageError("is_causal and attn_mask exclude each other", span=here())
+        shape = (query.type.shape[-2], key.type.shape[-2])
+        kind = dtype_of("int64")
+        rows, columns = (record(REGISTRY["iota"], shape=shape, axis=axis, dtype=kind) for axis in (0, 1))
+        mask = columns <= rows
+    if mask is not None and mask.type.dtype.kind == "bool":
+        mask = f.where(mask, f.full((), 0.0, query.dtype), f.full((), -np.inf, query.dtype))
+    result: Tensor = attention(query, key, value, mask, dropout_p)[0]
+    return result
+
+
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """In training each element is 0 with probability p, else x/(1 - p); otherwise x itself.
 
@@ -381,6 +482,19 @@ def binary_cross_entropy(input: Tensor, target: Any, reduction: str = "mean") ->
 def binary_cross_entropy_with_logits(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy of scores, computed without the sigmoid."""
     return record(REGISTRY["binary_cross_entropy_with_logits"], input, target, reduction=reduction)
+
+
+def hinge_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """max(0, 1 - t·x) of scores x and targets t of -1 or 1; PyTorch has no such function."""
+    return record(REGISTRY["hinge_loss"], input, target, reduction=reduction)
+
+
+def multi_margin_loss(input: Tensor, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """Σ max(0, x_j - x_label + margin) over the other classes of scores [N, C], divided by C as PyTorch does."""
+    losses = record(
+        REGISTRY["multiclass_hinge_loss"], input, target, reduction=reduction, margin=float(margin)
+    )
+    return f.div(losses, f.size_number(input.type.shape[1], losses.type.dtype))
 
 
 def _reduced(losses: Any, reduction: str) -> Any:

@@ -205,6 +205,27 @@ class AvgPool1d(AvgPool2d):
     function = staticmethod(F.avg_pool1d)
 
 
+class LPPool2d(Module):
+    """The p-norm of each window, (Σ |x|^p)^(1/p)."""
+
+    def __init__(
+        self, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+    ):
+        super().__init__()
+        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = (
+            norm_type,
+            kernel_size,
+            stride,
+            ceil_mode,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.lp_pool2d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}"
+
+
 class AdaptiveAvgPool2d(Module):
     """Averages of about equal parts, as many as `output_size` says."""
 

@@ -118,6 +118,7 @@ class linear:
         if x.shape[-1] != w.shape[1]:
             raise TypeRuleError(
                 f"linear: {{0}} has {x.shape[-1]} features, the weight {{1}} reads {w.shape[1]}",
+                fix=f"nn.Linear({x.shape[-1]}, {w.shape[0]})" if isinstance(x.shape[-1], int) else "",
                 kind=InnerSizesDiffer,
             )
         if bias and bias[0].shape != w.shape[:1]:

@@ -14,6 +14,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from graphc import ops
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Node, Value
@@ -35,7 +37,7 @@ from graphc.ops import (
 )
 from graphc.passes.fold_constants import folded_number
 from graphc.passes.movement import MOVEMENT_RULES
-from graphc.passes.rules import Grade, Rule, RuleSet, truth
+from graphc.passes.rules import Grade, Rule, RuleSet, spread, truth
 
 
 def full_like(x: Value, number: Any) -> Value:
@@ -93,6 +95,15 @@ ALGEBRA = (
         "fast",
         lambda x, *, c: x / c,
         lambda x, *, c: times_reciprocal(x, c, power_of_two=False),
+    ),
+    Rule(
+        "x / (y repeated) = x·(1/y repeated)",
+        "fast",
+        lambda x, y, *, axes: x / spread(y, x, axes),
+        lambda x, y, *, axes: x * spread(1.0 / y, x, axes) if axes else None,
+        samples=lambda: iter(
+            [((np.linspace(-3, 3, 12).reshape(3, 4), np.array([0.7, -3.0, 49.0])), {"axes": (1,)})]
+        ),
     ),
     Rule("x^1 = x", "exact", lambda x: pow_(x, 1.0), lambda x: x),
     Rule("x^0 = 1", "exact", lambda x: pow_(x, 0.0), lambda x: full_like(x, 1)),  # NaN^0 is 1 as well

@@ -56,30 +56,31 @@ def linear(x: Value, w: Value, b: Value | None, rest: Sequence[Value], epsilon: 
     return ops.linear(x, scaled(w, f), moved(b, mean, shift, f))
 
 
-RNG = np.random.default_rng(5)
 CONV = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
 
-def statistics(channels: int) -> tuple[np.ndarray, ...]:
-    scale, shift, mean = RNG.normal(size=(3, channels))
-    return scale, shift, mean, RNG.uniform(0.5, 2.0, channels)
+def statistics(rng: np.random.Generator, channels: int) -> tuple[np.ndarray, ...]:
+    scale, shift, mean = rng.normal(size=(3, channels))
+    return scale, shift, mean, rng.uniform(0.5, 2.0, channels)
 
 
 def conv_samples(*, bias: bool) -> Any:
     def draw() -> Iterator[tuple[tuple, dict]]:
-        x, w = RNG.normal(size=(2, 3, 4, 4)), RNG.normal(size=(5, 3, 3, 3))
-        biases = (RNG.normal(size=5),) if bias else ()
+        rng = np.random.default_rng(5)
+        x, w = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(5, 3, 3, 3))
+        biases = (rng.normal(size=5),) if bias else ()
         axes = {"axes": (0, 2, 3)} if bias else {}
-        yield (x, w, *biases, *statistics(5)), {**CONV, **axes, "epsilon": 1e-5}
+        yield (x, w, *biases, *statistics(rng, 5)), {**CONV, **axes, "epsilon": 1e-5}
 
     return draw
 
 
 def linear_samples(*, bias: bool) -> Any:
     def draw() -> Iterator[tuple[tuple, dict]]:
-        x, w = RNG.normal(size=(6, 7)), RNG.normal(size=(4, 7))
-        biases = (RNG.normal(size=4),) if bias else ()
-        yield (x, w, *biases, *statistics(4)), {"epsilon": 1e-5}
+        rng = np.random.default_rng(5)
+        x, w = rng.normal(size=(6, 7)), rng.normal(size=(4, 7))
+        biases = (rng.normal(size=4),) if bias else ()
+        yield (x, w, *biases, *statistics(rng, 4)), {"epsilon": 1e-5}
 
     return draw
 

@@ -21,6 +21,7 @@ from graphc.passes.dce import dce
 from graphc.passes.expand import expand
 from graphc.passes.fold_batch_norm import fold_batch_norm
 from graphc.passes.fold_constants import fold_constants
+from graphc.passes.fold_linear import fold_linear
 from graphc.passes.notes import Note, collecting
 from graphc.passes.rules import GRADES, Grade
 from graphc.passes.stabilize import stabilize
@@ -98,6 +99,7 @@ def inference_passes(
     return (
         *before_autodiff(grades),
         Pass("fold_batch_norm", partial(fold_batch_norm, grades=grades)),
+        Pass("fold_linear", partial(fold_linear, grades=grades)),
         Pass("expand", partial(expand, keep=keep)),
         Pass("canonicalize", partial(canonicalize, grades=grades)),
         Pass("fold_constants", partial(fold_constants, parameters=True)),

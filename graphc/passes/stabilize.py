@@ -7,6 +7,7 @@ user's line and the equation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,42 +18,46 @@ from graphc.ir.rewriter import ValueMap
 from graphc.passes.index_maps import source
 from graphc.passes.rules import Grade, Rule, RuleSet, spread
 
-RNG = np.random.default_rng(2)
-ROWS = np.concatenate(
-    [
-        RNG.normal(size=(4, 5)) * np.array([[1], [30], [300], [1e4]]),
-        [
-            [-np.inf, 0.0, 1.0, 2.0, -np.inf],
-            [500.0, 500.0, 500.0, 0.0, -500.0],
-            [-1e3, -2e3, -1e3, -3e3, -1e3],
-        ],
+
+@cache
+def rows() -> np.ndarray:
+    """Rows of scores, small and large, some of -inf: what the rules are tested on."""
+    scores = np.random.default_rng(2).normal(size=(4, 5)) * np.array([[1], [30], [300], [1e4]])
+    low, inf = -1e3, np.inf
+    hard = [
+        [-inf, 0.0, 1.0, 2.0, -inf],
+        [500.0, 500.0, 500.0, 0.0, -500.0],
+        [low, 2 * low, low, 3 * low, low],
     ]
-)
-LABELS = np.array([[0], [4], [2], [3], [1], [4], [1]])
+    return np.concatenate([scores, hard])
+
+
+@cache
+def labels() -> np.ndarray:
+    return np.array([[0], [4], [2], [3], [1], [4], [1]])
 
 
 def along(**attributes: Any) -> Any:
-    """Rows of scores, small and large, as the samples of a rule."""
-
     def draw() -> Iterator[tuple[tuple, dict]]:
-        yield (ROWS,), attributes
+        yield (rows(),), attributes
 
     return draw
 
 
 def rows_and_shift() -> Iterator[tuple[tuple, dict]]:
-    yield (ROWS, np.array([1.0, 2.0, -300.0, 1e3, 0.0, 500.0, -1e3])), {"axes": (1,), "axis": 1}
+    yield (rows(), np.array([1.0, 2.0, -300.0, 1e3, 0.0, 500.0, -1e3])), {"axes": (1,), "axis": 1}
 
 
 def rows_and_labels(**attributes: Any) -> Any:
     def draw() -> Iterator[tuple[tuple, dict]]:
-        yield (ROWS, LABELS), {"axis": 1, "a": 1, **attributes}
+        yield (rows(), labels()), {"axis": 1, "a": 1, **attributes}
 
     return draw
 
 
 def rows_off_zero() -> Iterator[tuple[tuple, dict]]:
-    yield (RNG.normal(size=(4, 6)) + np.array([[0], [10], [1e3], [1e4]]),), {"axes": (1,)}
+    offsets = np.array([[0], [10], [1e3], [1e4]])
+    yield (np.random.default_rng(2).normal(size=(4, 6)) + offsets,), {"axes": (1,)}
 
 
 def one_axis(op: Any, x: Value, axes: tuple[int, ...]) -> Value | None:
@@ -149,7 +154,7 @@ RULES = RuleSet(
             "stable",
             lambda x, i, *, reduction: ops.nll_loss(ops.log_softmax(x, axis=1), i, reduction=reduction),
             lambda x, i, *, reduction: ops.cross_entropy(x, i, reduction=reduction),
-            samples=lambda: iter([((ROWS, LABELS[:, 0]), {"reduction": "none"})]),
+            samples=lambda: iter([((rows(), labels()[:, 0]), {"reduction": "none"})]),
         ),
         Rule(
             "1 / (1 + e^(-x)) = σ(x)",

@@ -97,7 +97,8 @@ Area = tuple[tuple[str, int], int, int]  # (which memory), start, end
 
 
 def _meet(a: Area, b: Area) -> bool:
-    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2]
+    """Whether two areas share a byte; one without bytes meets none."""
+    return a[0] == b[0] and max(a[1], b[1]) < min(a[2], b[2])
 
 
 class _Memory:
@@ -136,7 +137,7 @@ class _Memory:
     def write(self, value: Value) -> None:
         area = self.area(value)
         self.clobber(area)
-        self.holds[area] = {value}
+        self.holds.setdefault(area, set()).add(value)  # what is still there has no bytes
 
     def add_view(self, source: Value, view: Value) -> None:
         self.holds.setdefault(self.area(source), set()).add(view)

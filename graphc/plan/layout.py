@@ -1,7 +1,7 @@
 """How a value lies in memory, where that is not row-major.
 
-A layout says nothing about the value: types, the interpreter and every pass are untouched by it.  It belongs to the
-plan, like an offset.  Values without one are dense and row-major, as are all the caller sees.
+A layout says nothing about the value: types, the interpreter and every pass are untouched by it. It belongs
+to the plan, like an offset. Values without one are dense and row-major, as are all the caller sees.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Blocked:
 
     >>> from graphc.ir.types import float32
     >>> Blocked((1, 1, 1, 1)).nbytes(TensorType(float32, (2, 20, 5, 7)))
-    32256
+    16128
     """
 
     halo: tuple[int, int, int, int] = (0, 0, 0, 0)

@@ -99,6 +99,9 @@ class Plan:
         arena = _shown(self.sample_bytes, self.fixed_bytes, self.symbol)
         return f"arena {arena} {relation}; without reuse {_shown(*self.unshared, self.symbol)}"
 
+    def __repr__(self) -> str:
+        return f"<plan of {self.graph.name}: {self.verdict}>"
+
 
 def make_plan(
     partition: Partition,

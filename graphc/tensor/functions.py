@@ -206,6 +206,8 @@ def astype(x: Tensor, dtype: Any, copy: bool = True) -> Tensor:
 
 def to(x: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
     """PyTorch's `to`: a dtype, a tensor whose dtype is taken; devices other than the CPU do not exist here."""
+    from graphc.tensor.tensor import Tensor
+
     for argument in (*arguments, *keywords.values()):
         if isinstance(argument, str) and argument.split(":")[0] in ("cpu", "cuda", "mps"):
             if argument.split(":")[0] != "cpu":
@@ -215,12 +217,7 @@ def to(x: Tensor, *arguments: Any, **keywords: Any) -> Tensor:
         elif isinstance(argument, bool):
             continue
         else:
-            x = cast(
-                x,
-                argument.type.dtype
-                if hasattr(argument, "type") and not isinstance(argument, type)
-                else _dtype(argument),
-            )
+            x = cast(x, argument.type.dtype if isinstance(argument, Tensor) else _dtype(argument))
     return x
 
 

@@ -173,10 +173,7 @@ def _box(
     yield f'<g id="{safe_id("b", buffer.name)}" class="buffer"><rect {place} {look} stroke-width="0.8"/>'
     if any(value in kept for value in buffer.values):
         yield f'<rect class="kept" {place} fill="url(#hatch)"/>'
-    names = (
-        " → ".join(dict.fromkeys(value.name for value in buffer.values))
-        or f"{buffer.scratch} (working memory)"
-    )
+    names = " → ".join(dict.fromkeys(value.name for value in buffer.values)) or buffer.scratch
     letters = int((width - 6) / (9 * LETTER))
     if letters >= 3 and height >= 12:
         yield _text(left + 4, top + 10.5, _cut(names, letters), t.ink, 9)

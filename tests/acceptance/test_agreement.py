@@ -20,7 +20,7 @@ import pytest
 import graphc
 from graphc.artefact import Artefact
 from graphc.interpret import interpret
-from graphc.manifest import file_digest
+from graphc.manifest import file_digest, sealed
 from tests.acceptance.conftest import SMALL
 from tests.acceptance.rounding import Oracle
 
@@ -54,7 +54,7 @@ def without_library(path: Path, to: Path) -> Artefact:
     (library,) = (name for name in manifest["files"] if name.endswith(".so"))
     (to / library).unlink()
     del manifest["files"][library]
-    (to / "manifest.json").write_text(json.dumps(manifest))
+    (to / "manifest.json").write_text(sealed(manifest))
     return graphc.load(to)
 
 

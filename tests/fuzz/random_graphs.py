@@ -44,10 +44,16 @@ def random_case(seed: int, nodes: tuple[int, int] = (5, 60), *, gradient: bool |
     >>> random_case(3).graph.name
     'random3'
     """
+    return build_case(seed, nodes, gradient, Maker, f"random{seed}")
+
+
+def build_case(
+    seed: int, nodes: tuple[int, int], gradient: bool | None, kind: type[Maker], name: str
+) -> Case:
     rng = np.random.default_rng(seed)
     wanted = int(rng.integers(*nodes, endpoint=True))
     backward = bool(rng.random() < 1 / 3) if gradient is None else gradient
-    maker = _Maker(rng, f"random{seed}")
+    maker = kind(rng, name)
     with maker.builder, np.errstate(all="ignore"):
         for _ in range(int(rng.integers(1, 4))):
             maker.new_leaf("input")
@@ -74,7 +80,7 @@ def with_gradient(graph: Graph, names: list[str], of: str | None = None) -> Grap
 
 
 @dataclass
-class _Maker:
+class Maker:
     """A graph being built, the arrays of its values, and the pool of values that may be read on."""
 
     rng: np.random.Generator
@@ -90,6 +96,12 @@ class _Maker:
         self.symbolic = self.rng.random() < 0.6
         self.bindings = {"N": self.batch}
         self.done = 0
+
+    most = MOST
+
+    @property
+    def steps(self) -> Any:
+        return STEPS
 
     # leaves
 
@@ -169,7 +181,7 @@ class _Maker:
 
     def step(self) -> None:
         """One step of a random kind; what it gives joins the pool when it is tame."""
-        make = STEPS[int(self.rng.integers(len(STEPS)))]
+        make = self.steps[int(self.rng.integers(len(self.steps)))]
         try:
             result = make(self)
         except (GraphcError, TypeRuleError):
@@ -189,25 +201,25 @@ class _Maker:
                 small = array.dtype.kind != "f" or (
                     np.isfinite(array).all() and np.abs(array).max(initial=0) < LARGEST
                 )
-                if small and array.size <= MOST:
+                if small and array.size <= self.most:
                     tame.add(value)
         self.done = len(self.builder.nodes)
         return tame
 
     def finish(self, number: bool) -> Graph:
         made = [v for v in self.pool if v.node is not None]
-        results = made or self.pool[:1]
-        count = min(len(results), int(self.rng.integers(1, 4)))
-        chosen = list(
-            dict.fromkeys(
-                [results[-1], *(results[int(i)] for i in self.rng.integers(len(results), size=count))]
-            )
-        )
+        chosen = self.choose(made or self.pool[:1])
         if number:
             chosen = [self.loss(chosen)]
             self.evaluate()
         names = [f"y{i}" for i in range(len(chosen))]
         return self.builder.finish(chosen, names, data=self.data)
+
+    def choose(self, results: list[Value]) -> list[Value]:
+        """What the graph returns."""
+        count = min(len(results), int(self.rng.integers(1, 4)))
+        more = (results[int(i)] for i in self.rng.integers(len(results), size=count))
+        return list(dict.fromkeys([results[-1], *more]))
 
     def loss(self, results: list[Value]) -> Value:
         """One number that depends on everything real among the results."""
@@ -218,7 +230,7 @@ class _Maker:
         return ops.add_n(*terms) if len(terms) > 1 else terms[0]
 
 
-def unary(m: _Maker) -> Any:
+def unary(m: Maker) -> Any:
     x = m.real()
     name = m.one_of(
         "neg",
@@ -242,7 +254,7 @@ def unary(m: _Maker) -> Any:
     return REGISTRY[name](x * 0.5 if name == "exp" and m.coin() else x)
 
 
-def binary(m: _Maker) -> Any:
+def binary(m: Maker) -> Any:
     x = m.real()
     if x is None:
         return None
@@ -259,7 +271,7 @@ def binary(m: _Maker) -> Any:
             return REGISTRY[name](x, y)
 
 
-def with_number(m: _Maker) -> Any:
+def with_number(m: Maker) -> Any:
     x = m.real()
     c = m.one_of(0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 0.1, 4.0, -3.0)
     if x is None:
@@ -285,7 +297,7 @@ def with_number(m: _Maker) -> Any:
             return ops.minimum(x, c)
 
 
-def choice(m: _Maker) -> Any:
+def choice(m: Maker) -> Any:
     x = m.real()
     if x is None:
         return None
@@ -305,7 +317,7 @@ def choice(m: _Maker) -> Any:
             return ops.cast(condition, dtype=m.float)
 
 
-def casts(m: _Maker) -> Any:
+def casts(m: Maker) -> Any:
     x = m.pick(lambda v: True)
     if x is None:
         return None
@@ -316,7 +328,7 @@ def casts(m: _Maker) -> Any:
     return ops.cast(x, dtype=m.one_of(float32, float64, int32, int64, bool_))
 
 
-def integers(m: _Maker) -> Any:
+def integers(m: Maker) -> Any:
     x = m.pick(lambda v: v.dtype in (int32, int64)) or m.new_leaf("input", (3, 4), int64)
     match m.one_of("add", "mul", "neg", "max", "zero", "sum"):
         case "add":
@@ -333,7 +345,7 @@ def integers(m: _Maker) -> Any:
             return ops.sum(x, axes=m.axes(x))
 
 
-def reduction(m: _Maker) -> Any:
+def reduction(m: Maker) -> Any:
     x = m.real(least=1)
     if x is None:
         return None
@@ -366,7 +378,7 @@ def reduction(m: _Maker) -> Any:
             return REGISTRY[name](x, axes=axes)
 
 
-def reshaping(m: _Maker) -> Any:
+def reshaping(m: Maker) -> Any:
     x = m.pick(lambda v: True)
     if x is None:
         return None
@@ -385,7 +397,7 @@ def reshaping(m: _Maker) -> Any:
     return ops.reshape(x, shape=x.shape)
 
 
-def moving(m: _Maker) -> Any:
+def moving(m: Maker) -> Any:
     x = m.pick(lambda v: v.type.rank >= 1)
     if x is None:
         return None
@@ -422,7 +434,7 @@ def _agree(v: Value, x: Value, axis: int) -> bool:
     )
 
 
-def sliced(m: _Maker, x: Value) -> Any:
+def sliced(m: Maker, x: Value) -> Any:
     starts, stops, steps = [], [], []
     for d in x.shape:
         start = int(m.rng.integers(0, d)) if isinstance(d, int) and d > 0 and m.coin() else 0
@@ -433,7 +445,7 @@ def sliced(m: _Maker, x: Value) -> Any:
     return ops.slice(x, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
 
 
-def products(m: _Maker) -> Any:
+def products(m: Maker) -> Any:
     x = m.real(least=2)
     if x is None or not isinstance(x.shape[-1], int):
         return None
@@ -453,13 +465,13 @@ def products(m: _Maker) -> Any:
             return ops.relu(ops.matmul(x, m.weights(k, n)) + m.weights(n))
 
 
-def image(m: _Maker) -> Value | None:
+def image(m: Maker) -> Value | None:
     x = m.real(least=3)
     fits = x is not None and all(isinstance(d, int) and d > 0 for d in x.shape[1:])
     return x if fits else m.new_leaf("input", (symbol("N") if m.symbolic else 2, 2, 4, 3))
 
 
-def convolutions(m: _Maker) -> Any:
+def convolutions(m: Maker) -> Any:
     x = image(m)
     if x is None:
         return None
@@ -502,7 +514,7 @@ def convolutions(m: _Maker) -> Any:
             return ops.batch_norm(y, m.weights(out), m.weights(out), m.weights(out), variance)
 
 
-def indexing(m: _Maker) -> Any:
+def indexing(m: Maker) -> Any:
     x = m.real(least=1)
     if x is None:
         return None
@@ -523,7 +535,7 @@ def indexing(m: _Maker) -> Any:
     return None
 
 
-def composites(m: _Maker) -> Any:
+def composites(m: Maker) -> Any:
     x = m.real(least=1)
     if x is None:
         return None
@@ -549,7 +561,7 @@ def composites(m: _Maker) -> Any:
     return None
 
 
-def activations(m: _Maker) -> Any:
+def activations(m: Maker) -> Any:
     x = m.real()
     if x is None:
         return None
@@ -557,7 +569,7 @@ def activations(m: _Maker) -> Any:
     return REGISTRY[name](ops.abs(x) if name == "log1p" else x)
 
 
-def losses(m: _Maker) -> Any:
+def losses(m: Maker) -> Any:
     x = m.real(least=1)
     if x is None:
         return None
@@ -582,7 +594,7 @@ def losses(m: _Maker) -> Any:
     return None
 
 
-def naive(m: _Maker) -> Any:
+def naive(m: Maker) -> Any:
     """What stabilize looks for."""
     from graphc.ops.reduction import spread
 
@@ -610,7 +622,7 @@ def naive(m: _Maker) -> Any:
             return ops.mean(x * x, axes=axes) - ops.mean(x, axes=axes) * ops.mean(x, axes=axes)
 
 
-def removable(m: _Maker) -> Any:
+def removable(m: Maker) -> Any:
     """Work that changes nothing, or is done already."""
     x = m.real(least=1)
     if x is None:
@@ -641,7 +653,7 @@ def removable(m: _Maker) -> Any:
     return ops.reshape(ops.reshape(x, shape=(x.type.size,)), shape=x.shape)
 
 
-def numbers(m: _Maker) -> Any:
+def numbers(m: Maker) -> Any:
     """Nodes made from nothing."""
     x = m.real(least=1)
     if x is None:

@@ -19,6 +19,7 @@ from graphc.passes.dce import dce
 from graphc.passes.expand import expand
 from graphc.passes.fold_batch_norm import fold_batch_norm
 from graphc.passes.fold_constants import fold_constants
+from graphc.passes.fold_linear import fold_linear
 from graphc.passes.fuse import fuse
 from graphc.passes.pipeline import before_autodiff, inference_passes, run_passes, training_passes
 from graphc.passes.stabilize import stabilize
@@ -43,6 +44,7 @@ CLOSE = {
     "canonicalize fast": partial(canonicalize, grades=("exact", "stable", "fast")),
     "stabilize": stabilize,
     "fold batch norm": fold_batch_norm,
+    "fold linear": fold_linear,
 }
 chunks = pytest.mark.parametrize("seeds", SEEDS, ids=lambda r: f"seeds {r.start} to {r.stop - 1}")
 

@@ -167,7 +167,12 @@ def test_two_matrices_in_a_row_are_one():
     collapsed, _ = build("two layers without a non-linearity")
     x = np.random.default_rng(0).normal(size=(5, 64))
     both = collapsed.fc2.weight.array @ collapsed.fc1.weight.array
-    same(interpret(traced(collapsed, x), {"x": x})[0], x @ both.T, "W2·W1", relative=1e-12)
+    graph = traced(collapsed, x)
+    same(interpret(graph, {"x": x})[0], x @ both.T, "W2·W1", relative=1e-12)
+    compiled = graphc.compile(graph)
+    assert [node.op.name for node in compiled.lowered.graph.nodes] == ["matmul"]  # one product is left
+    same(compiled(x), x @ both.T, "W2·W1", relative=1e-12)
+    assert "fold_linear" in str(graphc.explain(graph, after="all"))
 
 
 def test_random_graphs_have_no_cycle_and_follow_their_seed():
@@ -184,3 +189,66 @@ def test_every_file_is_a_model_file_and_tested(file, without_initial_values):
     if "\ninputs = " in text:
         assert load_model_file(str(EXAMPLES / "networks" / file)).inputs
         assert f"networks/{file}" in {row[0] for row in NETWORKS.values()}
+
+
+# Losses of the linear models
+
+
+def linear_losses(module, x, labels, target):
+    """Each loss of linear.py with its network, as the lectures pair them."""
+    scores = module.LinearClassifier()
+    line = module.LinearRegression()
+    return {
+        "hinge": (scores, lambda: module.with_penalty(module.hinge(scores(x), labels), scores, 0.1)),
+        "least squares": (
+            line,
+            lambda: module.with_penalty(module.squared_error(line(x), target), line, 0.1),
+        ),
+    }
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("which", ["hinge", "least squares"])
+def test_losses_of_linear_models_equal_pytorch(which, tmp_path):
+    torch = pytest.importorskip("torch")
+    graphc.manual_seed(3)
+    rng = np.random.default_rng(3)
+    x, labels, target = rng.normal(size=(6, 4)), rng.integers(0, 3, 6), rng.normal(size=6)
+    ours = linear_losses(example("networks/linear.py"), *map(graphc.tensor, (x, labels, target)))
+    theirs = linear_losses(in_torch("networks/linear.py", tmp_path), *map(torch.tensor, (x, labels, target)))
+    (net, loss), (other, other_loss) = ours[which], theirs[which]
+    net.double()
+    other.double().load_state_dict({key: torch.tensor(array) for key, array in net.state_dict().items()})
+    value, expected = loss(), other_loss()
+    value.backward()
+    expected.backward()
+    same(value.numpy(), expected.detach().numpy(), "loss", 1e-12)
+    for name, parameter in other.named_parameters():
+        same(dict(net.named_parameters())[name].grad.numpy(), parameter.grad.numpy(), name, 1e-12)
+
+
+def test_hinge_is_the_op_of_its_name():
+    from graphc import ops
+    from graphc.ir.builder import Builder
+    from graphc.ir.types import parse_type
+
+    linear = example("networks/linear.py")
+    rng = np.random.default_rng(5)
+    scores, labels = rng.normal(size=(6, 3)), rng.integers(0, 3, 6)
+    with Builder("svm") as builder:
+        leaves = [
+            builder.leaf("input", "x", parse_type("float64[N,3]")),
+            builder.leaf("input", "labels", parse_type("int64[N]")),
+        ]
+        result = ops.multiclass_hinge_loss(*leaves)
+    (expected,) = interpret(builder.finish([result], ["loss"]), [scores, labels])
+    same(linear.hinge(graphc.tensor(scores), graphc.tensor(labels)).numpy(), expected, "hinge", 1e-14)
+
+
+def test_the_penalty_leaves_the_intercept_out():
+    linear = example("networks/linear.py")
+    net = linear.LinearRegression()
+    net.fc.bias.data = np.array([7.0], np.float32)
+    weights = net.fc.weight.numpy()
+    found = linear.with_penalty(graphc.tensor(np.float32(0)), net, 0.5).item()
+    assert found == pytest.approx(0.5 * float((weights**2).sum()), rel=1e-6)

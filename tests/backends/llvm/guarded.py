@@ -33,9 +33,9 @@ class Guarded:
         self.array = np.frombuffer(self._map, array.dtype, array.size, PAGE + offset).reshape(array.shape)
         self.array[...] = array
 
-    def dirty(self) -> None:
+    def dirty(self, byte: int = 0x5A) -> None:
         """Fill the array with garbage."""
-        self._room[self._own] = 0x5A
+        self._room[self._own] = byte
 
     def intact(self) -> bool:
         """Whether everything around the array is as it was."""

@@ -208,6 +208,7 @@ def test_nothing_leaks(scale: Any) -> None:
                 scale(*arguments)
 
     every_road()
+    gc.collect()  # what other tests left behind must not go while we count
     counted = [x, two, bad, wrong, np.ndarray, np.dtype("float32"), np.dtype("float64"), scale]
     before = [sys.getrefcount(o) for o in counted]
     growth = []
@@ -218,7 +219,9 @@ def test_nothing_leaks(scale: Any) -> None:
             every_road()
         gc.collect()
         growth.append(sys.getallocatedblocks() - blocks)
-    assert [sys.getrefcount(o) for o in counted] == before
+    after = [sys.getrefcount(o) for o in counted]
+    # Types and dtypes are everybody's: other objects that held one may have gone, but none may have come.
+    assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
     assert min(growth) < 50, growth  # a leak on one road would be 100 blocks
 
 

@@ -1,4 +1,4 @@
-"""Convolutions with constant weights, in blocks of channels: the layout's way in and out, and both kinds of epilogue."""
+"""Convolutions with constant weights, in blocks of channels: the layout's way in and out, both kinds of epilogue."""
 
 import numpy as np
 import pytest

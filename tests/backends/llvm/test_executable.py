@@ -5,6 +5,7 @@ import pytest
 
 from graphc.backends.llvm.cache import Cache
 from graphc.backends.llvm.executable import compile_plan, native_plan
+from graphc.errors import ArgumentShapeError
 from graphc.interpret import interpret
 from graphc.ir.graph import Graph
 from graphc.ir.parser import parse_graph
@@ -189,3 +190,19 @@ def test_indices_beyond_32_bits() -> None:
     x[-1] = 7
     i, s = function(x)
     assert int(i) == size - 1 and list(s) == [0, 0, 7]
+
+
+def test_rows_of_no_elements() -> None:
+    """A sum of nothing is 0, a maximum of nothing is refused."""
+    text = """graph empty(N: 0..) {
+      input %x: f32[3,N]
+      %y: f32[3] = NAME %x {axes=(1,)}
+      return %y as "y"
+    }"""
+    x = np.zeros((3, 0), np.float32)
+    total = compile_plan(native_plan(fuse(parse_graph(text.replace("NAME", "sum"))))).load()
+    np.testing.assert_array_equal(total(x), np.zeros(3))
+    largest = compile_plan(native_plan(fuse(parse_graph(text.replace("NAME", "max"))))).load()
+    with pytest.raises(ArgumentShapeError, match="max of no elements"):
+        largest(x)
+    np.testing.assert_array_equal(largest(np.ones((3, 2), np.float32)), np.ones(3))

@@ -1,7 +1,9 @@
-"""Channel-blocked layouts through whole graphs: numbers against float64, what is blocked, and what stays as it was.
+"""Channel-blocked layouts through whole graphs: numbers against float64, what is blocked, and what stays as
+it was.
 
-The bound is that of the sums of products: the network with all weights and inputs replaced by their absolute values gives
-sum |a||b| over all paths, and each path gathers one rounding for each step of the chains it goes through.
+The bound is that of the sums of products: the network with all weights and inputs replaced by their absolute
+values gives sum |a||b| over all paths, and each path gathers one rounding for each step of the chains it goes
+through.
 """
 
 import runpy
@@ -16,6 +18,7 @@ import graphc.nn.functional as F
 from graphc import nn
 from graphc.api import graph_of
 from graphc.backends.llvm.executable import compile_partition, compile_plan, native_plan
+from graphc.backends.llvm.target import Target, host, level
 from graphc.interpret import interpret
 from graphc.ir.graph import Graph
 from graphc.ir.parser import parse_graph
@@ -54,9 +57,9 @@ def steps(graph: Graph) -> int:
     return total
 
 
-def check(graph: Graph, sizes=(1, 3)) -> dict:
+def check(graph: Graph, sizes=(1, 3), target: Target | None = None) -> dict:
     """Native code against float64, with the layouts it was given."""
-    executable = compile_partition(fuse(graph))
+    executable = compile_partition(fuse(graph), target=target)
     function = executable.load()
     exact, rng = wide(graph), np.random.default_rng(7)
     positive = exact.with_(data={name: np.abs(array) for name, array in exact.data.items()})
@@ -154,6 +157,16 @@ class Branches(nn.Module):
         x = F.relu(self.stem(x))
         joined = concatenate([F.relu(branch(x)) for branch in self.branches], 1)
         return self.after(joined * 0.5).mean((2, 3))
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v2", "x86-64-v3"])
+@pytest.mark.parametrize("name", ["odd", "depthwise", "average"])
+def test_other_machines(name, cpu):
+    target = level(cpu)
+    if target.triple != host().triple or not host().fma:
+        pytest.skip("this machine cannot run that code")
+    inputs = CHAINS[name].first.weight.shape[1]
+    check(optimized(CHAINS[name], {"x": f"float32[N,{inputs},9,9]"}), (2,), target)
 
 
 def test_a_single_channel_is_not_blown_up_to_a_block():

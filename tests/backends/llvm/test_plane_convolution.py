@@ -1,4 +1,4 @@
-"""Convolution of plain images and both its gradients, at sizes of several tiles with remainders, between guard pages."""
+"""Convolution of plain images and both its gradients, at sizes of several tiles with remainders."""
 
 import numpy as np
 import pytest

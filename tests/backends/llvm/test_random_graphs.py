@@ -57,7 +57,8 @@ class Drawing:
         rank = x.type.rank
         kind = self.rng.integers(15)
         if kind > 10:
-            return self.anchor(x)
+            images = [v for v in self.values if v.type.rank == 4]
+            return self.anchor(self.pick(x, images[-1]))
         if kind <= 2:
             return self.elementwise(x)
         if kind == 3:

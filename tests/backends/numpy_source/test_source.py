@@ -90,3 +90,17 @@ def test_numbers_that_choose_by_a_comparison_are_there():
     }""")
     (y,) = load_source(graph)([np.array([0.0, 3.0])], {})
     assert y.tolist() == [2, 1]
+
+
+def test_a_number_that_is_broadcast_twice():
+    graph = parse_graph("""graph twice {
+      input %x: f64[N,2]
+      %one: f64[] = constant {dtype=f64, value=1.0}
+      %column: f64[N,1] = broadcast_to %one {shape=(N, 1)}
+      %ones: f64[N,2] = broadcast_to %column {shape=(N, 2)}
+      %y: f64[N,2] = add %x, %ones
+      return %y
+    }""")
+    (y,) = load_source(graph)([np.zeros((3, 2))], {})
+    assert y.tolist() == [[1, 1]] * 3
+    assert "y = x + 1.0" in body(numpy_source(graph))

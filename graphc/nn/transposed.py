@@ -1,0 +1,111 @@
+"""Transposed convolution as a layer, and group normalisation; weight layouts and initial values are PyTorch's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from graphc.errors import UnsupportedError, UsageError
+from graphc.nn import functional as F
+from graphc.nn import init
+from graphc.nn.functional import Sizes
+from graphc.nn.layers import _empty, _positive
+from graphc.nn.module import Module
+from graphc.source import user_span
+from graphc.tensor import Tensor
+
+
+class ConvTranspose2d(Module):
+    """Transposed convolution of x[N, C, H, W], weight[in, out/groups, kH, kW]; makes images larger by its stride."""
+
+    rank = 2
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Sizes = 1,
+        padding_mode: str = "zeros",
+        *,
+        dtype: Any = None,
+    ):
+        super().__init__()
+        _positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if padding_mode != "zeros":
+            raise UnsupportedError(
+                f"padding_mode={padding_mode!r}", span=user_span(), fix='padding_mode="zeros"'
+            )
+        if in_channels % groups or out_channels % groups:
+            raise UsageError(
+                f"{in_channels} and {out_channels} channels do not divide into {groups} groups",
+                span=user_span(),
+            )
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size = F._spread(kernel_size, self.rank, "kernel_size")
+        self.stride = F._spread(stride, self.rank, "stride")
+        self.padding = F._spread(padding, self.rank, "padding")
+        self.output_padding = F._spread(output_padding, self.rank, "output_padding")
+        self.dilation = F._spread(dilation, self.rank, "dilation")
+        self.weight = _empty((in_channels, out_channels // groups, *self.kernel_size), dtype)
+        self.bias = _empty((out_channels,), dtype) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(init.fans(self.weight)[0])
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        function = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[self.rank]
+        result: Tensor = function(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.dilation,
+        )
+        return result
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        )
+
+
+class ConvTranspose1d(ConvTranspose2d):
+    """Transposed convolution of x[N, C, L], weight[in, out/groups, k]."""
+
+    rank = 1
+
+
+class GroupNorm(Module):
+    """Normalise each sample over groups of channels: x[N, C, ...].  Wu and He, Group normalization, 2018."""
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: Any = None
+    ):
+        super().__init__()
+        _positive(num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups:
+            raise UsageError(
+                f"{num_channels} channels do not divide into {num_groups} groups", span=user_span()
+            )
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.weight = init.ones_(_empty((num_channels,), dtype)) if affine else None
+        self.bias = _empty((num_channels,), dtype) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}"
