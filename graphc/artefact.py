@@ -276,7 +276,9 @@ def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
     from graphc.backends.llvm.c_api import make_handle
     from graphc.backends.llvm.call import bind
     from graphc.backends.llvm.signature import Array, Signature
+    from graphc.backends.llvm.team import allowed, process_team
 
+    threads = allowed(threads)
     signature = Signature(
         manifest.name,
         tuple(Array(port.name, port.dtype, port.dims) for port in manifest.inputs),
@@ -285,7 +287,7 @@ def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
     )
     code = _code(path, manifest)
     weights = _weights(path, manifest)
-    handle = make_handle(weights.ctypes.data)
+    handle = make_handle(weights.ctypes.data, team=process_team() if threads > 1 else 0)
     return bind(
         signature,
         code.address(f"{manifest.name}_run"),

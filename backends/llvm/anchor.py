@@ -160,7 +160,7 @@ def emit_elements(
         lanes = k.lanes([*node.inputs, *kernel.outputs])
         run = channels.within(e, body) if channels else body
         parts = _parts(anchor, program.ranges, loops, lanes, _each(e, run))
-        nest(e, loops, program.results, lanes, k.target.masked_memory, parts)
+        nest(e, loops, program.results, lanes, k.target.masked_memory, parts, k.share)
 
 
 def _parts(

@@ -23,7 +23,7 @@ from graphc.backends.llvm.signature import ABI_VERSION, Array, Signature
 from graphc.errors import ArgumentShapeError, ArtefactError, GraphcError, HostMismatchError, InternalError
 
 HANDLE = 64
-WEIGHTS, PACKED, MAPPED, LENGTH = 0, 8, 16, 24  # bytes into the handle; `run` reads the first two
+WEIGHTS, PACKED, MAPPED, LENGTH, TEAM = 0, 8, 16, 24, 32  # bytes into the handle; `run` reads 0, 8 and 32
 
 O_RDONLY_CLOEXEC = 0o2000000
 SEEK_END = 2
@@ -108,9 +108,12 @@ def emit_c_api(
     )
 
 
-def make_handle(weights: int, packed: int = 0) -> ctypes.Array[ctypes.c_int64]:
-    """A handle made in Python, for code that was not opened from a file; keep it as long as the code runs."""
-    return (ctypes.c_int64 * (HANDLE // 8))(weights, packed)
+def make_handle(weights: int, packed: int = 0, team: int = 0) -> ctypes.Array[ctypes.c_int64]:
+    """A handle made in Python, for code that was not opened from a file; keep it as long as the code runs.
+
+    team: the threads the code may use (`team.process_team`), 0 for none.
+    """
+    return (ctypes.c_int64 * (HANDLE // 8))(weights, packed, 0, 0, team)
 
 
 def messages(signature: Signature, features: tuple[str, ...]) -> dict[int, str]:

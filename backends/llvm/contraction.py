@@ -27,6 +27,7 @@ from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.packing import emit_pack_b, pack_b, packed_bytes
 from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.program import Load, Space, trace
+from graphc.backends.llvm.sharing import EVEN, unevenness
 from graphc.backends.llvm.storage import flattened_order
 from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
@@ -120,6 +121,11 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Di
     plan = plan_product(kernel, target, fixed)
     if plan is None:
         return 0
+    return scratch_of(plan)
+
+
+def scratch_of(plan: Product) -> Dim:
+    """Working memory of a product: the copy of A, then the panels of B."""
     return plan.own_scratch + (plan.packed_bytes if plan.pack == "run" else 0)
 
 
@@ -160,20 +166,53 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
         )
         pack.internal, pack.inline = True, False
         packer = pack.name
-        if plan.strides[1] == 0:
-            f.call(packer, "void", k.inputs[w], room, depth, zero, every)
-    with f.loop(0, plain(k.sizes(plan.batch))) as index:
+    by = _divided(plan) if k.share else ""
+    own, products = f.scratch, (constant(0, "i64"), k.sizes(plan.batch))
+    row_ends, ends = (zero, blocks), (zero, every)
+    if k.share:
+        k.share.own_bytes = scratch_of(plan) if by == "batch" else plan.own_scratch
+        own = k.share.own(f.scratch)
+        if by == "batch":
+            products, room = k.share.of(products[1]), f.gep(own, plan.own_scratch)
+        elif by == "panels":
+            # Whoever computes panels packs them.
+            ends = k.share.of(every)
+        else:
+            row_ends = k.share.of(blocks)
+    once = plan.strides[1] == 0
+    if packer and once:
+        if k.share and by == "rows":
+            f.call(packer, "void", k.inputs[w], room, depth, *k.share.of(every))
+            k.share.barrier()
+        else:
+            f.call(packer, "void", k.inputs[w], room, depth, *ends)
+    with f.loop(plain(products[0]), plain(products[1])) as index:
         a, b, c = (
             base if plan.batch == 1 else f.gep(base, f.mul(index, stride))
             for base, stride in zip((k.inputs[x], k.inputs[w], k.outputs[plan.target_value]), strides)
         )
-        if packer and plan.strides[1] != 0:
-            f.call(packer, "void", b, room, depth, zero, every)
+        if packer and not once:
+            f.call(packer, "void", b, room, depth, *ends)
         b = room if packer else b
         extra = tail.arguments(index) if tail else []
-        f.call(kernel.name, "void", a, b, c, f.scratch, rows, depth, zero, blocks, zero, every, *extra)
+        f.call(kernel.name, "void", a, b, c, own, rows, depth, *row_ends, *ends, *extra)
     if not plan.inline:
+        if k.share:
+            k.share.barrier()
         emit_elements(k, Finished, {plan.node.output: k.outputs[plan.target_value]})
+
+
+def _divided(plan: Product) -> str:
+    """Whether members of a team divide the products, the rows or the panels of each."""
+    if plan.batch != 1 and (not isinstance(plan.batch, int) or plan.batch >= EVEN // 2):
+        if not (plan.pack == "run" and plan.strides[1] == 0):
+            return "batch"
+    if plan.pack == "run" and plan.strides[1] != 0:
+        return "panels"
+    count = panels(plan.spec.n, plan.cut.tile)
+    if plan.spec.m is None:
+        return "panels" if count >= EVEN // 2 else "rows"
+    return "panels" if unevenness(count) <= unevenness(plan.cut.blocks(plan.spec.m)) else "rows"
 
 
 def _packing(plan: Product, layout: Layout | None) -> Packing:

@@ -10,6 +10,7 @@ memory whenever the kernel runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,10 +29,11 @@ from graphc.backends.llvm.convolution_plan import (
 from graphc.backends.llvm.convolution_weights import emit_pack_weights
 from graphc.backends.llvm.correlation import Correlation, correlations, window_halo
 from graphc.backends.llvm.elements import memory_type
-from graphc.backends.llvm.emitter import Function, Reg, constant
+from graphc.backends.llvm.emitter import Function, Operand, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing, packable
 from graphc.backends.llvm.loop_kernel import plain
+from graphc.backends.llvm.sharing import unevenness
 from graphc.backends.llvm.storage import image_of
 from graphc.backends.llvm.target import Target
 from graphc.ir.dims import Dim
@@ -205,9 +207,9 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
             _own(emit_convolution(k.module, name, part.spec, k.target, epilogue, operands, part.cut))
         )
     weights = _weights(k, plan)
-    zero = constant(0, "i64")
-    enter = emit_enter(k, "x", plan.stored, plan.source, f.scratch)
-    there, leave = f.gep(f.scratch, plan.source_bytes), None
+    images = _Images(k, plan)
+    room, there, leave = images.room, f.gep(images.room, plan.source_bytes), None
+    enter = emit_enter(k, "x", plan.stored, plan.source, room)
     if plan.result_bytes:
         leave = _own(emit_convert(k.module, f"{f.name}.leave", k.target, plan.result, plan.kept))
 
@@ -215,28 +217,83 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
         """All parts, for `count` images from `image` on."""
         extra = tail.arguments(image) if tail else []
         for part, kernel in zip(plan.parts, kernels):
-            rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
-            ends = zero, f.mul(count, rows), zero, constant(panels, "i64")
+            ends = images.rows_and_panels(part, count)
             f.call(kernel.name, "void", source, f.gep(weights, part.weights), result, *ends, *extra)
 
-    batch = k.sizes(x.shape[0])
     if enter is None and leave is None:
-        convolve(k.inputs[x], k.outputs[plan.main], zero, batch)
+        convolve(k.inputs[x], k.outputs[plan.main], constant(0, "i64"), images.count)
     else:
-        with f.loop(0, plain(batch)) as image:
+        with f.loop(*images.range) as image:
             source = f.gep(k.inputs[x], f.mul(image, plan.stored.bytes))
             kept = f.gep(k.outputs[plan.main], f.mul(image, plan.kept.bytes))
             if enter is not None:
-                f.call(enter.name, "void", source, f.scratch, zero, planes(plan.stored, plan.source))
-                source = f.scratch
+                f.call(enter.name, "void", source, room, *images.part(planes(plan.stored, plan.source)))
+                source = room
+                images.meet()
             convolve(source, kept if leave is None else there, image, constant(1, "i64"))
             if leave is not None:
-                f.call(leave.name, "void", there, kept, zero, planes(plan.result, plan.kept))
+                images.meet()
+                f.call(leave.name, "void", there, kept, *images.part(planes(plan.result, plan.kept)))
+            images.meet()
     if not plan.inline:
+        if k.share:
+            k.share.barrier()
         layouts = dict(k.layouts)
         if plan.main in layouts:
             layouts[plan.node.output] = layouts[plan.main]
         emit_elements(replace(k, layouts=layouts), Finished, {plan.node.output: k.outputs[plan.main]})
+
+
+class _Images:
+    """How the images of a kernel are shared: whole ones when there are enough, else each by rows or panels."""
+
+    def __init__(self, k: KernelFunction, plan: Direct) -> None:
+        self.k, self.converted = k, plan.source_bytes + plan.result_bytes > 0
+        f, share, count = k.f, k.share, k.sizes(plan.node.inputs[0].shape[0])
+        self.count = count
+        self.range: tuple[Operand, Operand] = (0, plain(count))
+        self.room = f.scratch
+        if share is None:
+            return
+        share.own_bytes = plan.source_bytes + plan.result_bytes
+        self.whole = f.icmp("sge", count, f.mul(f.parts, 2))
+        first, last = share.of(count)
+        self.range = f.select(self.whole, first, constant(0, "i64")), f.select(self.whole, last, count)
+        self.room = f.select(self.whole, share.own(f.scratch), f.scratch)
+
+    def part(self, total: Reg) -> tuple[Reg, Reg]:
+        """The member's part of something in one image."""
+        if self.k.share is None:
+            return constant(0, "i64"), total
+        f, (first, last) = self.k.f, self.k.share.of(total)
+        return f.select(self.whole, constant(0, "i64"), first), f.select(self.whole, total, last)
+
+    def rows_and_panels(self, part: Part, count: Reg) -> tuple[Reg, Reg, Reg, Reg]:
+        """The member's rows and panels of one image that is converted, or of all images where they lie.
+
+        Weights are read by every member when rows are divided, the image when panels are.
+        """
+        f, zero = self.k.f, constant(0, "i64")
+        rows, panels = part.cut.row_groups(part.spec), part.cut.panels(part.spec)
+        every_row, every_panel = f.mul(count, rows), constant(panels, "i64")
+        if self.k.share is None:
+            return zero, every_row, zero, every_panel
+        by_rows, by_panels = unevenness(rows), unevenness(panels)
+        few_weights = part.weights_bytes <= part.spec.source.bytes
+        if by_rows < by_panels or (by_rows == by_panels and few_weights):
+            ends = self.part(every_row) if self.converted else self.k.share.of(every_row)
+            return *ends, zero, every_panel
+        if self.converted:
+            return zero, every_row, *self.part(every_panel)
+        first, last = (f.mul(f.operand(end, "i64"), rows) for end in self.range)
+        return first, last, *self.part(every_panel)
+
+    def meet(self) -> None:
+        """Wait for the others that work on the same image."""
+        if self.k.share is not None and self.converted:
+            f = self.k.f
+            with f.if_(f.xor(self.whole, constant(1, "i1"))):
+                self.k.share.barrier()
 
 
 def emit_enter(k: KernelFunction, name: str, stored: Image, source: Image, room: Reg) -> Function | None:
@@ -271,7 +328,10 @@ def _weights(k: KernelFunction, plan: Direct) -> Reg:
         if part.weights_bytes:
             order = part.sum.order(w.shape)
             pack = _own(emit_pack_weights(k.module, f"{f.name}.pack{i}", part.spec, part.cut.tile, order))
-            f.call(pack.name, "void", k.inputs[w], f.gep(room, part.weights))
+            with f.if_(k.share.first) if k.share else nullcontext():
+                f.call(pack.name, "void", k.inputs[w], f.gep(room, part.weights))
+    if k.share:
+        k.share.barrier()
     return room
 
 

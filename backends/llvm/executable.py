@@ -25,6 +25,7 @@ from graphc.backends.llvm.layouts import choose_layouts
 from graphc.backends.llvm.lowering import scratch_bytes
 from graphc.backends.llvm.module import NativeModule, build_module
 from graphc.backends.llvm.target import Target, host
+from graphc.backends.llvm.team import allowed, process_team
 from graphc.errors import UsageError
 from graphc.ir.partition import Partition
 from graphc.plan import Plan, make_plan
@@ -58,12 +59,14 @@ class Executable:
     ) -> Callable[..., Any]:
         """The function: takes the input arrays in order, gives the output array or a tuple of them.
 
+        threads: how many work on a run at most; bounded by the cores this process may use. The results are the same.
         weights: what `weights()` gave, for a caller who reads or changes them too.
         checked: the plain Python road through ctypes, which checks every argument itself.
         """
+        threads = allowed(threads)
         code = load(self.image, [self.module.entry], self.module.target)
         weights = self.weights() if weights is None else weights
-        handle = make_handle(weights.ctypes.data)
+        handle = make_handle(weights.ctypes.data, team=process_team() if threads > 1 else 0)
         keep = _Kept(code, weights, handle)
         run, context = code.address(self.module.entry), ctypes.addressof(handle)
         signature = self.module.signature

@@ -1,7 +1,8 @@
 """The function of a kernel: its name, its parameters, and what every kernel kind needs to begin.
 
 All kernels have one signature: pointers to the inputs in order, to the outputs in order, to working memory, then the
-symbolic sizes. The result is 0, or k when the k-th of the kernel's faults happened.
+symbolic sizes, and for kernels that threads share what `sharing.py` says. The result is 0, or k when the k-th of the
+kernel's faults happened.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from graphc.backends.llvm.affine import Form, Index, Ranges
 from graphc.backends.llvm.emitter import Function, Module, Reg
 from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.program import Root, Space
+from graphc.backends.llvm.sharing import PARAMETERS, Share
 from graphc.backends.llvm.storage import place
 from graphc.backends.llvm.target import Target
 from graphc.errors import GraphcError
@@ -52,6 +54,7 @@ class KernelFunction:
     fixed    inputs whose arrays are known when the model is compiled and never change
     packed   those of them the function wants in another layout
     layouts  how inputs and outputs lie that are not row-major
+    share    the part of the kernel that a call computes; None when every call computes all
     """
 
     f: Function
@@ -64,6 +67,7 @@ class KernelFunction:
     layouts: Layouts = field(default_factory=dict)
     packed: dict[Value, Packing] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    share: Share | None = None
 
     @property
     def module(self) -> Module:
@@ -99,15 +103,19 @@ def begin(
     symbols: Sequence[str],
     fixed: frozenset[Value] = frozenset(),
     layouts: Layouts | None = None,
+    shared: bool = False,
 ) -> KernelFunction:
     """Open the function of a kernel."""
     parameters = {f"in{i}": "ptr readonly" for i in range(len(kernel.inputs))}
     parameters |= {f"out{i}": "ptr" for i in range(len(kernel.outputs))}
     parameters |= {"scratch": "ptr"} | {f"size_{symbol}": "i64" for symbol in symbols}
+    parameters |= PARAMETERS if shared else {}
     f = module.function(name, parameters, returns="i32", internal=True, inline=False)
     inputs = {v: f.parameters[f"in{i}"] for i, v in enumerate(kernel.inputs)}
     outputs = {v: f.parameters[f"out{i}"] for i, v in enumerate(kernel.outputs)}
     sizes = Sizes(f, {symbol: f.parameters[f"size_{symbol}"] for symbol in symbols})
+    share = Share(f) if shared else None
+    known = fixed & set(kernel.inputs)
     return KernelFunction(
-        f, target, kernel, sizes, inputs, outputs, fixed & set(kernel.inputs), dict(layouts or {})
+        f, target, kernel, sizes, inputs, outputs, known, dict(layouts or {}), share=share
     )

@@ -7,7 +7,8 @@ way every element sees the same instructions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from graphc.backends.llvm.affine import Form, Ranges
@@ -28,7 +29,9 @@ from graphc.backends.llvm.program import (
     Space,
     trace_in,
 )
+from graphc.backends.llvm.sharing import Share, outermost
 from graphc.errors import UnsupportedError
+from graphc.ir.dims import Dim
 
 
 def emit_loop_kernel(k: KernelFunction) -> None:
@@ -59,7 +62,7 @@ def emit_loop_kernel(k: KernelFunction) -> None:
     if 0 not in extents:
         run = channels.within(evaluator, body) if channels else body
         parts = [Part(0, None, True, run)]
-        nest(evaluator, loops, program.results, k.lanes(), k.target.masked_memory, parts)
+        nest(evaluator, loops, program.results, k.lanes(), k.target.masked_memory, parts, k.share)
     f.ret(constant(0, "i32"))
 
 
@@ -80,36 +83,68 @@ def nest(
     lanes: int,
     masked: bool,
     parts: Sequence[Part],
+    share: Share | None = None,
 ) -> None:
-    """Run the parts' bodies for every value of the loop variables, the last of them in vectors."""
+    """Run the parts' bodies for every value of the loop variables, the last of them in vectors.
+
+    share: run this member's part of one of the loops; of the innermost only when it is alone and in one part.
+    """
     evaluator.settle(results)
     if not loops:
-        for part in parts:
-            part.body()
+        with undivided(evaluator, share):
+            for part in parts:
+                part.body()
         return
     *outer, inner = loops
+    divided = None
+    if share and outer:
+        divided = outer[outermost([evaluator.program.ranges.extents[v] for v in outer])]
+    alone = share if not outer and len(parts) == 1 and parts[0].vectors else None
 
     def innermost() -> None:
         for part in parts:
             if part.vectors:
-                in_vectors(evaluator, inner, lanes, masked, part.body, part.start, part.stop)
+                in_vectors(evaluator, inner, lanes, masked, part.body, part.start, part.stop, alone)
             else:
                 one_by_one(evaluator, inner, part)
 
-    _outer(evaluator, outer, results, innermost)
+    if divided is None and not alone:
+        with undivided(evaluator, share):
+            nested(evaluator, outer, results, innermost)
+    else:
+        nested(evaluator, outer, results, innermost, share, divided)
 
 
-def _outer(
-    evaluator: Evaluator, loops: Sequence[int], results: Sequence[int], body: Callable[[], None]
+@contextmanager
+def undivided(evaluator: Evaluator, share: Share | None) -> Iterator[None]:
+    """What one member does for all."""
+    if share is None:
+        yield
+        return
+    with evaluator.f.if_(share.first), evaluator.scope({}):
+        yield
+
+
+def nested(
+    evaluator: Evaluator,
+    loops: Sequence[int],
+    results: Sequence[int],
+    body: Callable[[], None],
+    share: Share | None = None,
+    divided: int | None = None,
 ) -> None:
+    """Loops around a body; of the loop `divided` this member's part."""
     if not loops:
         body()
         return
     first, *rest = loops
     extent = evaluator.sizes(evaluator.program.ranges.extents[first])
-    with evaluator.f.loop(0, plain(extent)) as i, evaluator.scope({first: i}):
+    ends: tuple[Operand, Operand] = (0, plain(extent))
+    if share and first == divided:
+        ends = share.of(extent)
+    with evaluator.f.loop(*ends) as i, evaluator.scope({first: i}):
         evaluator.settle(results)
-        _outer(evaluator, rest, results, body)
+        nested(evaluator, rest, results, body, share, divided)
 
 
 def one_by_one(evaluator: Evaluator, inner: int, part: Part) -> None:
@@ -129,8 +164,12 @@ def in_vectors(
     body: Callable[[], None],
     begin: int = 0,
     stop: int | None = None,
+    share: Share | None = None,
 ) -> None:
-    """Run `body` over one loop from `begin` on, `lanes` elements at a time."""
+    """Run `body` over one loop from `begin` on, `lanes` elements at a time.
+
+    share: this member's vectors only, and the last member's the elements that are left.
+    """
     f, extent = evaluator.f, evaluator.program.ranges.extents[inner] if stop is None else stop
     length = extent - begin
     total = evaluator.sizes(extent)
@@ -143,15 +182,34 @@ def in_vectors(
         if rest and begin:
             whole = f.add(f.and_(f.sub(total, begin), -lanes), begin)
     if whole != begin:
-        with f.loop(begin, whole, lanes) as i, evaluator.scope({inner: i}), evaluator.vector(inner, lanes):
+        ends: tuple[Operand, Operand] = (begin, whole)
+        if share:
+            first, last = share.of(f.udiv(f.sub(f.operand(whole, "i64"), constant(begin, "i64")), lanes))
+            ends = f.add(f.mul(first, lanes), begin), f.add(f.mul(last, lanes), begin)
+        with f.loop(*ends, lanes) as i, evaluator.scope({inner: i}), evaluator.vector(inner, lanes):
             body()
     if not rest:
         return
+    with f.if_(share.last) if share and whole != begin else nullcontext():
+        _rest(evaluator, inner, lanes, masked, body, f.operand(whole, "i64"), total, length)
+
+
+def _rest(
+    evaluator: Evaluator,
+    inner: int,
+    lanes: int,
+    masked: bool,
+    body: Callable[[], None],
+    start: Reg,
+    total: Reg,
+    length: Dim,
+) -> None:
+    """The elements from `start` on, which fill no vector."""
+    f = evaluator.f
     if not masked:
-        with f.loop(whole, plain(total)) as i, evaluator.scope({inner: i}):
+        with f.loop(plain(start), plain(total)) as i, evaluator.scope({inner: i}):
             body()
         return
-    start = f.operand(whole, "i64")
 
     def tail() -> None:
         left = constant(length % lanes, "i64") if isinstance(length, int) else f.sub(total, start)

@@ -50,20 +50,36 @@ def lower(
     symbols: Sequence[str],
     fixed: frozenset[Value] = frozenset(),
     layouts: Layouts | None = None,
+    shared: bool = False,
 ) -> KernelFunction:
     """Add the function of a kernel to a module; see `kernel_function` for its parameters.
 
     fixed: values whose arrays are known now and never change. layouts: how values lie that are not row-major.
+    shared: threads are to share the kernel, if it is of a kind that can be.
     """
     if kernel.kind not in _BODIES:
         raise UnsupportedError(f"no native code for {kernel.kind} kernels: {kernel!r}")
-    function = begin(module, target, name, kernel, symbols, fixed, layouts)
+    shared = shared and _divisible(kernel, target, fixed, layouts or {})
+    function = begin(module, target, name, kernel, symbols, fixed, layouts, shared)
     if all(value.type.size == 0 for value in kernel.outputs):
         function.f.ret(constant(0, "i32"))
     else:
         clear_borders(function)
         _BODIES[kernel.kind](function)
     return function
+
+
+def _divisible(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> bool:
+    """Whether whoever writes the kernel's body knows how to divide it."""
+    match kernel.kind:
+        case "loop" | "row" | "contraction" | "random":
+            return True
+        case "pooling":
+            return kernel.anchor is not None and kernel.anchor.op.name != "max_pool_dx"
+        case "convolution":
+            plan = convolution_kernel.plan_convolution(kernel, target, fixed, layouts)
+            return plan is not None and kernel.anchor is not None and kernel.anchor.op.name != "conv_dw"
+    return False
 
 
 def clear_borders(k: KernelFunction) -> None:
@@ -74,7 +90,11 @@ def clear_borders(k: KernelFunction) -> None:
             clear = emit_clear_halo(k.module, f"{k.f.name}.border{number}", image)
             clear.internal, clear.inline = True, False
             planes = k.f.mul(k.sizes(value.shape[0]), image.blocks)
-            k.f.call(clear.name, "void", k.outputs[value], constant(0, "i64"), planes)
+            ends = constant(0, "i64"), planes
+            if k.share:
+                used, ends = k.share.used, k.share.of(planes)
+                k.share.used = used  # only what computes the interior decides
+            k.f.call(clear.name, "void", k.outputs[value], *ends)
 
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:

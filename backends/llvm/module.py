@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphc.backends.llvm.c_api import FAULT, Weights, emit_c_api
+from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
 from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
 from graphc.backends.llvm.point import Sizes
+from graphc.backends.llvm.sharing import ALONE, KERNEL, PARAMETERS, RUN, estimate, least_size
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
+from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
 from graphc.errors import InternalError
-from graphc.ir.cost import total_flops
-from graphc.ir.dims import Dim, linear_in
+from graphc.ir.dims import Dim
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.ir.types import TensorType
 from graphc.plan import Plan
 
 ALIGNMENT = 64
-FLOPS_PER_NANOSECOND = 30.0
-BYTES_PER_NANOSECOND = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,12 @@ class _Driver:
         self.pieces: dict[tuple[str, str], Piece] = {}
         self.weights_bytes = 0
         self.faults: list[Fault] = []
+        self.shared = can_share(self.module) and any(self.is_shared(kernel) for kernel in plan.order)
+        self.together = False  # whether all members wrote what comes next may read
+
+    def is_shared(self, kernel: Kernel) -> bool:
+        """Whether a kernel is worth sharing at some size."""
+        return kernel.kind != "view" and least_size(estimate([kernel], self.plan.symbol), KERNEL) is not None
 
     def build(self, public: Mapping[str, np.ndarray]) -> NativeModule:
         graph = self.plan.graph
@@ -107,19 +113,14 @@ class _Driver:
         parameters |= {f"output{i}": "ptr" for i in self.results}
         parameters |= {"workspace": "ptr", "threads": "i32"}
         inner = not self.plan.donated
-        f = self.module.function(
-            f"{self.name}.body" if inner else f"{self.name}_run", parameters, returns="i32", internal=inner
-        )
-        self.sizes = Sizes(f, dict.fromkeys(self.symbols, f.n))
-        self.weights = f.load(f.handle, "ptr", invariant=True)
-        self.count = f.smax(f.n, 1)
-        for kernel in self.plan.order:
-            if kernel.kind != "view":
-                self._call(f, kernel)
-        # Updates of parameters come last: what they overwrite may still be an output to copy.
-        for value, index in sorted(self.plan.copies, key=lambda copy: copy[1] in self.plan.donated):
-            self._copy(f, value, index)
-        f.ret(constant(0, "i32"))
+        entry = f"{self.name}.body" if inner else f"{self.name}_run"
+        if self.shared:
+            job, own = f"{self.name}.work", parameters | PARAMETERS | {"status": "ptr"}
+            self._emit_kernels(self.module.function(job, own, returns="i32", internal=True, inline=False))
+            f = self.module.function(entry, parameters, returns="i32", internal=inner)
+            self._emit_team(f, job)
+        else:
+            self._emit_kernels(self.module.function(entry, parameters, returns="i32", internal=inner))
         pieces = tuple(self.pieces.values())
         file, identity = None, 0
         if inner:
@@ -131,6 +132,69 @@ class _Driver:
         return NativeModule(
             text, self._signature(), pieces, self.weights_bytes, faults, self.target, file, identity
         )
+
+    def _emit_kernels(self, f: Function) -> None:
+        """All kernels in order; on a team, each member's part of those that are shared."""
+        self.sizes = Sizes(f, dict.fromkeys(self.symbols, f.n))
+        self.weights = f.load(f.handle, "ptr", invariant=True)
+        self.count = f.smax(f.n, 1)
+        for kernel in self.plan.order:
+            if kernel.kind != "view":
+                self._call(f, kernel)
+        # Updates of parameters come last: what they overwrite may still be an output to copy.
+        copies = sorted(self.plan.copies, key=lambda copy: copy[1] in self.plan.donated)
+        if copies:
+            self._meet(f, together=False)
+            with f.if_(f.icmp("eq", f.part, 0)) if self.shared else nullcontext():
+                for value, index in copies:
+                    self._copy(f, value, index)
+        f.ret(constant(0, "i32"))
+
+    def _meet(self, f: Function, together: bool) -> None:
+        """Wait for all members, where work by all begins or ends."""
+        if self.shared and (together or self.together):
+            f.call(emit_barrier(self.module), "void", f.team, f.parts)
+        self.together = together
+
+    def _emit_team(self, f: Function, work: str) -> None:
+        """Run the kernels on a team, when the run takes long enough and there is one to be had, or alone."""
+        status = f.alloca("i32")
+        arguments = f.alloca("i64", len(f.parameters) + 1)
+        f.store(constant(0, "i32"), status)
+        team = f.load(f.gep(f.handle, TEAM), "ptr", invariant=True)
+        least = least_size(estimate(self.plan.order, self.plan.symbol), RUN)
+        wanted = f.and_(f.icmp("sgt", f.threads, 1), f.icmp("ne", team, constant(0, "ptr")))
+        if least:
+            wanted = f.and_(wanted, f.icmp("sge", f.n, least))
+        if least is not None:
+            self._run_on_team(f, work, team, wanted, arguments, status)
+        f.ret(f.call(work, "i32", *f.parameters.values(), *ALONE, status))
+
+    def _run_on_team(
+        self, f: Function, work: str, team: Reg, wanted: Reg, arguments: Reg, status: Reg
+    ) -> None:
+        with f.if_(wanted):
+            sizes, need = Sizes(f, dict.fromkeys(self.symbols, f.n)), constant(0, "i64")
+            for own in dict.fromkeys(code.share.own_bytes for code in self.functions.values() if code.share):
+                need = f.smax(need, sizes(own)) if own else need
+            parts = call_acquire(f, team, f.sext(f.threads, "i64"), need)
+            with f.if_(f.icmp("sgt", parts, 1)):
+                values = [*f.parameters.values(), status]
+                for i, value in enumerate(values):
+                    f.store(value, f.gep(arguments, 8 * i))
+                call_run(f, team, self._emit_job(work, values), arguments, parts)
+                f.ret(f.load(status, "i32"))
+
+    def _emit_job(self, work: str, values: list[Reg]) -> str:
+        """The function a team calls: it takes the arguments of the run from memory."""
+        job = self.module.function(
+            f"{self.name}.job", {"context": "ptr", **PARAMETERS}, internal=True, inline=False
+        )
+        loaded = [job.load(job.gep(job.context, 8 * i), v.type) for i, v in enumerate(values)]
+        own = [job.parameters[key] for key in PARAMETERS]
+        job.call(work, "i32", *loaded[:-1], *own, loaded[-1])
+        job.ret()
+        return job.name
 
     def _identity(self, file: WeightsFile) -> int:
         """64 bits that name the code and the layout of its weights."""
@@ -149,7 +213,14 @@ class _Driver:
         if shape not in self.functions:
             name = f"{self.name}_{kernel.name}"
             self.functions[shape] = lower(
-                self.module, self.target, name, kernel, self.symbols, self.fixed, self.plan.layouts
+                self.module,
+                self.target,
+                name,
+                kernel,
+                self.symbols,
+                self.fixed,
+                self.plan.layouts,
+                self.is_shared(kernel),
             )
         code = self.functions[shape]
         operands = []
@@ -162,14 +233,52 @@ class _Driver:
         operands.append(
             constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)
         )
-        status = f.call(code.f.name, "i32", *operands, *(f.n for _ in self.symbols))
-        if not code.faults:
+        operands += [f.n for _ in self.symbols]
+        together = code.share is not None and code.share.used and not code.faults
+        self._meet(f, together)
+        if together:
+            self._share(f, code, kernel, operands)
             return
+        operands += ALONE if code.share else ()
+        if not self.shared:
+            self._check(f, f.call(code.f.name, "i32", *operands), code, kernel)
+            return
+        with f.if_(f.icmp("eq", f.part, 0)):
+            status = f.call(code.f.name, "i32", *operands)
+            if code.faults:
+                first = self._add_faults(code, kernel)
+                bad = f.icmp("ne", status, 0)
+                f.store(f.select(bad, f.add(status, first + FAULT - 1), constant(0, "i32")), f.status)
+        if code.faults:
+            # All members leave when one found a fault.
+            f.call(emit_barrier(self.module), "void", f.team, f.parts)
+            status = f.load(f.status, "i32")
+            with f.if_(f.icmp("ne", status, 0)):
+                f.ret(status)
+
+    def _share(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:
+        """Every member's part of a kernel; all of it by the first member when it is too small for more."""
+        part, parts, *others = (f.parameters[key] for key in PARAMETERS)
+        least = least_size(estimate([kernel], self.plan.symbol), KERNEL)
+        if not least:
+            f.call(code.f.name, "i32", *operands, part, parts, *others)
+            return
+        worth = f.icmp("sge", f.n, least)
+        with f.if_(f.or_(worth, f.icmp("eq", part, 0))):
+            f.call(code.f.name, "i32", *operands, part, f.select(worth, parts, constant(1, "i64")), *others)
+
+    def _check(self, f: Function, status: Reg, code: KernelFunction, kernel: Kernel) -> None:
+        if code.faults:
+            first = self._add_faults(code, kernel)
+            with f.if_(f.icmp("ne", status, 0)):
+                f.ret(f.add(status, first + FAULT - 1))
+
+    def _add_faults(self, code: KernelFunction, kernel: Kernel) -> int:
+        """Note what can go wrong in a kernel; gives the number of the first."""
         counterparts = dict(zip(code.kernel.nodes, kernel.nodes, strict=True))
         first = len(self.faults)
         self.faults += [replace(fault, node=counterparts[fault.node]) for fault in code.faults]
-        with f.if_(f.icmp("ne", status, 0)):
-            f.ret(f.add(status, first + FAULT - 1))
+        return first
 
     def _address(self, f: Function, value: Value, packing: Packing | None = None) -> Reg:
         location = self.plan.locations[value]
@@ -216,7 +325,7 @@ class _Driver:
             # N counts as at least 1, so a batch of 0 needs the memory of one.
             (self.plan.fixed_bytes + (self.plan.sample_bytes if symbol else 0), self.plan.sample_bytes),
             (bounds[0], 2**31 if bounds[1] is None else bounds[1]),
-            estimate(self.plan),
+            estimate(self.plan.order, symbol),
         )
 
 
@@ -227,24 +336,3 @@ def _array(name: str, type: TensorType) -> Array:
 def _static(dim: Dim) -> int:
     assert isinstance(dim, int), f"{dim} is no constant"
     return dim
-
-
-def estimate(plan: Plan) -> tuple[float, float]:
-    """Nanoseconds a run takes, roughly, as (fixed, per unit of the symbolic dimension)."""
-    flops = total_flops(node for kernel in plan.order for node in kernel.nodes)
-    traffic: Dim = 0
-    for kernel in plan.order:
-        if kernel.kind != "view":
-            for value in (*kernel.inputs, *kernel.outputs):
-                traffic = traffic + value.type.nbytes
-    slope, rest = _linear(flops, plan.symbol)
-    slope_bytes, rest_bytes = _linear(traffic, plan.symbol)
-    return (
-        rest / FLOPS_PER_NANOSECOND + rest_bytes / BYTES_PER_NANOSECOND,
-        slope / FLOPS_PER_NANOSECOND + slope_bytes / BYTES_PER_NANOSECOND,
-    )
-
-
-def _linear(dim: Dim, symbol: str | None) -> tuple[int, int]:
-    pair = linear_in(dim, symbol or "")
-    return pair if pair is not None else (0, 10**9)

@@ -20,10 +20,11 @@ from graphc.backends.llvm.emitter import Reg, constant
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction
-from graphc.backends.llvm.loop_kernel import Part, fuse_loops, nest, plain
+from graphc.backends.llvm.loop_kernel import Part, fuse_loops, nest, nested, plain, undivided
 from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.program import Hole, Root, Space, operands_of, trace_in
 from graphc.backends.llvm.reducers import Reducer, State, across, axes_of, reducer
+from graphc.backends.llvm.sharing import outermost
 from graphc.errors import ArgumentShapeError, UnsupportedError
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
@@ -160,11 +161,12 @@ class _RowKernel:
         if all(extents[v] != 0 for v in self.rows):
             results = self.program.results
             if self.along_rows:
-                self._each_row(self.rows)
+                self._each_row()
             else:
                 lanes, masked = self.k.lanes(), self.k.target.masked_memory
                 run = self.channels.within(self.e, self._row) if self.channels else self._row
-                nest(self.e, self.rows, results, lanes, masked, [Part(0, None, True, run)])
+                parts = [Part(0, None, True, run)]
+                nest(self.e, self.rows, results, lanes, masked, parts, self.k.share)
         f.ret(constant(0, "i32"))
 
     def _refuse_empty_rows(self) -> None:
@@ -178,15 +180,15 @@ class _RowKernel:
         with self.k.f.if_(self.k.f.icmp("eq", self.k.sizes(size), 0)):
             self.k.f.ret(constant(len(self.k.faults), "i32"))
 
-    def _each_row(self, loops: Sequence[int]) -> None:
-        self.e.settle(self.program.results)
-        if not loops:
-            self._row()
-            return
-        first, *rest = loops
-        extent = self.e.sizes(self.program.ranges.extents[first])
-        with self.k.f.loop(0, plain(extent)) as i, self.e.scope({first: i}):
-            self._each_row(rest)
+    def _each_row(self) -> None:
+        e, share, rows = self.e, self.k.share, self.rows
+        e.settle(self.program.results)
+        if share and rows:
+            divided = rows[outermost([self.program.ranges.extents[v] for v in rows])]
+            nested(e, rows, self.program.results, self._row, share, divided)
+        else:
+            with undivided(e, share):
+                nested(e, rows, self.program.results, self._row)
 
     def _row(self) -> None:
         """One row, or a vector of neighbouring rows."""
