@@ -116,6 +116,4 @@ def begin(
     sizes = Sizes(f, {symbol: f.parameters[f"size_{symbol}"] for symbol in symbols})
     share = Share(f) if shared else None
     known = fixed & set(kernel.inputs)
-    return KernelFunction(
-        f, target, kernel, sizes, inputs, outputs, known, dict(layouts or {}), share=share
-    )
+    return KernelFunction(f, target, kernel, sizes, inputs, outputs, known, dict(layouts or {}), share=share)

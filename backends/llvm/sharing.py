@@ -96,7 +96,8 @@ def outermost(extents: Sequence[Dim]) -> int:
     for number, extent in enumerate(extents):
         if not isinstance(extent, int) or extent >= EVEN:
             return number
-    return max(range(len(extents)), key=lambda number: (int(extents[number]), -number))  # type: ignore[call-overload]
+    sizes = [extent for extent in extents if isinstance(extent, int)]  # all of them, here
+    return max(range(len(sizes)), key=lambda number: (sizes[number], -number))
 
 
 def unevenness(count: int) -> float:

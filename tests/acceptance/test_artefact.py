@@ -156,9 +156,9 @@ def test_a_flipped_bit_is_found_in_the_manifest(copy: Path) -> None:
 
 
 def test_a_file_replaced_by_a_link_is_refused(copy: Path, tmp_path: Path) -> None:
-    (copy / "lenet.so").rename(tmp_path / "elsewhere.so")
-    (copy / "lenet.so").symlink_to(tmp_path / "elsewhere.so")
-    refused(copy, DamagedArtefact, "lenet.so")
+    (copy / "lenet.o").rename(tmp_path / "elsewhere.o")
+    (copy / "lenet.o").symlink_to(tmp_path / "elsewhere.o")
+    refused(copy, DamagedArtefact, "lenet.o")
 
 
 def test_no_artefact(tmp_path: Path) -> None:

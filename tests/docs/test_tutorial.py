@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from graphc.machine import linker
 from tests.docs.commands import ROOT, environment, shell
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -40,6 +41,8 @@ def blocks() -> list[Block]:
 
 
 def check(block: Block, printed: str) -> None:
+    if linker() is None:  # then there is no library in the list of files
+        block.expected = "".join(x for x in block.expected.splitlines(keepends=True) if "mlp.so" not in x)
     if not doctest.OutputChecker().check_output(block.expected, printed, doctest.ELLIPSIS):
         pytest.fail(f"{TUTORIAL.name}:{block.line} prints\n{printed}\nand the page says\n{block.expected}")
 
