@@ -166,15 +166,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _terminated_as_exception():
             return _run(words, console)
     except BrokenPipeError:
-        # Python flushes stdout once more when it ends; nobody is there to read it.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), console.out.fileno())
+        _give_up_output(console)
         return PIPE_CLOSED
     except (KeyboardInterrupt, click.Abort):
         console.note("interrupted")
         return INTERRUPTED
     except Terminated:
         return TERMINATED
+
+
+def _give_up_output(console: Console) -> None:
+    """Python flushes stdout once more when it ends; what cannot be written must not fail there again."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), console.out.fileno())
 
 
 def _run(words: list[str], console: Console) -> int:
@@ -190,6 +194,8 @@ def _run(words: list[str], console: Console) -> int:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             if isinstance(error, BrokenPipeError) or (error.filename is None and not full):
                 raise
+            if full and error.filename is None:
+                _give_up_output(console)
             place = error.filename or "cannot write"
             raise OutputError(f"{place}: {(error.strerror or str(error)).lower()}") from error
     except GraphcError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import graphc
 from graphc.cli.main import main
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -62,6 +63,7 @@ def artefact(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     def make(name: str) -> Path:
         if name not in made:
             path = folder / f"{name}.graphc"
+            graphc.manual_seed(0)  # the same weights whatever ran before
             assert main(["-q", "compile", str(models / f"{name}.py"), "-o", str(path)]) == 0
             made[name] = path
         return made[name]

@@ -214,6 +214,8 @@ def save(path: Path, factor: int, *, hang: bool = False) -> subprocess.Popen[str
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        # Started in the background, the tests would ignore SIGINT and hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -26,12 +26,17 @@ def plain(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+def interruptible() -> None:
+    """Programs started in the background ignore SIGINT, and hand that on to those they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(*words: str):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [sys.executable, "-m", "graphc", *words],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible,
     ) as process:  # fmt: skip
         try:
             yield process
