@@ -203,6 +203,6 @@ def test_rows_of_no_elements() -> None:
     total = compile_plan(native_plan(fuse(parse_graph(text.replace("NAME", "sum"))))).load()
     np.testing.assert_array_equal(total(x), np.zeros(3))
     largest = compile_plan(native_plan(fuse(parse_graph(text.replace("NAME", "max"))))).load()
-    with pytest.raises(ArgumentShapeError, match="max of no elements"):
+    with pytest.raises(ArgumentShapeError, match="N is 0, and empty was compiled for 1"):
         largest(x)
     np.testing.assert_array_equal(largest(np.ones((3, 2), np.float32)), np.ones(3))
