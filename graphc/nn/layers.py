@@ -21,6 +21,17 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> Parameter:
     return Parameter(np.zeros(shape, np.dtype(dtype or np.float32)))
 
 
+def _check_convolution(in_channels: int, out_channels: int, groups: int, padding_mode: str) -> None:
+    """What convolutions and transposed ones ask of their channels and padding."""
+    _positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
+    if padding_mode != "zeros":
+        raise UnsupportedError(f"padding_mode={padding_mode!r}", span=user_span(), fix='padding_mode="zeros"')
+    if in_channels % groups or out_channels % groups:
+        raise UsageError(
+            f"{in_channels} and {out_channels} channels do not divide into {groups} groups", span=user_span()
+        )
+
+
 def _positive(**sizes: Any) -> None:
     for name, size in sizes.items():
         if not isinstance(size, (int, np.integer)) or size < 1:
@@ -81,16 +92,7 @@ class _Conv(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        _positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
-        if padding_mode != "zeros":
-            raise UnsupportedError(
-                f"padding_mode={padding_mode!r}", span=user_span(), fix='padding_mode="zeros"'
-            )
-        if in_channels % groups or out_channels % groups:
-            raise UsageError(
-                f"{in_channels} and {out_channels} channels do not divide into {groups} groups",
-                span=user_span(),
-            )
+        _check_convolution(in_channels, out_channels, groups, padding_mode)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = F._spread(kernel_size, self.rank, "kernel_size")
         self.stride = F._spread(stride, self.rank, "stride")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from graphc.errors import UnsupportedError, UsageError
+from graphc.errors import UsageError
 from graphc.nn import functional as F
 from graphc.nn import init
 from graphc.nn.functional import Sizes
-from graphc.nn.layers import _empty, _positive
+from graphc.nn.layers import _check_convolution, _empty, _positive
 from graphc.nn.module import Module
 from graphc.source import user_span
 from graphc.tensor import Tensor
@@ -36,16 +36,7 @@ class ConvTranspose2d(Module):
         dtype: Any = None,
     ):
         super().__init__()
-        _positive(in_channels=in_channels, out_channels=out_channels, groups=groups)
-        if padding_mode != "zeros":
-            raise UnsupportedError(
-                f"padding_mode={padding_mode!r}", span=user_span(), fix='padding_mode="zeros"'
-            )
-        if in_channels % groups or out_channels % groups:
-            raise UsageError(
-                f"{in_channels} and {out_channels} channels do not divide into {groups} groups",
-                span=user_span(),
-            )
+        _check_convolution(in_channels, out_channels, groups, padding_mode)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = F._spread(kernel_size, self.rank, "kernel_size")
         self.stride = F._spread(stride, self.rank, "stride")
