@@ -38,11 +38,11 @@ class ConvTranspose2d(Module):
         super().__init__()
         _check_convolution(in_channels, out_channels, groups, padding_mode)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = F._spread(kernel_size, self.rank, "kernel_size")
-        self.stride = F._spread(stride, self.rank, "stride")
-        self.padding = F._spread(padding, self.rank, "padding")
-        self.output_padding = F._spread(output_padding, self.rank, "output_padding")
-        self.dilation = F._spread(dilation, self.rank, "dilation")
+        self.kernel_size = F.spread(kernel_size, self.rank, "kernel_size")
+        self.stride = F.spread(stride, self.rank, "stride")
+        self.padding = F.spread(padding, self.rank, "padding")
+        self.output_padding = F.spread(output_padding, self.rank, "output_padding")
+        self.dilation = F.spread(dilation, self.rank, "dilation")
         self.weight = _empty((in_channels, out_channels // groups, *self.kernel_size), dtype)
         self.bias = _empty((out_channels,), dtype) if bias else None
         self.reset_parameters()
