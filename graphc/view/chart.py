@@ -164,7 +164,7 @@ def _spread(wanted: Sequence[float]) -> list[float]:
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     for i in order:
         last = found[i] = max(wanted[i], last + ROW)
-    limit = HEIGHT - BOTTOM
+    limit = float(HEIGHT - BOTTOM)
     for i in reversed(order):
         found[i] = min(found[i], limit)
         limit = found[i] - ROW

@@ -4,6 +4,12 @@ Images are [N, C, H, W], sequences [N, C, L]; a weight of a convolution is [out,
 """
 
 from graphc.nn.functional.activations import elu, gelu, hardtanh, leaky_relu, maxout, relu6, silu, softplus
+from graphc.nn.functional.adaptive import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+)
 from graphc.nn.functional.convolution import (
     conv1d,
     conv2d,
@@ -35,7 +41,6 @@ from graphc.nn.functional.normalization import (
 )
 from graphc.nn.functional.padding import pad
 from graphc.nn.functional.pooling import (
-    adaptive_avg_pool2d,
     avg_pool1d,
     avg_pool2d,
     lp_pool2d,
@@ -49,7 +54,10 @@ from graphc.tensor.functions import flatten, log_softmax, relu, sigmoid, softmax
 
 __all__ = [
     "Sizes",
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
     "attention",
     "avg_pool1d",
     "avg_pool2d",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphc.errors import UnsupportedError
-from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.op import REGISTRY
 from graphc.nn.functional.sizes import Sizes, spread
 from graphc.tensor import functions as f
 from graphc.tensor import recording
-from graphc.tensor.recording import here, record
+from graphc.tensor.recording import record
 
 if TYPE_CHECKING:
     from graphc.tensor import Tensor
@@ -89,34 +86,6 @@ def min_pool2d(
 ) -> Tensor:
     """The minimum of each window, -max(-x); PyTorch has no such function."""
     return f.neg(max_pool2d(f.neg(x), kernel_size, stride, padding, dilation))
-
-
-def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
-    """Averages of about equal parts of each plane: row i of n covers rows floor(i·H/n) to ceil((i+1)·H/n)."""
-    wanted = output_size if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    sizes = x.type.shape[2:]
-    counts = tuple(have if want is None else int(want) for have, want in zip(sizes, wanted, strict=True))
-    if counts == (1, 1):
-        return f.mean(x, (2, 3), keepdims=True)
-    kernel = tuple(exact_divide(have, count) for have, count in zip(sizes, counts))
-    if all(isinstance(k, int) for k in kernel):
-        return avg_pool2d(x, kernel)
-    rows, columns = (_parts(have, count) for have, count in zip(sizes, counts))
-    dtype = x.dtype
-    return f.matmul(f.matmul(rows.astype(dtype), x), columns.T.astype(dtype))
-
-
-def _parts(size: Dim, count: Any) -> np.ndarray:
-    """The matrix [count, size] that averages about equal parts of an axis."""
-    if not isinstance(size, int):
-        raise UnsupportedError(
-            f"adaptive pooling of a size {size} that is left open", span=here(), fix="pool to (1, 1)"
-        )
-    matrix = np.zeros((count, size))
-    for i in builtins.range(count):
-        low, high = i * size // count, -(-(i + 1) * size // count)
-        matrix[i, low:high] = 1 / (high - low)
-    return matrix
 
 
 recording.entries(globals())
