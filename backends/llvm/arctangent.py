@@ -1,6 +1,6 @@
 """atan and atan2: the angle of a slope low/high with 0 <= low <= high, from one polynomial on |r| <= tan(pi/8).
 
-    atan(low/high) = pi/4 + atan((low - high)/(low + high)) for a slope above tan(pi/8); beyond the diagonal pi/2 less it
+atan(low/high) = pi/4 + atan((low - high)/(low + high)) above tan(pi/8); beyond the diagonal pi/2 less it
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Bits of whole numbers, and what kind of number a floating-point number is: elementwise primitives without gradient."""
+"""Bits of whole numbers, and what kind of number a floating-point number is: primitives without gradient."""
 
 import numpy as np
 
@@ -25,7 +25,9 @@ def whole(arity):
         rng = np.random.default_rng(11)
         for dtype in ("int8", "int32", "int64", "uint8", "uint32", "uint64"):
             limits = np.iinfo(dtype)
-            arrays = [rng.integers(limits.min, limits.max, (3, 17), dtype, endpoint=True) for _ in range(arity)]
+            arrays = [
+                rng.integers(limits.min, limits.max, (3, 17), dtype, endpoint=True) for _ in range(arity)
+            ]
             arrays[0][0, :2] = limits.min, limits.max
             yield tuple(arrays), {}
 

@@ -89,16 +89,21 @@ def test_every_float_op_of_one_element_has_corner_values():
     comparisons = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
     tests = {"isnan", "isinf", "isfinite"}
     whole = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "shift_left", "shift_right"}
-    others = {
-        "where",
-        "cast",
-        "stop_gradient",
-        "add_n",
-        "logical_and",
-        "logical_or",
-        "logical_not",
-        "logical_xor",
-    } | comparisons | tests | whole
+    others = (
+        {
+            "where",
+            "cast",
+            "stop_gradient",
+            "add_n",
+            "logical_and",
+            "logical_or",
+            "logical_not",
+            "logical_xor",
+        }
+        | comparisons
+        | tests
+        | whole
+    )
     elementwise = {name for name, op in REGISTRY.items() if op.kind is Kind.ELEMENTWISE}
     assert elementwise - others <= set(EXACT)
 
