@@ -6,10 +6,9 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from benchmarks import table, workloads
-from benchmarks.contest import OURS, Row, contest
+from benchmarks.contest import OURS, Row, as_data, contest
 from benchmarks.peers import PEERS
 
 
@@ -51,17 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump([as_data(row) for row in rows], file, indent=1)
     return 0
-
-
-def as_data(row: Row) -> dict[str, object]:
-    """A row as JSON has it."""
-    return {
-        "workload": row.workload.name,
-        "threads": row.threads,
-        "ratio": row.ratio,
-        "to_reach": row.workload.ratio,
-        "results": [asdict(result) for result in row.results],
-    }
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.store import folder
-from benchmarks.workloads import Workload
+from benchmarks.workloads import Workload, named
 
 OURS = "graphc"
 
@@ -75,6 +75,22 @@ class Row:
     @property
     def met(self) -> bool:
         return not self.ours.reason and self.ratio is not None and self.ratio >= self.workload.ratio
+
+
+def as_data(row: Row) -> dict[str, Any]:
+    """A row as JSON has it."""
+    return {
+        "workload": row.workload.name,
+        "threads": row.threads,
+        "ratio": row.ratio,
+        "to_reach": row.workload.ratio,
+        "results": [asdict(result) for result in row.results],
+    }
+
+
+def from_data(data: dict[str, Any]) -> Row:
+    """The row that `as_data` gave."""
+    return Row(named(data["workload"]), data["threads"], [Result(**result) for result in data["results"]])
 
 
 def contest(

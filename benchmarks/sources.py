@@ -7,8 +7,10 @@ both sides compute the same model by construction.
 from __future__ import annotations
 
 import sys
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,14 +36,23 @@ def with_torch(text: str) -> str:
     return "\n".join(lines)
 
 
+class _WithTorch(SourceFileLoader):
+    """Reads a source with PyTorch's imports; compiles it anew each time, for the bytecode on disk is graphc's."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        text = with_torch(self.get_data(self.path).decode("utf-8"))
+        code: CodeType = self.source_to_code(text.encode("utf-8"), self.path)
+        return code
+
+
 def read(path: str, library: str) -> dict[str, Any]:
     """The names of a source, a path from the root of the repository; library: "graphc" or "torch"."""
     file = ROOT / path
-    text = file.read_text("utf-8")
-    if library == "torch":
-        text = with_torch(text)
-    module = ModuleType(f"{library}_{file.stem}")
-    module.__file__ = str(file)
-    sys.modules[module.__name__] = module  # where inductor looks for the globals of what it compiles
-    exec(compile(text, str(file), "exec"), vars(module))
+    name = f"{library}_{file.stem}"
+    loader = (_WithTorch if library == "torch" else SourceFileLoader)(name, str(file))
+    spec = spec_from_loader(name, loader)
+    assert spec
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # where inductor looks for the globals of what it compiles
+    loader.exec_module(module)
     return vars(module)

@@ -13,8 +13,9 @@ def build(workload: Workload, threads: int) -> Contender:
     import graphc
 
     net = workload.model("graphc")
-    arrays = parameters({name: array.shape for name, array in net.state_dict().items()})
-    net.load_state_dict(arrays)
+    state = net.state_dict()
+    arrays = parameters({name: array.shape for name, array in state.items() if array.dtype == np.float32})
+    net.load_state_dict({**state, **arrays})
     x = workload.input()
     if workload.trains:
         return _step(workload, net, arrays, x, threads)
