@@ -180,7 +180,7 @@ def native_executable(
         public=graph.data,
         cache=caches.default() if cache else None,
     )
-    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native)
+    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native, threads)
 
 
 def _numpy_executable(graph: Graph, lowered: Lowered) -> Executable:
