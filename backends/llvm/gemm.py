@@ -16,7 +16,7 @@ from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, copied_strid
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.packing import copy_rows
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import Epilogue, Site, Stream, Tile, contract, lane_mask, zeros
+from graphc.backends.llvm.tile import Ahead, Epilogue, Site, Stream, Tile, contract, lane_mask, zeros
 
 ROW_ACCUMULATORS = 8  # a single row works on several panels at once, to hide the latency of the additions
 PREFETCH = 1024  # bytes ahead in each stream of a single row, when B does not fit the second level
@@ -226,13 +226,14 @@ class _Kernel:
         )
         depth = self.spec.k if self.cut.piece is None and self.spec.k is not None else f.depth
         sites = self.sites(f, tile, f.add(f.row, row), f.column, mask)
+        ahead = self.ahead(f, tile, row)
         if self.cut.piece is None:
-            self.finish(f, contract(f, tile, depth, scalars, vectors, zeros(tile)), sites)
+            self.finish(f, contract(f, tile, depth, scalars, vectors, zeros(tile), ahead), sites)
             return
         start = f.if_else(
             f.icmp("ne", f.first, 0), lambda: zeros(tile), lambda: [site.like_output(f.c) for site in sites]
         )
-        values = contract(f, tile, depth, scalars, vectors, start)
+        values = contract(f, tile, depth, scalars, vectors, start, ahead)
         if self.epilogue is None:
             self.finish(f, values, sites)
             return
@@ -243,6 +244,20 @@ class _Kernel:
             return []
 
         f.if_else(f.icmp("ne", f.last, 0), lambda: self.finish(f, values, sites), keep)
+
+    def ahead(self, f: Function, tile: Tile, row: Reg) -> list[Ahead]:
+        """What a tile fetches for those after it: its share of the next panel of B, and the next tile's rows of A."""
+        found = []
+        if self.spec.b_stride is None:
+            rows = min(self.spec.m or self.cut.block, self.cut.block)
+            panel = self.panel_bytes(f)
+            start = f.gep(f.gep(f.b, panel), f.mul(row, f.udiv(panel, rows)))
+            found.append(Ahead(start, -(-self.b_step * tile.rows // rows), 2))
+        a_row, a_step = self.a_strides
+        if a_step == tile.bytes:
+            start = f.gep(f.a, f.mul(f.add(row, tile.rows), a_row))
+            found.append(Ahead(start, tile.rows * tile.bytes, 1))
+        return found
 
     def sites(self, f: Function, tile: Tile, row: Reg, column: Reg, mask: Reg | None) -> list[Site]:
         corner = f.add(f.mul(row, self.c_row), f.mul(column, tile.bytes))

@@ -21,6 +21,7 @@ FMA_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
 FMA_LATENCY = 4
 MAX_ROWS = 14
+LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +107,38 @@ class Stream:
     prefetch: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Memory to bring near while a tile works: `step` bytes for each step, from `base` on, into cache `level`."""
+
+    base: Reg
+    step: int
+    level: int = 2
+
+    def emit(self, b: Function, k: Reg, steps: int) -> None:
+        """The lines that belong to `steps` steps from step k on."""
+        here = b.gep(self.base, b.mul(k, self.step))
+        for line in range(-(-self.step * steps // LINE)):
+            b.prefetch(b.gep(here, line * LINE), locality=4 - self.level)
+
+
 def zeros(tile: Tile) -> list[Reg]:
     """Accumulators before the first step, row by row."""
     return [constant(0, tile.type)] * (tile.rows * tile.vectors)
 
 
 def contract(
-    b: Function, tile: Tile, depth: int | Reg, scalars: Stream, vectors: Stream, accumulators: Sequence[Reg]
+    b: Function,
+    tile: Tile,
+    depth: int | Reg,
+    scalars: Stream,
+    vectors: Stream,
+    accumulators: Sequence[Reg],
+    ahead: Sequence[Ahead] = (),
 ) -> list[Reg]:
     """`depth` steps of `acc[r][v] += scalar[r] * vector[v]`; gives the accumulators after them, row by row.
 
-    The loop is unrolled by `tile.unroll`; the steps left over follow it.
+    The loop is unrolled by `tile.unroll`; the steps left over follow it. ahead: what is fetched meanwhile.
     """
     if len(scalars.offsets) != tile.rows or len(vectors.offsets) != tile.vectors:
         raise ValueError(f"streams of {len(scalars.offsets)} and {len(vectors.offsets)} for {tile}")
@@ -125,6 +147,8 @@ def contract(
         def body(k: Reg, acc: list[Reg]) -> list[Reg]:
             scalar = b.gep(scalars.base, b.mul(k, scalars.step))
             column = b.gep(vectors.base, b.mul(k, vectors.step))
+            for each in ahead:
+                each.emit(b, k, count)
             for step in range(count):
                 acc = _step(b, tile, scalars, vectors, scalar, column, step, acc)
             return acc
