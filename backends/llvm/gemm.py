@@ -77,7 +77,7 @@ class _Kernel:
     @property
     def b_step(self) -> int:
         """Bytes between steps of a panel of B."""
-        return (self.spec.b_stride or self.cut.tile.width) * self.spec.bytes
+        return (self.spec.b_stride or self.cut.tile.width) * self.spec.b_bytes
 
     @property
     def whole_panels(self) -> int:
@@ -212,7 +212,7 @@ class _Kernel:
     def tile(self, f: Function, tile: Tile, row: Reg, mask: Reg | None) -> None:
         """One register tile: contraction, epilogue, store. `row` counts from the block's first."""
         a_row, a_step = self.a_strides
-        size, vector_bytes = tile.bytes, tile.lanes * tile.bytes
+        size, vector_bytes = tile.bytes, tile.lanes * self.spec.b_bytes
         scalars = Stream(
             f.gep(f.a, f.mul(row, a_row)), a_step, tuple(r * a_row for r in range(tile.rows)), size
         )
@@ -223,6 +223,7 @@ class _Kernel:
             tuple(v * vector_bytes for v in range(tile.vectors)),
             size if in_place else vector_bytes,
             mask if in_place else None,
+            stored=self.spec.stored,
         )
         depth = self.spec.k if self.cut.piece is None and self.spec.k is not None else f.depth
         sites = self.sites(f, tile, f.add(f.row, row), f.column, mask)
@@ -286,8 +287,8 @@ class _Kernel:
         one, group = self.cut.tile, self.row_panels
         tile = replace(one, rows=1, vectors=one.vectors * group)
         panel_bytes = self.panel_bytes(f)
-        far = self.spec.n * self.spec.k * tile.bytes > self.target.l2
-        vector_bytes = tile.lanes * tile.bytes
+        far = self.spec.n * self.spec.k * self.spec.b_bytes > self.target.l2
+        vector_bytes = tile.lanes * self.spec.b_bytes
         offsets = tuple(
             p * int(panel_bytes.name) + v * vector_bytes for p in range(group) for v in range(one.vectors)
         )
@@ -301,6 +302,7 @@ class _Kernel:
                 offsets,
                 tile.bytes if in_place else vector_bytes,
                 prefetch=PREFETCH if far else 0,
+                stored=self.spec.stored,
             )
             scalars = Stream(f.a, self.spec.strides[1] * tile.bytes, (0,), tile.bytes)
             values = contract(f, tile, self.spec.k, scalars, vectors, zeros(tile))

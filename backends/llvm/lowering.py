@@ -51,16 +51,18 @@ def lower(
     fixed: frozenset[Value] = frozenset(),
     layouts: Layouts | None = None,
     shared: bool = False,
+    weights: str = "fp32",
 ) -> KernelFunction:
     """Add the function of a kernel to a module; see `kernel_function` for its parameters.
 
     fixed: values whose arrays are known now and never change. layouts: how values lie that are not row-major.
-    shared: threads are to share the kernel, if it is of a kind that can be.
+    shared: threads are to share the kernel, if it is of a kind that can be. weights: how those of matrix products are
+    stored.
     """
     if kernel.kind not in _BODIES:
         raise UnsupportedError(f"no native code for {kernel.kind} kernels: {kernel!r}")
     shared = shared and _divisible(kernel, target, fixed, layouts or {})
-    function = begin(module, target, name, kernel, symbols, fixed, layouts, shared)
+    function = begin(module, target, name, kernel, symbols, fixed, layouts, shared, weights)
     if all(value.type.size == 0 for value in kernel.outputs):
         function.f.ret(constant(0, "i32"))
     else:

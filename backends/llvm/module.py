@@ -76,21 +76,25 @@ def fixed_values(plan: Plan) -> frozenset[Value]:
 
 
 def build_module(
-    plan: Plan, target: Target, name: str = "", public: Mapping[str, np.ndarray] | None = None
+    plan: Plan,
+    target: Target,
+    name: str = "",
+    public: Mapping[str, np.ndarray] | None = None,
+    weights: str = "fp32",
 ) -> NativeModule:
     """The module of a plan.
 
     name: prefix of the exported symbols, the graph's name by default. public: the user's arrays, which stand in the
-    weights file too; asked for shapes only.
+    weights file too; asked for shapes only. weights: how those of matrix products are stored, fp32, fp16 or int8.
     """
-    return _Driver(plan, target, name or plan.graph.name).build(dict(public or {}))
+    return _Driver(plan, target, name or plan.graph.name, weights).build(dict(public or {}))
 
 
 class _Driver:
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, name: str) -> None:
-        self.plan, self.target, self.name = plan, target, name
+    def __init__(self, plan: Plan, target: Target, name: str, stored: str) -> None:
+        self.plan, self.target, self.name, self.stored = plan, target, name, stored
         self.module = target.module()
         self.fixed = fixed_values(plan)
         self.symbols = (plan.symbol,) if plan.symbol else ()
@@ -221,6 +225,7 @@ class _Driver:
                 self.fixed,
                 self.plan.layouts,
                 self.is_shared(kernel),
+                self.stored,
             )
         code = self.functions[shape]
         operands = []

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.backends.llvm.emitter import BITS, Function, Reg, constant, vector
+from graphc.backends.llvm.stored import Stored
 from graphc.backends.llvm.target import Target
 
 FMA_PER_CYCLE = 2
@@ -96,7 +97,7 @@ class Stream:
     """Operand addresses: item i of step k lies at `base + k * step + offsets[i]` bytes.
 
     mask: lanes of the last item that exist, for vectors at the edge of an array. prefetch: bytes to fetch
-    ahead, 0 for none.
+    ahead, 0 for none. stored: how vectors lie in memory that are stored in fewer bits.
     """
 
     base: Reg
@@ -105,6 +106,7 @@ class Stream:
     align: int
     mask: Reg | None = None
     prefetch: int = 0
+    stored: Stored | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,8 @@ def _step(
         where = b.gep(column, step * vectors.step + offset)
         if vectors.mask is not None and index == tile.vectors - 1:
             columns.append(b.masked_load(where, tile.type, vectors.mask, tile.bytes))
+        elif vectors.stored is not None:
+            columns.append(vectors.stored.load(b, where, tile.lanes))
         else:
             columns.append(b.load(where, tile.type, vectors.align))
         if vectors.prefetch:
