@@ -16,7 +16,7 @@ from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, copied_strid
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.packing import copy_rows
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import Ahead, Epilogue, Site, Stream, Tile, contract, lane_mask, zeros
+from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Site, Stream, Tile, contract, lane_mask, zeros
 
 ROW_ACCUMULATORS = 8  # a single row works on several panels at once, to hide the latency of the additions
 PREFETCH = 1024  # bytes ahead in each stream of a single row, when B does not fit the second level
@@ -255,7 +255,8 @@ class _Kernel:
             start = f.gep(f.gep(f.b, panel), f.mul(row, f.udiv(panel, rows)))
             found.append(Ahead(start, -(-self.b_step * tile.rows // rows), 2))
         a_row, a_step = self.a_strides
-        if a_step == tile.bytes:
+        depth = self.cut.piece or self.spec.k or 0
+        if a_step == tile.bytes and a_row <= depth * tile.bytes + LINE:
             start = f.gep(f.a, f.mul(f.add(row, tile.rows), a_row))
             found.append(Ahead(start, tile.rows * tile.bytes, 1))
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel
+from graphc.backends.llvm import attention, blocked_weight_gradient, contraction, convolution_kernel
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
@@ -35,6 +35,7 @@ _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
     "row": emit_row_kernel,
     "contraction": contraction.emit_contraction,
+    "attention": attention.emit_attention,
     "convolution": _convolution,
     "pooling": emit_pooling,
     "indexing": emit_indexing,
@@ -74,7 +75,7 @@ def lower(
 def _divisible(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> bool:
     """Whether whoever writes the kernel's body knows how to divide it."""
     match kernel.kind:
-        case "loop" | "row" | "contraction" | "random":
+        case "loop" | "row" | "contraction" | "attention" | "random":
             return True
         case "pooling":
             return kernel.anchor is not None and kernel.anchor.op.name != "max_pool_dx"
@@ -101,6 +102,8 @@ def clear_borders(k: KernelFunction) -> None:
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
+    if kernel.kind == "attention":
+        return attention.scratch_bytes(kernel, target)
     match kernel.anchor.op.name if kernel.anchor else "":
         case "matmul":
             return contraction.scratch_bytes(kernel, target, fixed)
