@@ -220,3 +220,28 @@ def test_threads_are_bounded() -> None:
     assert 1 <= team.allowed(10**6) <= team.cores().allowed
     with pytest.raises(UsageError):
         team.allowed(0)
+
+
+@pytest.mark.parametrize("n", [3, 21])
+def test_training_steps_have_the_same_bits(n: int) -> None:
+    import graphc
+    from graphc import nn, optim
+    from graphc.nn import functional as F
+
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(n, 1, 13, 17)).astype(np.float32), rng.integers(0, 7, n)
+
+    def trained(threads: int) -> list[bytes]:
+        graphc.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(1, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 18, 3, padding=1), nn.BatchNorm2d(18),
+            nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1), nn.Flatten(), nn.Linear(18 * 3 * 4, 7),
+        )  # fmt: skip
+        step = graphc.compile_step(
+            net, F.cross_entropy, optim.Adam(net.parameters(), lr=0.01), threads=threads
+        )
+        losses = [step(x, y) for _ in range(3)]
+        return [np.array(losses).tobytes(), *(array.tobytes() for array in step.arrays.values())]
+
+    one, *others = [trained(threads) for threads in (1, 2, 3)]
+    assert all(other == one for other in others)
