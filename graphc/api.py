@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,6 +173,7 @@ def native_executable(
     from graphc.backends.llvm.target import host, level
 
     target = host() if cpu == "native" else level(cpu)
+    target = replace(target, strict=lowered.numerics == "strict")
     native = compile_plan(
         native_plan(lowered.partition, target=target, donate=donate),
         target=target,
@@ -326,8 +327,10 @@ def explain(
 def compiled_plan(lowered: Lowered) -> Plan:
     """The memory plan `compile` uses on this machine: with the working memory of its native kernels."""
     from graphc.backends.llvm.executable import native_plan
+    from graphc.backends.llvm.target import host
 
-    return native_plan(lowered.partition)
+    target = replace(host(), strict=lowered.numerics == "strict")
+    return native_plan(lowered.partition, target=target)
 
 
 @dataclass(frozen=True, eq=False)
