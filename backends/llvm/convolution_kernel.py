@@ -164,9 +164,7 @@ def plan_convolution(
     if packed and len(parts) == 1:
         images = x.shape[0] if isinstance(x.shape[0], int) else None
         winograd = choose(parts[0].spec, parts[0].cut, images, target)
-    return Direct(
-        node, tuple(parts), stored, source, main, result, kept, packed, is_short(kernel), winograd
-    )
+    return Direct(node, tuple(parts), stored, source, main, result, kept, packed, is_short(kernel), winograd)
 
 
 def _specification(each: Correlation, source: Image, result: Image) -> Convolution:
@@ -365,7 +363,9 @@ def _packing(plan: Direct) -> Packing:
 
     winograd = plan.winograd
     if winograd:
-        key = f"{plan.node.op.name}: {winograd.form} {winograd.tile} by {winograd.group}, {plan.parts[0].sum!r}"
+        key = (
+            f"{plan.node.op.name}: {winograd.form} {winograd.tile} by {winograd.group}, {plan.parts[0].sum!r}"
+        )
         select = plan.parts[0].sum.select
         return Packing(key, plan.weights_bytes, lambda array: pack(select(array), winograd))
 

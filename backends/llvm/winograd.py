@@ -92,7 +92,9 @@ def matrix(program: Program, inputs: int, outputs: int) -> list[list[Fraction]]:
     """The matrix a program multiplies by."""
     values = [[Fraction(i == j) for j in range(inputs)] for i in range(inputs)]
     for terms in program:
-        values.append([sum((Fraction(c) * values[n][j] for n, c in terms), Fraction(0)) for j in range(inputs)])
+        values.append(
+            [sum((Fraction(c) * values[n][j] for n, c in terms), Fraction(0)) for j in range(inputs)]
+        )
     return values[-outputs:]
 
 

@@ -66,17 +66,16 @@ def _emit_enter(module: Module, name: str, plan: Winograd) -> Function:
             here = f.gep(plane, f.add(f.mul(image, source.bytes), corner))
             there = f.gep(column, f.mul(index, plan.row_bytes))
 
+            def value(i: int, j: int, at: int) -> Reg:
+                place = f.gep(here, i * source.pitch + j * source.pixel + at)
+                return f.load(place, tile.type, tile.bytes)
+
             def transform(rows: int, columns: int) -> None:
-                for part in range(BLOCK // tile.lanes):
-                    at = part * vector_bytes
-
-                    def value(i: int, j: int) -> Reg:
-                        if i >= rows or j >= columns:
-                            return constant(0, tile.type)
-                        place = f.gep(here, i * source.pitch + j * source.pixel + at)
-                        return f.load(place, tile.type, tile.bytes)
-
-                    square = [[value(i, j) for j in range(form.size)] for i in range(form.size)]
+                zero, every = constant(0, tile.type), range(form.size)
+                for at in range(0, BLOCK * tile.bytes, vector_bytes):
+                    square = [
+                        [value(i, j, at) if i < rows and j < columns else zero for j in every] for i in every
+                    ]
                     for number, result in enumerate(_flat(emit_square(f, form.inputs, square, form.size))):
                         f.store(result, f.gep(there, number * plan.slice_bytes + at), vector_bytes)
 
@@ -100,10 +99,15 @@ def _emit_multiply(module: Module, name: str, plan: Winograd) -> Function:
     rows = tuple(row * plan.row_bytes for row in range(tile.rows))
     vectors = tuple(v * tile.lanes * size for v in range(tile.vectors))
     with f.loop(0, plan.frequencies) as frequency:
-        v, m = f.gep(here, f.mul(frequency, plan.slice_bytes)), f.gep(f.m, f.mul(frequency, plan.product_slice_bytes))
+        v, m = (
+            f.gep(here, f.mul(frequency, plan.slice_bytes)),
+            f.gep(f.m, f.mul(frequency, plan.product_slice_bytes)),
+        )
         with f.loop(0, plan.group) as panel:
             number = f.add(f.mul(frequency, plan.group), panel)
-            columns = Stream(f.gep(weights, f.mul(number, plan.panel_bytes)), width, vectors, tile.lanes * size)
+            columns = Stream(
+                f.gep(weights, f.mul(number, plan.panel_bytes)), width, vectors, tile.lanes * size
+            )
             to = f.gep(m, f.mul(panel, width))
             with f.loop(0, f.count, tile.rows) as row:
                 scalars = Stream(f.gep(v, f.mul(row, plan.row_bytes)), size, rows, size)
@@ -156,9 +160,21 @@ def _emit_leave(
                         for j, value in enumerate(row[:columns]):
                             to = f.add(corner, i * result.pitch + j * result.pixel + at)
                             line, place = f.add(y, i), f.add(x, j)
-                            pixel = f.add(f.mul(f.add(f.mul(image, result.height), line), result.width), place)
+                            pixel = f.add(
+                                f.mul(f.add(f.mul(image, result.height), line), result.width), place
+                            )
                             site = Pixel(
-                                f, tile, pixel, f.add(channel, lane), to, None, image, line, place, number, lane
+                                f,
+                                tile,
+                                pixel,
+                                f.add(channel, lane),
+                                to,
+                                None,
+                                image,
+                                line,
+                                place,
+                                number,
+                                lane,
                             )
                             _finish(f, plan, value, site, epilogue)
 

@@ -237,9 +237,7 @@ def pack(w: Any, plan: Winograd) -> Any:
     """Weights (O, C/groups, 3, 3) as U: [groups][groups of panels][frequency][panel][C/groups][width]."""
     spec, width, count = plan.spec, plan.tile.width, plan.group
     inputs, outputs = spec.group_channels
-    packed = np.zeros(
-        (spec.groups, plan.panels // count, plan.frequencies, count, inputs, width), w.dtype
-    )
+    packed = np.zeros((spec.groups, plan.panels // count, plan.frequencies, count, inputs, width), w.dtype)
     for group, panel in np.ndindex(spec.groups, plan.panels):
         first = group * outputs + panel * width
         stop = min(first + width, (group + 1) * outputs)
