@@ -140,7 +140,8 @@ def compile(
     backend  "llvm" for native code, "numpy" for generated NumPy source
     cpu      "native", or "x86-64-v2", "x86-64-v3", "x86-64-v4"
     train    the result also returns the gradients of all parameters
-    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that round differently)
+    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that
+             round differently)
     cache    keep compiled objects between processes
 
     >>> import numpy as np
