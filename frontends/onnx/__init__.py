@@ -1,0 +1,63 @@
+"""The ONNX frontend: a model file becomes a graph, like any other model.
+
+The `onnx` package reads the file; everything else, shapes above all, is worked out here and trusted only then.
+It needs the extra `graphc[onnx]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.errors import MissingToolError
+
+if TYPE_CHECKING:
+    from graphc.ir.graph import Graph
+
+__all__ = ["load"]
+
+
+def load(
+    model: str | PathLike[str] | bytes | Any,
+    *,
+    name: str = "",
+    values: Mapping[str, np.ndarray] | None = None,
+) -> Graph:
+    """The graph of an ONNX model: a path, the bytes of a file, or an `onnx.ModelProto`.
+
+    name     name of the graph; by default the file's
+    values   inputs that become constants, by name: those a shape depends on
+
+    Floating-point initializers become parameters under their own names, other tensors constants.  Sizes that the model
+    names (`dim_param`) stay open.  Opsets 1 to the newest the `onnx` package knows are read.
+
+    Raises OnnxError when it is no valid model, OnnxLimitError when it asks for too much, UnsupportedOperator for
+    what graphc has not, NeedsValue when a shape depends on an input's value; MissingToolError without `onnx`.
+    """
+    try:
+        from onnx import ModelProto
+    except ImportError:
+        raise MissingToolError(
+            "reading an ONNX model needs the package onnx", fix="pip install 'graphc[onnx]'"
+        ) from None
+    from graphc.frontends.onnx.importer import Importer
+    from graphc.frontends.onnx.reading import Folder, check_limits, parse_model, read_model
+    from graphc.passes.dce import dce
+
+    if isinstance(model, ModelProto):
+        check_limits(model)
+        proto, folder, file = model, None, name or "the model"
+    elif isinstance(model, bytes):
+        proto, folder, file = parse_model(model, name or "the model"), None, name or "the model"
+    else:
+        path = Path(model)
+        proto, folder, file = read_model(path), path.resolve().parent, path.name
+        name = name or path.stem
+    graph = Importer(
+        proto, Folder(folder), name=name or proto.graph.name or "model", given=dict(values or {}), file=file
+    ).run()
+    return dce(graph, parameters=True)[0]
