@@ -6,6 +6,7 @@ See README.md in this folder for how to add one.
 from graphc.ir.op import REGISTRY, Op
 from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     activation,
+    bits,
     convolution,
     creation,
     elementwise,
@@ -17,7 +18,9 @@ from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     pooling,
     random,
     reduction,
+    rounding,
     statistics,
+    trigonometry,
 )
 
 
