@@ -45,6 +45,7 @@ DOORS = {
     "networkx": ["graphc/ir/analysis.py"],
     "numpy": [""],
     "onnx": ["frontends/onnx"],
+    "google": ["frontends/onnx"],  # protobuf, which comes with onnx
     "pygraphviz": ["graphc/view/"],
     "rich": ["graphc/cli/", "graphc/view/table.py"],
     "safetensors": ["graphc/weights.py"],

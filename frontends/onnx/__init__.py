@@ -17,6 +17,7 @@ from graphc.errors import MissingToolError
 
 if TYPE_CHECKING:
     from graphc.ir.graph import Graph
+    from graphc.ir.types import TensorType
 
 __all__ = ["load"]
 
@@ -25,11 +26,13 @@ def load(
     model: str | PathLike[str] | bytes | Any,
     *,
     name: str = "",
+    inputs: Mapping[str, str | TensorType] | None = None,
     values: Mapping[str, np.ndarray] | None = None,
 ) -> Graph:
     """The graph of an ONNX model: a path, the bytes of a file, or an `onnx.ModelProto`.
 
     name     name of the graph; by default the file's
+    inputs   types by name, as {"x": "float32[N,3,224,224]"}, in place of those the file declares
     values   inputs that become constants, by name: those a shape depends on
 
     Floating-point initializers become parameters under their own names, other tensors constants.  Sizes that the model
@@ -46,6 +49,7 @@ def load(
         ) from None
     from graphc.frontends.onnx.importer import Importer
     from graphc.frontends.onnx.reading import Folder, check_limits, parse_model, read_model
+    from graphc.ir.types import parse_type
     from graphc.passes.dce import dce
 
     if isinstance(model, ModelProto):
@@ -57,7 +61,14 @@ def load(
         path = Path(model)
         proto, folder, file = read_model(path), path.resolve().parent, path.name
         name = name or path.stem
+    types = {key: parse_type(t) if isinstance(t, str) else t for key, t in (inputs or {}).items()}
+    types = {key: parse_type(t) if isinstance(t, str) else t for key, t in (inputs or {}).items()}
     graph = Importer(
-        proto, Folder(folder), name=name or proto.graph.name or "model", given=dict(values or {}), file=file
+        proto,
+        Folder(folder),
+        name=name or proto.graph.name or "model",
+        file=file,
+        types=types,
+        given=dict(values or {}),
     ).run()
     return dce(graph, parameters=True)[0]

@@ -24,7 +24,7 @@ from onnx import (
     defs,
 )
 
-from graphc.errors import GraphcError
+from graphc.errors import GraphcError, nearest
 from graphc.frontends.onnx.call import Call, Operand, checked_attributes
 from graphc.frontends.onnx.errors import NeedsValue, OnnxError, OnnxLimitError, UnsupportedOperator
 from graphc.frontends.onnx.operators import HANDLERS
@@ -73,9 +73,16 @@ class Importer:
     """Makes one graph of one model."""
 
     def __init__(
-        self, model: ModelProto, folder: Folder, *, name: str, given: Mapping[str, np.ndarray], file: str
+        self,
+        model: ModelProto,
+        folder: Folder,
+        *,
+        name: str,
+        file: str,
+        types: Mapping[str, TensorType],
+        given: Mapping[str, np.ndarray],
     ):
-        self.model, self.folder, self.given, self.file = model, folder, given, file
+        self.model, self.folder, self.file, self.types, self.given = model, folder, file, types, given
         self.builder = Builder(name)
         self.data: dict[str, np.ndarray] = {}
         self.arrays: dict[Value, np.ndarray] = {}  # what was evaluated while importing
@@ -119,9 +126,13 @@ class Importer:
             scope.values[tensor.name] = self.leaf(array, tensor.name)
 
     def _inputs(self, graph: GraphProto, scope: Scope) -> None:
-        unknown = sorted(self.given.keys() - {value.name for value in graph.input})
+        names = [value.name for value in graph.input if value.name not in scope.values]
+        unknown = sorted((self.given.keys() | self.types.keys()) - set(names))
         if unknown:
-            raise OnnxError(f"the model has no input {unknown[0]!r}")
+            raise OnnxError(
+                f"{self.file} has no input {unknown[0]!r}{nearest(unknown[0], names)}",
+                fix=f"its inputs are {', '.join(names)}",
+            )
         seen: set[str] = set()
         for value in graph.input:
             if value.name in seen:
@@ -129,7 +140,7 @@ class Importer:
             seen.add(value.name)
             if value.name in scope.values:
                 continue  # an initializer gives it; models before IR 4 list every tensor as an input
-            declared = declared_type(value)
+            declared = self.types[value.name] if value.name in self.types else declared_type(value)
             if value.name in self.given:
                 array = np.asarray(self.given[value.name])
                 if array.dtype != declared.dtype.numpy or array.ndim != declared.rank:
@@ -200,6 +211,7 @@ class Importer:
                 continue
             if value.node is None:
                 self._needs(operand, what)
+            assert value.node is not None  # _needs raises
             missing = [v for v in value.node.inputs if v not in self.arrays]
             if missing:
                 stack += missing
@@ -213,7 +225,8 @@ class Importer:
         for output in value.node.outputs:
             if output.type.symbols:
                 raise UnsupportedOperator(f"{what} depends on the open size {output.type.symbols[0]}")
-            if int(output.type.nbytes) > MAX_EVALUATED:
+            assert isinstance(output.type.nbytes, int)
+            if output.type.nbytes > MAX_EVALUATED:
                 raise OnnxLimitError(f"{what} is worked out from {output.type}, which is too large")
         with np.errstate(all="ignore"):
             results = run_node(value.node, [self.arrays[v] for v in value.node.inputs], {})

@@ -144,7 +144,8 @@ class Folder:
             count = facts.st_size - start if length is None else length
             if count < 0 or start + count > facts.st_size:
                 raise OnnxError(
-                    f"the external data of {what} ends at byte {start + max(count, 0)}; {location!r} has {facts.st_size}"
+                    f"the external data of {what} ends at byte {start + max(count, 0)}; "
+                    f"{location!r} has {facts.st_size}"
                 )
             check_bytes(count, what)
             file.seek(start)
