@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel
+from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel, sequential
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
@@ -38,6 +38,7 @@ _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "convolution": _convolution,
     "pooling": emit_pooling,
     "indexing": emit_indexing,
+    "sequential": sequential.emit_sequential,
     "random": emit_random,
 }
 
@@ -99,6 +100,8 @@ def clear_borders(k: KernelFunction) -> None:
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
+    if kernel.kind == "sequential":
+        return sequential.scratch_bytes(kernel)
     match kernel.anchor.op.name if kernel.anchor else "":
         case "matmul":
             return contraction.scratch_bytes(kernel, target, fixed)

@@ -19,6 +19,7 @@ from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     random,
     reduction,
     rounding,
+    sequential,
     statistics,
     trigonometry,
 )

@@ -46,6 +46,7 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
                  mask, parameter to update).  No movement, no reduction.  The anchor's results and epilogue values
                  may all be outputs.
     indexing     one gather or scatter, alone.
+    sequential   one running sum, recurrence or sorting, alone.
     composite    one composite that `expand` was told to keep, alone.
 
 **Memory.**  Inputs and outputs of a kernel are whole contiguous tensors; `outputs` are exactly the values that
