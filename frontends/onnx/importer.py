@@ -140,7 +140,7 @@ class Importer:
             seen.add(value.name)
             if value.name in scope.values:
                 continue  # an initializer gives it; models before IR 4 list every tensor as an input
-            declared = self.types[value.name] if value.name in self.types else declared_type(value)
+            declared = self._declared(value)
             if value.name in self.given:
                 array = np.asarray(self.given[value.name])
                 if array.dtype != declared.dtype.numpy or array.ndim != declared.rank:
@@ -150,6 +150,17 @@ class Importer:
                 scope.values[value.name] = self.constant(array, value.name)
                 continue
             scope.values[value.name] = self.builder.leaf("input", value.name, declared)
+
+    def _declared(self, value: ValueInfoProto) -> TensorType:
+        if value.name in self.types:
+            return self.types[value.name]
+        try:
+            return declared_type(value)
+        except UnsupportedOperator as error:
+            opset = next((item.version for item in self.model.opset_import if item.domain in ("", "ai.onnx")), 0)
+            readers = [node.op_type for node in self.model.graph.node if value.name in node.input]
+            error.message += f"; it is read by {readers[0] if readers else 'nothing'} (opset {opset})"
+            raise
 
     def leaf(self, array: np.ndarray, name: str) -> Value:
         """A parameter for floating-point numbers, a constant for anything else."""
@@ -277,6 +288,8 @@ class Importer:
                 raise OnnxError(error.message, where=self.where()) from None
             except GraphcError as error:
                 error.where = error.where or self.where()
+                if isinstance(error, UnsupportedOperator) and "opset" not in error.message:
+                    error.message += f" ({node.op_type}, opset {scope.opsets.get(node.domain, '?')})"
                 raise
             except RecursionError:
                 raise OnnxLimitError(

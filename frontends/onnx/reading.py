@@ -136,10 +136,11 @@ class Folder:
         location = entries.get("location", "")
         offset, length = (_number(entries, key, what) for key in ("offset", "length"))
         descriptor = self._open(location, what)
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+            os.close(descriptor)
+            raise OnnxError(f"the external data of {what} is no plain file of its own: {location!r}")
         with os.fdopen(descriptor, "rb") as file:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
-                raise OnnxError(f"the external data of {what} is no plain file of its own: {location!r}")
             start = offset or 0
             count = facts.st_size - start if length is None else length
             if count < 0 or start + count > facts.st_size:
@@ -154,7 +155,7 @@ class Folder:
     def _open(self, location: str, what: str) -> int:
         assert self.path is not None
         parts = location.split("/")
-        if not location or "\\" in location or "\0" in location or any(p in ("", "..") for p in parts):
+        if not location or "\\" in location or "\0" in location or any(p in ("", ".", "..") for p in parts):
             raise OnnxError(
                 f"the external data of {what} must be a file inside the model's folder, not {location!r}"
             )
