@@ -157,7 +157,9 @@ class Importer:
         try:
             return declared_type(value)
         except UnsupportedOperator as error:
-            opset = next((item.version for item in self.model.opset_import if item.domain in ("", "ai.onnx")), 0)
+            opset = next(
+                (item.version for item in self.model.opset_import if item.domain in ("", "ai.onnx")), 0
+            )
             readers = [node.op_type for node in self.model.graph.node if value.name in node.input]
             error.message += f"; it is read by {readers[0] if readers else 'nothing'} (opset {opset})"
             raise

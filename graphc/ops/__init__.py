@@ -7,6 +7,7 @@ from graphc.ir.op import REGISTRY, Op
 from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     activation,
     bits,
+    borders,
     convolution,
     creation,
     elementwise,
@@ -18,7 +19,9 @@ from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     pooling,
     random,
     reduction,
+    resampling,
     rounding,
+    scattering,
     sequential,
     statistics,
     trigonometry,

@@ -37,7 +37,14 @@ def running_samples():
     yield (np.zeros((2, 0)),), {"axis": 1, "exclusive": True}
 
 
-@op(SEQUENTIAL, formula="yᵢ = x₀ + ... + xᵢ", symbol="cumsum", derivative={0: "1"}, onnx="CumSum", flops=elements)
+@op(
+    SEQUENTIAL,
+    formula="yᵢ = x₀ + ... + xᵢ",
+    symbol="cumsum",
+    derivative={0: "1"},
+    onnx="CumSum",
+    flops=elements,
+)
 class cumsum:
     """Running sum along an axis, added one after the other.
 

@@ -16,7 +16,7 @@ from graphc.frontends.onnx.operators.movement import part
 from graphc.frontends.onnx.operators.registry import onnx_operator
 from graphc.ir.graph import Value
 
-MAX_TURNS = 10_000
+MAX_TURNS = 5_000
 
 
 @onnx_operator("If")
@@ -56,6 +56,8 @@ def loop(call: Call) -> list[Operand]:
         number = importer.constant(np.array(turn, np.int64))
         truth = importer.constant(np.array(True))
         results = importer.subgraph(body, call.scope, [number, truth, *carried])
+        if results[0] is truth and turns is not None and turns > MAX_TURNS:  # nothing ends it before
+            raise OnnxLimitError(f"Loop makes {turns} turns; {MAX_TURNS} are allowed")
         going = bool(importer.array_of(results[0], "the condition of Loop").reshape(()))
         carried = results[1 : 1 + len(carried)]
         for values, value in zip(collected, results[1 + len(carried) :], strict=True):

@@ -17,7 +17,6 @@ from graphc.ir.builder import Builder, broadcast_shapes
 from graphc.ir.dims import Dim, exact_divide, product
 from graphc.ir.graph import Value
 from graphc.ir.types import float32, int64
-from graphc.ops.elementwise import zeros_like
 
 
 @onnx_operator("Constant")
@@ -288,9 +287,10 @@ def pad(call: Call) -> Value:
         "the result of Pad",
     )
     if mode != "constant":
-        for axis, pair in enumerate(widths):
-            x = _mirrored(call, x, axis, pair, mode)
-        return x
+        if mode not in ("edge", "wrap", "reflect"):
+            raise OnnxError(f"Pad has no mode {mode!r}")
+        low, high = zip(*widths, strict=True) if widths else ((), ())
+        return ops.extend(x, low=low, high=high, mode=mode)
     return _filled_pad(call, x, widths, value)
 
 
@@ -305,26 +305,6 @@ def _filled_pad(call: Call, x: Value, widths: list[tuple[int, int]], value: floa
     if value is None:
         value = call.known(2).item() if call.has(2) else 0
     return ops.pad(x, **attributes, value=value)
-
-
-def _mirrored(call: Call, x: Value, axis: int, pair: tuple[int, int], mode: str) -> Value:
-    low, high = pair
-    size = x.shape[axis]
-    if not (low or high):
-        return x
-    if not isinstance(size, int) or size == 0:
-        raise call.unsupported(f"mode {mode} along a size of {size}")
-    places = np.arange(-low, size + high)
-    if mode == "edge":
-        places = np.clip(places, 0, size - 1)
-    elif mode == "wrap":
-        places = places % size
-    elif mode == "reflect":
-        period = max(2 * (size - 1), 1)
-        places = np.abs((places + size - 1) % period - (size - 1)) if size > 1 else places * 0
-    else:
-        raise OnnxError(f"Pad has no mode {mode!r}")
-    return ops.gather(x, call.importer.constant(places.astype(np.int64)), axis=axis)
 
 
 @onnx_operator("Range")
@@ -381,16 +361,11 @@ def eye_like(call: Call) -> Value:
 
 @onnx_operator("Trilu")
 def triangle(call: Call) -> Value:
-    x, offset = call[0], int(call.known(1).reshape(())) if call.has(1) else 0
-    rank = x.type.rank
-    if rank < 2:
-        raise OnnxError(f"Trilu of {x.type}; it takes matrices")
-    row = ops.iota(shape=x.shape, axis=rank - 2, dtype=int64)
-    column = ops.iota(shape=x.shape, axis=rank - 1, dtype=int64)
-    limit = 2**40
-    offset = max(-limit, min(offset, limit))
-    inside = (ops.greater_equal if call.attribute("upper", 1) else ops.less_equal)(column, row + offset)
-    return ops.where(inside, x, zeros_like(x)) if x.dtype.name != "bool" else ops.logical_and(inside, x)
+    limit = 1 << 40  # beyond any matrix
+    offset = int(call.known(1).reshape(())) if call.has(1) else 0
+    return ops.triangle(
+        call[0], diagonal=max(-limit, min(offset, limit)), upper=bool(call.attribute("upper", 1))
+    )
 
 
 @onnx_operator("Dropout")

@@ -65,7 +65,7 @@ def check(op: Op, arrays, attributes, found, wanted) -> None:
             # The reference itself is off by up to one unit where there is no wider type to check against.
             allowed = ULPS[op.name] + (y.dtype == np.float64)
             assert (np.abs(y - exact) <= allowed * np.spacing(np.abs(exact).astype(y.dtype))).all()
-        elif (op.kind in SUMS or op.name == "sum") and z.dtype.kind == "f":
+        elif (op.kind in SUMS or op.name in ("sum", "prod")) and z.dtype.kind == "f":
             wide = [a.astype(np.float64) for a in arrays]
             exact = op.reference(*wide, **attributes)
             magnitude = op.reference(*(np.abs(a) for a in wide), **attributes)
@@ -179,7 +179,7 @@ def test_whole_numbers(dtype: str) -> None:
         with np.errstate(over="ignore"):
             (found,), (wanted,) = run(op, operands, {})
         np.testing.assert_array_equal(found, wanted, name)
-    for name in ("sum", "max", "min"):
+    for name in ("sum", "prod", "max", "min"):
         (found,), (wanted,) = run(REGISTRY[name], [x], {"axes": (0,)})
         np.testing.assert_array_equal(found, wanted, name)
     for other in ("float32", "float64", "int8", "int64", "uint8", "uint32", "bool"):

@@ -21,7 +21,9 @@ from typing import Any
 
 import numpy as np
 
-os.environ.setdefault("ONNX_HOME", tempfile.mkdtemp(prefix="onnx-home-"))  # the tests of real models write there
+os.environ.setdefault(
+    "ONNX_HOME", tempfile.mkdtemp(prefix="onnx-home-")
+)  # the tests of real models write there
 
 import onnx
 from onnx.backend.base import Backend, BackendRep
@@ -109,7 +111,9 @@ def items(backend: str) -> dict[str, tuple[type[unittest.TestCase], Any]]:
         ) -> None:
             super().assert_similar_outputs(ref_outputs, outputs, rtol, atol, model_dir)
             for wanted, got in zip(ref_outputs, outputs, strict=True):
-                largest["now"] = max(largest.get("now", 0.0), error_in_ulp(np.asarray(wanted), np.asarray(got)))
+                largest["now"] = max(
+                    largest.get("now", 0.0), error_in_ulp(np.asarray(wanted), np.asarray(got))
+                )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's, while ONNX makes its cases
@@ -211,14 +215,15 @@ def page(by_backend: dict[str, list[Outcome]]) -> str:
         mine = [o for backend, o in found if backend == "llvm"]
         opsets = sorted({o.opset for o in mine})
         good = [o for o in mine if not o.refused]
-        ulps = [max((o.ulp for b, o in found if b == name and not o.refused), default=None) for name in BACKENDS]
+        ulps = [
+            max((o.ulp for b, o in found if b == name and not o.refused), default=None) for name in BACKENDS
+        ]
         shown = ["" if not good or ulp is None else f"{ulp:.3g}" for ulp in ulps]
         whys = collections.Counter(short(o.refused) for o in mine if o.refused)
         why = "; ".join(f"{text} ({count})" if count > 1 else text for text, count in sorted(whys.items()))
         versions = f"{opsets[0]}-{opsets[-1]}" if len(opsets) > 1 else f"{opsets[0] or ''}"
-        lines.append(
-            f"| {operator} | {versions} | {len(mine)} | {len(good)} | {shown[0]} | {shown[1]} | {why.replace('|', '/')} |"
-        )
+        cells = [operator, versions, str(len(mine)), str(len(good)), *shown, why.replace("|", "/")]
+        lines.append(f"| {' | '.join(cells)} |")
     return head + "\n".join(lines) + "\n"
 
 

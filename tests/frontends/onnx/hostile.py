@@ -35,7 +35,9 @@ def model(
     return helper.make_model(graph, **keywords)
 
 
-def node(op: str, inputs: Sequence[str] = ("x",), outputs: Sequence[str] = ("y",), **attributes: Any) -> NodeProto:
+def node(
+    op: str, inputs: Sequence[str] = ("x",), outputs: Sequence[str] = ("y",), **attributes: Any
+) -> NodeProto:
     return helper.make_node(op, list(inputs), list(outputs), **attributes)
 
 
@@ -72,13 +74,14 @@ def nested(depth: int) -> ModelProto:
     """If inside If inside If."""
     inner = GraphProto(name="leaf", node=[node("Identity", ("x",), ("r",))])
     inner.output.append(helper.make_tensor_value_info("r", F, None))
+    leaf = inner
     for _ in range(depth):
         outer = GraphProto(name="branch")
-        outer.node.append(helper.make_node("If", ["c"], ["r"], then_branch=inner, else_branch=inner))
+        outer.node.append(helper.make_node("If", ["c"], ["r"], then_branch=inner, else_branch=leaf))
         outer.output.append(helper.make_tensor_value_info("r", F, None))
         inner = outer
     return model(
-        [helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)],
+        [helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=leaf)],
         inputs=(("x", F, [2]), ("c", TensorProto.BOOL, [])),
     )
 
@@ -112,7 +115,10 @@ def loop(turns: int, body_op: str = "Identity") -> ModelProto:
             helper.make_tensor_value_info("c", TensorProto.BOOL, []),
             helper.make_tensor_value_info("a", F, None),
         ],
-        [helper.make_tensor_value_info("d", TensorProto.BOOL, []), helper.make_tensor_value_info("b", F, None)],
+        [
+            helper.make_tensor_value_info("d", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("b", F, None),
+        ],
     )
     return model(
         [helper.make_node("Loop", ["n", "", "x"], ["y"], body=body)],
@@ -179,16 +185,25 @@ def cases() -> Iterator[tuple[str, Callable[[], Made]]]:
     yield "output nobody makes", lambda: model([node("Relu", outputs=("z",))])
     yield "operand nobody makes", lambda: model([node("Relu", ("z",))])
     yield "node reads its own result", lambda: model([node("Add", ("x", "y"))])
-    yield "cycle", lambda: model([node("Add", ("x", "b"), ("a",)), node("Relu", ("a",), ("b",)), node("Relu", ("b",))])
+    yield (
+        "cycle",
+        lambda: model([node("Add", ("x", "b"), ("a",)), node("Relu", ("a",), ("b",)), node("Relu", ("b",))]),
+    )
     yield "not in order", lambda: model([node("Relu", ("a",)), node("Relu", ("x",), ("a",))])
     yield "value made twice", lambda: model([node("Relu"), node("Tanh")])
     yield "two results of one name", lambda: model([node("MaxPool", outputs=("y", "y"), kernel_shape=[2, 2])])
     yield "input made again", lambda: model([node("Relu", outputs=("x",)), node("Relu")])
     yield "two inputs of one name", lambda: model([node("Relu")], inputs=(("x", F, [2]), ("x", F, [2])))
-    yield "two tensors of one name", lambda: model([node("Relu")], initializers=[floats("w", [1]), floats("w", [1])])
+    yield (
+        "two tensors of one name",
+        lambda: model([node("Relu")], initializers=[floats("w", [1]), floats("w", [1])]),
+    )
     yield "two outputs of one name", lambda: model([node("Relu")], outputs=(("y", F, None), ("y", F, None)))
     yield "empty operand", lambda: model([node("Relu", ("",))])
-    yield "name of a megabyte", lambda: model([node("Relu", outputs=("a" * 2**20,)), node("Relu", ("a" * 2**20,))])
+    yield (
+        "name of a megabyte",
+        lambda: model([node("Relu", outputs=("a" * 2**20,)), node("Relu", ("a" * 2**20,))]),
+    )
 
     yield "unknown operator", lambda: model([node("Frobnicate")])
     yield "unknown domain", lambda: model([helper.make_node("Relu", ["x"], ["y"], domain="com.example")])
@@ -197,16 +212,26 @@ def cases() -> Iterator[tuple[str, Callable[[], Made]]]:
     yield "opset below 0", lambda: changed(_opset(-1))
     yield "no opset", lambda: changed(lambda m: m.ClearField("opset_import"))
     yield "opset of another domain", lambda: changed(_opset(1, "com.example"))
-    yield "two versions of one opset", lambda: changed(lambda m: m.opset_import.append(helper.make_opsetid("", 7)))
+    yield (
+        "two versions of one opset",
+        lambda: changed(lambda m: m.opset_import.append(helper.make_opsetid("", 7))),
+    )
     yield "too few operands", lambda: model([node("Add", ("x",))])
     yield "too many operands", lambda: model([node("Relu", ("x", "x"))])
     yield "too many results", lambda: model([node("Relu", outputs=("y", "z"))])
-    yield "deprecated operator", lambda: model([node("Upsample", ("x", "s"))], initializers=[floats("s", [2])], opset=13)
+    yield (
+        "deprecated operator",
+        lambda: model([node("Upsample", ("x", "s"))], initializers=[floats("s", [2])], opset=13),
+    )
 
     yield "unknown attribute", lambda: model([node("Relu", secret=1)])
     yield "attribute of another type", lambda: model([node("LeakyRelu", alpha="much")])
-    yield "attribute twice", lambda: changed(
-        lambda m: m.graph.node[0].attribute.extend([helper.make_attribute("axis", 0)] * 2), model([node("Softmax")])
+    yield (
+        "attribute twice",
+        lambda: changed(
+            lambda m: m.graph.node[0].attribute.extend([helper.make_attribute("axis", 0)] * 2),
+            model([node("Softmax")]),
+        ),
     )
     yield "attribute missing", lambda: model([node("Concat", ("x", "x"))])
     yield "attribute without type", lambda: attribute(0, f=0.5)
@@ -218,7 +243,10 @@ def cases() -> Iterator[tuple[str, Callable[[], Made]]]:
     yield "size of 2^62", lambda: changed(_dims(2**62, 2**62))
     yield "33 dimensions", lambda: changed(_dims(*[1] * 33))
     yield "input of no type", lambda: changed(lambda m: m.graph.input[0].ClearField("type"))
-    yield "input of no shape", lambda: changed(lambda m: m.graph.input[0].type.tensor_type.ClearField("shape"))
+    yield (
+        "input of no shape",
+        lambda: changed(lambda m: m.graph.input[0].type.tensor_type.ClearField("shape")),
+    )
     yield "input of element type 0", lambda: model([node("Relu")], inputs=(("x", 0, [2]),))
     yield "input of element type 77", lambda: model([node("Relu")], inputs=(("x", 77, [2]),))
     yield "input of strings", lambda: model([node("Identity")], inputs=(("x", TensorProto.STRING, [2]),))
@@ -227,17 +255,21 @@ def cases() -> Iterator[tuple[str, Callable[[], Made]]]:
 
     yield "weight with too few bytes", lambda: with_weight(raw("w", [2, 3], b"\0" * 20))
     yield "weight with too many bytes", lambda: with_weight(raw("w", [2, 3], b"\0" * 28))
-    yield "weight with too few numbers", lambda: with_weight(
-        TensorProto(name="w", dims=[2, 3], data_type=F, float_data=[1.0])
+    yield (
+        "weight with too few numbers",
+        lambda: with_weight(TensorProto(name="w", dims=[2, 3], data_type=F, float_data=[1.0])),
     )
     yield "weight of a size below 0", lambda: with_weight(raw("w", [-2, -3], b"\0" * 24))
     yield "weight of 2^40 elements", lambda: with_weight(raw("w", [2**20, 2**20], b""))
     yield "weight of sizes that overflow", lambda: with_weight(raw("w", [2**32, 2**32], b""))
     yield "weight of no type", lambda: with_weight(raw("w", [2, 3], b"\0" * 24, 0))
     yield "weight of complex numbers", lambda: with_weight(raw("w", [3], b"\0" * 24, TensorProto.COMPLEX64))
-    yield "weight in segments", lambda: changed(
-        lambda m: m.graph.initializer[0].segment.CopyFrom(TensorProto.Segment(begin=0, end=3)),
-        with_weight(raw("w", [2, 3], b"\0" * 24)),
+    yield (
+        "weight in segments",
+        lambda: changed(
+            lambda m: m.graph.initializer[0].segment.CopyFrom(TensorProto.Segment(begin=0, end=3)),
+            with_weight(raw("w", [2, 3], b"\0" * 24)),
+        ),
     )
     yield "sparse weight", lambda: changed(lambda m: m.graph.sparse_initializer.add())
 
@@ -276,18 +308,30 @@ def cases() -> Iterator[tuple[str, Callable[[], Made]]]:
     yield "Loop of 2^62 turns", lambda: loop(2**62)
     yield "Loop of an unknown operator", lambda: loop(2, "Frobnicate")
 
-    yield "Range of 2^32", lambda: model(
-        [node("Range", ("a", "b", "c"))],
-        initializers=[helper.make_tensor(n, I, [], [v]) for n, v in (("a", 0), ("b", 2**40), ("c", 1))],
-        outputs=(("y", I, None),),
+    yield (
+        "Range of 2^32",
+        lambda: model(
+            [node("Range", ("a", "b", "c"))],
+            initializers=[helper.make_tensor(n, I, [], [v]) for n, v in (("a", 0), ("b", 2**40), ("c", 1))],
+            outputs=(("y", I, None),),
+        ),
     )
-    yield "Range with a step of 0", lambda: model(
-        [node("Range", ("a", "b", "c"))],
-        initializers=[helper.make_tensor(n, I, [], [v]) for n, v in (("a", 0), ("b", 4), ("c", 0))],
-        outputs=(("y", I, None),),
+    yield (
+        "Range with a step of 0",
+        lambda: model(
+            [node("Range", ("a", "b", "c"))],
+            initializers=[helper.make_tensor(n, I, [], [v]) for n, v in (("a", 0), ("b", 4), ("c", 0))],
+            outputs=(("y", I, None),),
+        ),
     )
-    yield "ConstantOfShape of 2^66", lambda: model([node("ConstantOfShape", ("n",))], initializers=[ints("n", 2**33, 2**33)])
-    yield "ConstantOfShape below 0", lambda: model([node("ConstantOfShape", ("n",))], initializers=[ints("n", -2, 3)])
+    yield (
+        "ConstantOfShape of 2^66",
+        lambda: model([node("ConstantOfShape", ("n",))], initializers=[ints("n", 2**33, 2**33)]),
+    )
+    yield (
+        "ConstantOfShape below 0",
+        lambda: model([node("ConstantOfShape", ("n",))], initializers=[ints("n", -2, 3)]),
+    )
     yield "Expand to 2^60", lambda: by_constant("Expand", 2**30, 2**30, 2, 3)
     yield "Tile by 2^40", lambda: by_constant("Tile", 2**40, 2**40)
     yield "Tile below 0", lambda: by_constant("Tile", -1, 1)
@@ -301,12 +345,16 @@ def cases() -> Iterator[tuple[str, Callable[[], Made]]]:
     yield "Squeeze of a size of 2", lambda: by_constant("Squeeze", 0)
     yield "Unsqueeze twice at one place", lambda: by_constant("Unsqueeze", 0, 0)
     yield "Unsqueeze beyond 32 dimensions", lambda: by_constant("Unsqueeze", *range(40))
-    yield "Slice with a step of 0", lambda: model(
-        [node("Slice", ("x", "a", "b", "c", "d"))],
-        initializers=[ints("a", 0), ints("b", 2), ints("c", 0), ints("d", 0)],
+    yield (
+        "Slice with a step of 0",
+        lambda: model(
+            [node("Slice", ("x", "a", "b", "c", "d"))],
+            initializers=[ints("a", 0), ints("b", 2), ints("c", 0), ints("d", 0)],
+        ),
     )
-    yield "Split below 0", lambda: model(
-        [node("Split", ("x", "n"), ("y", "z"), axis=1)], initializers=[ints("n", 8, -5)]
+    yield (
+        "Split below 0",
+        lambda: model([node("Split", ("x", "n"), ("y", "z"), axis=1)], initializers=[ints("n", 8, -5)]),
     )
     yield "Transpose with an axis twice", lambda: model([node("Transpose", perm=[0, 0])])
     yield "Concat along axis 9", lambda: model([node("Concat", ("x", "x"), axis=9)])
@@ -325,30 +373,49 @@ def cases() -> Iterator[tuple[str, Callable[[], Made]]]:
     yield "MaxPool with a kernel below 0", lambda: pool(kernel_shape=[-2, 2])
     yield "MaxPool of padding alone", lambda: pool(kernel_shape=[2, 2], pads=[5, 5, 5, 5])
     yield "MaxPool with one stride", lambda: pool(kernel_shape=[2, 2], strides=[1])
-    yield "DepthToSpace by blocks of 0", lambda: model(
-        [node("DepthToSpace", blocksize=0)], inputs=(("x", F, [1, 4, 2, 2]),)
+    yield (
+        "DepthToSpace by blocks of 0",
+        lambda: model([node("DepthToSpace", blocksize=0)], inputs=(("x", F, [1, 4, 2, 2]),)),
     )
-    yield "TopK of more than there are", lambda: model(
-        [node("TopK", ("x", "k"), ("y", "i"))], initializers=[ints("k", 9)]
+    yield (
+        "TopK of more than there are",
+        lambda: model([node("TopK", ("x", "k"), ("y", "i"))], initializers=[ints("k", 9)]),
     )
-    yield "OneHot of -1 classes", lambda: model(
-        [node("OneHot", ("i", "d", "v"))],
-        inputs=(("i", I, [2]),),
-        initializers=[ints("d", -1), floats("v", [2])],
+    yield (
+        "OneHot of -1 classes",
+        lambda: model(
+            [node("OneHot", ("i", "d", "v"))],
+            inputs=(("i", I, [2]),),
+            initializers=[ints("d", -1), floats("v", [2])],
+        ),
     )
-    yield "Resize by 0", lambda: model(
-        [node("Resize", ("x", "", "s"))], initializers=[helper.make_tensor("s", F, [2], [0.0, 1.0])]
+    yield (
+        "Resize by 0",
+        lambda: model(
+            [node("Resize", ("x", "", "s"))], initializers=[helper.make_tensor("s", F, [2], [0.0, 1.0])]
+        ),
     )
-    yield "Resize by NaN", lambda: model(
-        [node("Resize", ("x", "", "s"))], initializers=[helper.make_tensor("s", F, [2], [float("nan"), 1.0])]
+    yield (
+        "Resize by NaN",
+        lambda: model(
+            [node("Resize", ("x", "", "s"))],
+            initializers=[helper.make_tensor("s", F, [2], [float("nan"), 1.0])],
+        ),
     )
-    yield "Resize by 10^9", lambda: model(
-        [node("Resize", ("x", "", "s"), mode="linear")], initializers=[helper.make_tensor("s", F, [2], [1e9, 1e9])]
+    yield (
+        "Resize by 10^9",
+        lambda: model(
+            [node("Resize", ("x", "", "s"), mode="linear")],
+            initializers=[helper.make_tensor("s", F, [2], [1e9, 1e9])],
+        ),
     )
-    yield "LSTM of weights that do not fit", lambda: model(
-        [node("LSTM", ("x", "w", "r"), hidden_size=7)],
-        inputs=(("x", F, [2, 3, 4]),),
-        initializers=[floats("w", [1, 16, 4]), floats("r", [1, 16, 4])],
+    yield (
+        "LSTM of weights that do not fit",
+        lambda: model(
+            [node("LSTM", ("x", "w", "r"), hidden_size=7)],
+            inputs=(("x", F, [2, 3, 4]),),
+            initializers=[floats("w", [1, 16, 4]), floats("r", [1, 16, 4])],
+        ),
     )
     yield "Einsum of nonsense", lambda: model([node("Einsum", equation="ij,->k->")])
 
@@ -362,7 +429,10 @@ def seeds() -> Iterator[ModelProto]:
     yield by_constant("Reshape", 3, -1)
     yield loop(3)
     yield nested(2)
-    yield model([node("MatMul", ("x", "w"), ("a",)), node("Softmax", ("a",), axis=1)], initializers=[floats("w", [3, 4])])
+    yield model(
+        [node("MatMul", ("x", "w"), ("a",)), node("Softmax", ("a",), axis=1)],
+        initializers=[floats("w", [3, 4])],
+    )
 
 
 assert onnx

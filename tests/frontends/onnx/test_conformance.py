@@ -17,7 +17,9 @@ def test_share(backend: str, share: int) -> None:
     expected = refusals()
     found = list(outcomes(backend, share, SHARES))
     names = {outcome.name for outcome in found}
-    assert {o.name: o.refused for o in found if o.refused} == {n: r for n, r in expected.items() if n in names}
+    assert {o.name: o.refused for o in found if o.refused} == {
+        n: r for n, r in expected.items() if n in names
+    }
 
 
 def test_how_many_pass() -> None:
@@ -26,7 +28,9 @@ def test_how_many_pass() -> None:
     assert len(names) == 2033  # of onnx 1.23.2
     assert len(names) - len(refused) >= 1580
     for kind, count in (("Real", 9), ("PyTorchConverted", 82), ("PyTorchOperator", 35)):
-        of_kind = {name for name, (case, _) in names.items() if case.__name__ == f"OnnxBackend{kind}ModelTest"}
+        of_kind = {
+            name for name, (case, _) in names.items() if case.__name__ == f"OnnxBackend{kind}ModelTest"
+        }
         assert len(of_kind) == count
         assert not of_kind & refused.keys()
 
