@@ -45,14 +45,16 @@ class DType:
 float32 = DType("float32", "f32", "float", 4)
 float64 = DType("float64", "f64", "float", 8)
 int8 = DType("int8", "i8", "int", 1)
+int16 = DType("int16", "i16", "int", 2)
 int32 = DType("int32", "i32", "int", 4)
 int64 = DType("int64", "i64", "int", 8)
 uint8 = DType("uint8", "u8", "uint", 1)
+uint16 = DType("uint16", "u16", "uint", 2)
 uint32 = DType("uint32", "u32", "uint", 4)
 uint64 = DType("uint64", "u64", "uint", 8)
 bool_ = DType("bool", "bool", "bool", 1)
 
-DTYPES = (float32, float64, int8, int32, int64, uint8, uint32, uint64, bool_)
+DTYPES = (float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool_)
 _BY_NAME = {name: dtype for dtype in DTYPES for name in (dtype.name, dtype.short)}
 
 

@@ -247,11 +247,45 @@ def _parts(size: Dim, count: Any) -> np.ndarray:
 
 
 def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
-    """PyTorch's padding: pairs (before, after), of the last axis first."""
-    if mode != "constant":
-        raise UnsupportedError(f"padding with mode={mode!r}", span=here(), fix='mode="constant"')
+    """PyTorch's padding: pairs (before, after), of the last axis first; constant, reflect, replicate or circular."""
     pairs = [(int(a), int(b)) for a, b in zip(pad[::2], pad[1::2], strict=True)]
-    return pad_axes(x, [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1], value)
+    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
+    if mode == "constant":
+        return pad_axes(x, widths, value)
+    modes = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    if mode not in modes:
+        raise UnsupportedError(
+            f"padding with mode={mode!r}", span=here(), fix=f"constant, {', '.join(modes)}"
+        )
+    return f.extend(x, widths, modes[mode])
+
+
+def interpolate(
+    x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool = False
+) -> Tensor:
+    """PyTorch's resizing of x[N, C, ...]: nearest, nearest-exact, linear, bilinear or bicubic."""
+    rank = x.ndim - 2
+    modes = {"nearest": 0, "nearest-exact": 0, "linear": 1, "bilinear": 2, "bicubic": 2}
+    if mode not in modes or modes[mode] not in (0, rank) or (size is None) == (scale_factor is None):
+        raise UnsupportedError(
+            f"interpolate of {rank} spatial axes with mode={mode!r}, size={size}, scale_factor={scale_factor}",
+            span=here(),
+            fix='a size or a scale_factor; mode "nearest", "linear" for 1 axis, "bilinear" or "bicubic" for 2',
+        )
+    factors: tuple[Any, ...] = ()
+    if size is None:
+        factors = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * rank
+        size = [int(f.count((n,)) * s) for n, s in zip(x.shape[2:], factors, strict=True)]
+    sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,) * rank
+    if mode.startswith("nearest"):
+        exact = mode == "nearest-exact"
+        how = {"coordinates": "half_pixel" if exact else "asymmetric"}
+        how["nearest"] = "round_prefer_ceil" if exact else "floor"
+    else:
+        how = {"mode": "cubic" if mode == "bicubic" else "linear"}
+        how["coordinates"] = "align_corners" if align_corners else "half_pixel"
+    scales = {} if align_corners or not factors else {"scales": tuple(float(s) for s in factors)}
+    return f.resize(x, range(2, x.ndim), sizes, **how, **scales)
 
 
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
