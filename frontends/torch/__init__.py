@@ -15,15 +15,7 @@ if TYPE_CHECKING:
     from graphc.ir.graph import Graph
     from graphc.ir.types import TensorType
 
-__all__ = ["is_torch_module", "load"]
-
-
-def is_torch_module(model: object) -> bool:
-    """Whether an object is a PyTorch module or exported program; PyTorch is not imported to find out."""
-    return any(
-        base.__module__.partition(".")[0] == "torch" and base.__name__ in ("Module", "ExportedProgram")
-        for base in type(model).__mro__
-    )
+__all__ = ["load"]
 
 
 def load(

@@ -77,7 +77,9 @@ def _open_sizes(type: TensorType, ranges: Ranges) -> dict[int, Any]:
     for axis, size in enumerate(type.shape):
         if isinstance(size, SymbolicDim):
             if not str(size).isidentifier():
-                raise UnsupportedError(f"the size {size} of an input of a PyTorch module", fix="give it a name of its own")
+                raise UnsupportedError(
+                    f"the size {size} of an input of a PyTorch module", fix="give it a name of its own"
+                )
             low, high = ranges.get(str(size), (0, None))
             found[axis] = torch.export.Dim(str(size), min=max(low, 2), max=high)
     return found

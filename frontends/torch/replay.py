@@ -73,7 +73,11 @@ def supported(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
 
 
 def known(node: torch.fx.Node) -> bool:
-    return node.op != "call_function" or node.target in _ARITHMETIC or name_of(node) in (OPERATORS.keys() | IGNORED)
+    return (
+        node.op != "call_function"
+        or node.target in _ARITHMETIC
+        or name_of(node) in (OPERATORS.keys() | IGNORED)
+    )
 
 
 def _writes(node: torch.fx.Node) -> bool:
@@ -147,7 +151,9 @@ class _Run:
 
     def _own_type(self, name: str, shown: torch.Tensor) -> TensorType:
         if not all(isinstance(n, int) for n in shown.shape):
-            raise UnsupportedError(f"input {name} of the exported program has open sizes", fix="give its type by name")
+            raise UnsupportedError(
+                f"input {name} of the exported program has open sizes", fix="give its type by name"
+            )
         return TensorType(dtype_of(str(shown.dtype).removeprefix("torch.")), tuple(shown.shape))
 
     def _tensor(self, tensor: torch.Tensor, name: str, learns: bool) -> Tensor:
@@ -189,6 +195,6 @@ class _Run:
                 found[name] = value
             elif spec.kind is OutputKind.BUFFER_MUTATION and isinstance(value, Tensor):
                 buffer = self.buffers.get(spec.target)
-                if buffer is not None and value.dtype.is_float and spec.target not in self.trace.updates:
+                if buffer is not None and value.type.dtype.is_float and spec.target not in self.trace.updates:
                     self.trace.update(buffer, value)
         return found

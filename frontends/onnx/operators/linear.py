@@ -9,6 +9,8 @@ from graphc.frontends.onnx.operators.registry import onnx_operator
 from graphc.ir.graph import Value
 from graphc.ir.types import float64
 from graphc.ops.linalg import product
+from graphc.tensor import Recording
+from graphc.tensor.einsum import einsum as sum_of_products
 
 
 @onnx_operator("MatMul")
@@ -46,9 +48,13 @@ def gemm(call: Call) -> Value:
 
 @onnx_operator("Einsum")
 def einsum(call: Call) -> Value:
-    from graphc.ops.einsum import einsum as summed
-
-    return summed(call.attribute("equation"), *call.all())
+    """By the function of tensors, recorded into the graph that is being made."""
+    recording = Recording("einsum")
+    recording.builder = call.importer.builder
+    with recording.running():
+        result = sum_of_products(call.attribute("equation"), *map(recording.wrap, call.all()))
+    value: Value = result.value
+    return value
 
 
 @onnx_operator("Det")

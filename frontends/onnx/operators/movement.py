@@ -289,14 +289,16 @@ def pad(call: Call) -> Value:
     if mode != "constant":
         if mode not in ("edge", "wrap", "reflect"):
             raise OnnxError(f"Pad has no mode {mode!r}")
-        low, high = zip(*widths, strict=True) if widths else ((), ())
-        return ops.extend(x, low=low, high=high, mode=mode)
+        return ops.extend(x, low=tuple(a for a, _ in widths), high=tuple(b for _, b in widths), mode=mode)
     return _filled_pad(call, x, widths, value)
 
 
 def _filled_pad(call: Call, x: Value, widths: list[tuple[int, int]], value: float | None) -> Value:
-    low, high = zip(*widths, strict=True) if widths else ((), ())
-    attributes = {"low": low, "high": high, "interior": (0,) * len(widths)}
+    attributes = {
+        "low": tuple(a for a, _ in widths),
+        "high": tuple(b for _, b in widths),
+        "interior": (0,) * len(widths),
+    }
     if value is None and call.has(2) and not call.is_known(2):
         from graphc.ir.types import bool_
 
