@@ -29,7 +29,6 @@ from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
 from graphc.passes.attention import Attention, attention_of
-from graphc.plan.layout import Layouts
 
 WIDTH = 16
 LINE = 64
@@ -111,7 +110,20 @@ def lay_out(kernel: Kernel, target: Target) -> Layout:
     for size in sizes:
         at.append(at[-1] + -(-size // LINE) * LINE)
     return Layout(
-        parts, tuple(lead), rows, keys, depth, columns, tile, blocks, height, at[1], at[2], at[3], at[4], at[5]
+        parts,
+        tuple(lead),
+        rows,
+        keys,
+        depth,
+        columns,
+        tile,
+        blocks,
+        height,
+        at[1],
+        at[2],
+        at[3],
+        at[4],
+        at[5],
     )
 
 
@@ -283,9 +295,7 @@ class _Emission:
         )
         spec = layout.second(self.result_stride, self.second_tile)
         sums = {"sums": "ptr readonly"}
-        second = emit_gemm(
-            k.module, f"{k.f.name}.mix", spec, k.target, divided, sums, cut(self.second_tile)
-        )
+        second = emit_gemm(k.module, f"{k.f.name}.mix", spec, k.target, divided, sums, cut(self.second_tile))
         for each in (first, second):
             each.internal, each.inline = True, False
         return first, second
@@ -305,7 +315,9 @@ class _Emission:
         columns = Form(tuple(t for t in self.place.terms if t[0] in bound), self.place.constant)
         e = self.shown
         with e.scope(bound):
-            return self.f.gep(self.k.outputs[self.layout.parts.result], self.f.mul(e.index(columns), self.size))
+            return self.f.gep(
+                self.k.outputs[self.layout.parts.result], self.f.mul(e.index(columns), self.size)
+            )
 
     # Operands ---------------------------------------------------------------------------------------------------
 
@@ -344,7 +356,9 @@ class _Emission:
             panel = f.udiv(column, tile.width)
             inside = f.sub(column, f.mul(panel, tile.width))
             at = f.add(f.mul(f.add(f.mul(panel, depth), step), tile.width), inside)
-            f.store(self._elements(operand, head, step, column, lanes, left), f.gep(memory, f.mul(at, size)), size)
+            f.store(
+                self._elements(operand, head, step, column, lanes, left), f.gep(memory, f.mul(at, size)), size
+            )
 
         whole = columns - columns % lanes
         with f.loop(0, depth) as step:
