@@ -11,7 +11,7 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.backends.llvm.attention import lay_out
+from graphc.backends.llvm.attention_layout import lay_out
 from graphc.backends.llvm.target import host, level
 from graphc.interpret import evaluate
 from graphc.nn import functional as F
@@ -21,7 +21,7 @@ from tests.passes.partitions import check_partition
 
 SHAPES = [  # heads, rows, keys, depth, columns
     (1, 1, 1, 1, 1), (2, 1, 17, 5, 3), (3, 7, 13, 5, 7), (2, 29, 31, 16, 16), (1, 61, 53, 19, 37), (2, 5, 16, 3, 1),
-    (1, 97, 131, 64, 64),
+    (1, 97, 131, 64, 64), (2, 41, 33, 48, 48),
 ]  # fmt: skip
 RUNS = [
     cpu
