@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,7 +140,8 @@ def compile(
     backend  "llvm" for native code, "numpy" for generated NumPy source
     cpu      "native", or "x86-64-v2", "x86-64-v3", "x86-64-v4"
     train    the result also returns the gradients of all parameters
-    numerics "default", "strict" (only rewrites that change no bit) or "fast" (also those that round differently)
+    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that
+             round differently)
     cache    keep compiled objects between processes
 
     >>> import numpy as np
@@ -184,6 +185,7 @@ def native_executable(
     from graphc.backends.llvm.target import host, level
 
     target = host() if cpu == "native" else level(cpu)
+    target = replace(target, strict=lowered.numerics == "strict")
     native = compile_plan(
         native_plan(lowered.partition, target=target, donate=donate),
         target=target,
@@ -192,7 +194,7 @@ def native_executable(
         cache=caches.default() if cache else None,
         weights=stored,
     )
-    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native)
+    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native, threads)
 
 
 def _numpy_executable(graph: Graph, lowered: Lowered) -> Executable:
@@ -338,8 +340,10 @@ def explain(
 def compiled_plan(lowered: Lowered) -> Plan:
     """The memory plan `compile` uses on this machine: with the working memory of its native kernels."""
     from graphc.backends.llvm.executable import native_plan
+    from graphc.backends.llvm.target import host
 
-    return native_plan(lowered.partition)
+    target = replace(host(), strict=lowered.numerics == "strict")
+    return native_plan(lowered.partition, target=target)
 
 
 @dataclass(frozen=True, eq=False)

@@ -159,7 +159,7 @@ def compile_plan(
     target = target or host()
     data = plan.graph.data if data is None else data
     public = data if public is None else public
-    module = build_module(plan, target, name, public, weights)
+    module = build_module(plan, target, name, public, weights=weights)
     return Executable(plan, module, emit_object(module.text, target, cache), data, public)
 
 

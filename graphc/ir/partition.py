@@ -22,6 +22,7 @@ KernelKind = Literal[
     "convolution",  # convolution or one of its derivatives, with its epilogue
     "pooling",  # windows, with what is applied element by element afterwards
     "indexing",  # gather and scatter
+    "sequential",  # running sums, recurrences, sorting
     "random",  # counter-based random numbers, with their consumers
     "composite",  # one composite that was kept whole
 ]
@@ -95,5 +96,6 @@ _KINDS: dict[Kind, KernelKind] = {
     Kind.CONVOLUTION: "convolution",
     Kind.POOLING: "pooling",
     Kind.INDEXING: "indexing",
+    Kind.SEQUENTIAL: "sequential",
     Kind.RANDOM: "random",
 }

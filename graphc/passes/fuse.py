@@ -51,6 +51,7 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
                  that keeps the last axis.  Rows, keys and columns are fixed numbers, at most 4096 keys.
                  `attention_of(nodes)` in `attention.py` gives the parts.
     indexing     one gather or scatter, alone.
+    sequential   one running sum, recurrence or sorting, alone.
     composite    one composite that `expand` was told to keep, alone.
 
 **Memory.**  Inputs and outputs of a kernel are whole contiguous tensors; `outputs` are exactly the values that
