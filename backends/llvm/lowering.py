@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel
+from graphc.backends.llvm import (
+    attention,
+    blocked_weight_gradient,
+    contraction,
+    convolution_kernel,
+    sequential,
+)
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
@@ -36,9 +42,11 @@ _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
     "row": emit_row_kernel,
     "contraction": contraction.emit_contraction,
+    "attention": attention.emit_attention,
     "convolution": _convolution,
     "pooling": emit_pooling,
     "indexing": emit_indexing,
+    "sequential": sequential.emit_sequential,
     "random": emit_random,
 }
 
@@ -52,16 +60,18 @@ def lower(
     fixed: frozenset[Value] = frozenset(),
     layouts: Layouts | None = None,
     shared: bool = False,
+    weights: str = "fp32",
 ) -> KernelFunction:
     """Add the function of a kernel to a module; see `kernel_function` for its parameters.
 
     fixed: values whose arrays are known now and never change. layouts: how values lie that are not row-major.
-    shared: threads are to share the kernel, if it is of a kind that can be.
+    shared: threads are to share the kernel, if it is of a kind that can be. weights: how those of matrix products are
+    stored.
     """
     if kernel.kind not in _BODIES:
         raise UnsupportedError(f"no native code for {kernel.kind} kernels: {kernel!r}")
     shared = shared and _divisible(kernel, target, fixed, layouts or {})
-    function = begin(module, target, name, kernel, symbols, fixed, layouts, shared)
+    function = begin(module, target, name, kernel, symbols, fixed, layouts, shared, weights)
     if all(value.type.size == 0 for value in kernel.outputs):
         function.f.ret(constant(0, "i32"))
     else:
@@ -73,7 +83,7 @@ def lower(
 def _divisible(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> bool:
     """Whether whoever writes the kernel's body knows how to divide it."""
     match kernel.kind:
-        case "loop" | "row" | "contraction" | "random":
+        case "loop" | "row" | "contraction" | "attention" | "random":
             return True
         case "pooling":
             return not scatters(kernel)
@@ -99,6 +109,10 @@ def clear_borders(k: KernelFunction) -> None:
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
+    if kernel.kind == "sequential":
+        return sequential.scratch_bytes(kernel)
+    if kernel.kind == "attention":
+        return attention.scratch_bytes(kernel, target)
     match kernel.anchor.op.name if kernel.anchor else "":
         case "matmul":
             return contraction.scratch_bytes(kernel, target, fixed)
