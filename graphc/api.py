@@ -224,7 +224,11 @@ def render(
     theme: str | None = None,
     train: bool = False,
 ) -> str | bytes:
-    """Draw a model, a graph, a partition or a plan; the file's suffix says how (.svg .png .pdf .dot .json).
+    """Draw a model, a graph, a partition or a plan.
+
+    The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html, which is a page that needs
+    no network: it steps through forward and backward, opens and closes modules, and shows what became of every value
+    (NumPy source, kernel, memory; with "code" among `show` the LLVM IR of every kernel).
 
     view    forward, backward, joint, fusion, memory or auto
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
@@ -245,6 +249,11 @@ def render(
     }
     if path is None:
         return pictures.to_svg(thing, **options)
+    if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
+        from graphc.provenance import provenance
+
+        became = provenance(thing, code="code" in show)
+        options |= {"known": became.facts, "code": became.code}
     return pictures.render(thing, path, **options).read_bytes()
 
 

@@ -14,7 +14,10 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory")
 @click.command(cls=Command)
 @model_options
 @click.option(
-    "-o", "--output", metavar="FILE", help="A .svg, .png, .pdf, .dot or .json file; `-` is SVG on stdout."
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="A .svg, .png, .pdf, .html, .dot, .json, .mmd or .txt file; `-` is SVG on stdout.",
 )
 @click.option("--view", type=click.Choice(VIEWS), default="joint", show_default=True)
 @click.option("--values", is_flag=True, help="Show numbers: run the graph once.")
@@ -31,6 +34,7 @@ def command(
 
     \b
       graphc render lenet.py -o lenet.svg
+      graphc render lenet.py --values -o lenet.html   a page to step through
       graphc render lenet.py --view forward --show shapes,params -o lenet.pdf
     """
     console = console_of(context)

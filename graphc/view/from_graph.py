@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from graphc.errors import UsageError
 from graphc.ir.graph import Graph, Node, Value
@@ -18,6 +18,18 @@ from graphc.view.render_ir import Picture, legend_for
 View = Literal["auto", "forward", "backward", "joint", "fusion", "memory"]
 Style = Literal["auto", "circuit", "layers"]
 Drawable = Graph | Partition | Plan
+
+
+class Choices(TypedDict, total=False):
+    """The arguments of `make_picture`, for those who hand them on."""
+
+    view: View
+    values: Values | None
+    show: Collection[str]
+    depth: int | None
+    style: Style
+    title: str | None
+    known: Known | None
 
 
 def make_picture(

@@ -36,7 +36,7 @@ from graphc.view.story import rows_story
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "source", "check")
+OVERLAYS = ("shapes", "params", "flops", "source", "check", "code")
 
 Values = Mapping[Value, np.ndarray]
 
@@ -94,9 +94,10 @@ def _opened(
 ) -> Picture:
     """Everything, with the clusters closed that the folded picture would fold."""
     folded = _folded(graph, title, gradients, None, show, depth)[1]
-    closed = [tuple(run.path for run in unit.runs) for unit in folded.all if unit.runs]
-    units = Units(graph, gradients=gradients, groups=[paths for paths in closed if len(paths) > 1])
-    units.close(closed)
+    closed = {tuple(run.path for run in unit.runs): unit.repeats for unit in folded.all if unit.runs}
+    groups = [paths for paths, repeats in closed.items() if repeats]
+    units = Units(graph, gradients=gradients, groups=groups)
+    units.close(list(closed))
     return _Rows(units, values, show, None, known).picture(title)
 
 

@@ -122,7 +122,7 @@ class Units:
             if run in unit.runs or len(inside) < 2 or len(inside) == len(self.all):
                 continue
             group = self.groups.get(run.path)
-            if group:
+            if group and len(group) > 1:
                 around = cluster_id(group[0], together=True)
                 ends = [path.rpartition(".")[2] for path in (group[0], group[-1])]
                 label = f"{' … '.join(ends)}: +{len(group)} more like the one above"
@@ -130,7 +130,8 @@ class Units:
                 parent = around
             identifier = cluster_id(run.path, run.call)
             if identifier not in self.clusters:
-                self.clusters[identifier] = Cluster(identifier, run.label, parent)
+                alike = ": +1 more like the one above" if group and len(group) == 1 else ""
+                self.clusters[identifier] = Cluster(identifier, run.label + alike, parent)
             parent = identifier
         return parent
 
