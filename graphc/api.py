@@ -239,9 +239,9 @@ def render(
 ) -> str | bytes:
     """Draw a model, a graph, a partition or a plan.
 
-    The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html, which is a page that needs
-    no network: it steps through forward and backward, opens and closes modules, and shows what became of every value
-    (NumPy source, kernel, memory; with "code" among `show` the LLVM IR of every kernel).
+    The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html.  The last is a page that
+    needs no network: it steps through forward and backward, opens and closes modules, and shows what became of every
+    value (NumPy source, kernel, memory; with "code" among `show` the LLVM IR of every kernel).
 
     view    forward, backward, joint, fusion, memory or auto
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
@@ -334,13 +334,22 @@ def explain(
     name: str = "",
     after: str | None = None,
     train: bool = False,
+    backward: bool = False,
+    values: bool | Mapping[str, np.ndarray] = False,
 ) -> Any:
     """What the passes did, which kernels came out and why others did not, and the memory plan.
 
     after   the graph this pass left; see `Explanation`
     train   with the gradients of all parameters
+    backward  instead: the chain rule op by op, a `graphc.view.lesson.Lesson`: `str()` is text, `.latex()` LaTeX
+    values  with `backward`: arrays of the inputs by name, or True for random ones, for the numbers
     """
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    if backward:
+        from graphc.view.lesson import lesson
+
+        joint = graph if graph.gradients else reverse_mode(graph)
+        return lesson(joint, evaluated(joint, values) if values else None)
     lowered = lower_with_gradients(graph) if train else lower(graph)
     return Explanation(lowered, compiled_plan(lowered), after)
 

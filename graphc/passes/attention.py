@@ -152,13 +152,22 @@ def _plain(reading: Reading, first: Region, softmax: Region, mix: Node) -> bool:
     own = {parts.top, parts.less, parts.power, parts.total, parts.weights}
     for i in softmax.nodes:
         node = reading.graph.nodes[i]
-        if node not in own and (node.op.kind is not Kind.ELEMENTWISE or node.output.shape != scores.output.shape):
+        if node not in own and (
+            node.op.kind is not Kind.ELEMENTWISE or node.output.shape != scores.output.shape
+        ):
             return False
     *_, m, s = scores.output.shape
     fixed = all(isinstance(d, int) and d > 0 for v in (*scores.inputs, *mix.inputs) for d in v.shape[-2:])
     batched = scores.inputs[0].type.rank == scores.inputs[1].type.rank == mix.inputs[1].type.rank
     straight = not scores.attributes["transpose_x"] and not mix.attributes["transpose_x"]
-    return fixed and batched and straight and isinstance(s, int) and s <= LONGEST and scores.output.dtype.is_float
+    return (
+        fixed
+        and batched
+        and straight
+        and isinstance(s, int)
+        and s <= LONGEST
+        and scores.output.dtype.is_float
+    )
 
 
 def _with_moves(reading: Reading, home: dict[int, Region], parts: list[Region]) -> list[Region]:

@@ -7,8 +7,19 @@
 """
 
 from graphc.view.from_graph import make_picture
+from graphc.view.notebook import interactive
 from graphc.view.output import render, to_dot, to_html, to_svg
 from graphc.view.render_ir import Picture
 from graphc.view.theme import THEMES, Theme
 
-__all__ = ["THEMES", "Picture", "Theme", "make_picture", "render", "to_dot", "to_html", "to_svg"]
+__all__ = [
+    "THEMES",
+    "Picture",
+    "Theme",
+    "interactive",
+    "make_picture",
+    "render",
+    "to_dot",
+    "to_html",
+    "to_svg",
+]

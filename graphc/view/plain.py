@@ -17,7 +17,7 @@ GLYPH = {
 
 def to_text(picture: Picture) -> str:
     """Rows as two columns, forward and backward; other pictures as a list of nodes with what they read."""
-    lines = [_plain(picture.title), *(f"({_plain(notice)})" for notice in picture.notices)]
+    lines = [printable(picture.title), *(f"({printable(notice)})" for notice in picture.notices)]
     if picture.layout is Layout.ROWS:
         lines += _two_columns(picture)
     else:
@@ -52,16 +52,16 @@ def _listed(picture: Picture) -> Iterator[str]:
             continue
         reads = [by_id[e.source] for e in picture.edges if e.target == node.id]
         chips = [" ".join(line.text for line in n.lines) for n in reads if n.role is Role.CHIP]
-        yield _words(node) + "".join(f"\n    {_plain(chip)}" for chip in chips)
+        yield _words(node) + "".join(f"\n    {printable(chip)}" for chip in chips)
 
 
 def _words(node: Node) -> str:
     glyph = "" if node.backward and node.role is not Role.ACCUMULATE else GLYPH.get(node.role, "")
     texts = [node.label] if node.role is not Role.ACCUMULATE else []
-    return " ".join(_plain(text) for text in [glyph, *texts, *(line.text for line in node.lines)] if text)
+    return " ".join(printable(text) for text in [glyph, *texts, *(line.text for line in node.lines)] if text)
 
 
-def _plain(text: str) -> str:
+def printable(text: str) -> str:
     """One line without control characters: a name cannot move the cursor of a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 

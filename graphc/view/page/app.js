@@ -343,6 +343,7 @@ function hashNow() {
 }
 
 function writeHash() {
+  if (location.protocol === "about:") return;  // in the frame of a notebook there is no address
   const hash = hashNow();
   if (location.hash.slice(1) !== hash) history.replaceState(null, "", hash ? "#" + hash : location.pathname + location.search);
 }
