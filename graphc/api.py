@@ -236,6 +236,10 @@ def render(
     depth: int | None = None,
     theme: str | None = None,
     train: bool = False,
+    expand: Collection[str] = (),
+    focus: str = "",
+    hops: int = 2,
+    grad_path_of: str = "",
 ) -> str | bytes:
     """Draw a model, a graph, a partition or a plan.
 
@@ -246,6 +250,9 @@ def render(
     view    forward, backward, joint, fusion, memory or auto
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
     train   kernels and memory of forward and backward together, in the views fusion and memory
+
+    depth   module levels that are opened; `expand`, paths of modules that are opened all the same
+    focus   a value, array or module: only what lies within `hops` edges; grad_path_of, a parameter: only its gradient's way
 
     Returns what was written; without a path, the SVG.
     """
@@ -259,6 +266,10 @@ def render(
         "show": show,
         "depth": depth,
         "theme": theme or DEFAULT,
+        "expand": expand,
+        "focus": focus,
+        "hops": hops,
+        "grad_path_of": grad_path_of,
     }
     if path is None:
         return pictures.to_svg(thing, **options)
