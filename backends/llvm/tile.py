@@ -112,11 +112,18 @@ def zeros(tile: Tile) -> list[Reg]:
 
 
 def contract(
-    b: Function, tile: Tile, depth: int | Reg, scalars: Stream, vectors: Stream, accumulators: Sequence[Reg]
+    b: Function,
+    tile: Tile,
+    depth: int | Reg,
+    scalars: Stream,
+    vectors: Stream,
+    accumulators: Sequence[Reg],
+    ahead: Stream | None = None,
 ) -> list[Reg]:
     """`depth` steps of `acc[r][v] += scalar[r] * vector[v]`; gives the accumulators after them, row by row.
 
-    The loop is unrolled by `tile.unroll`; the steps left over follow it.
+    The loop is unrolled by `tile.unroll`; the steps left over follow it. ahead: lines to bring to the second
+    level meanwhile, which a later contraction reads.
     """
     if len(scalars.offsets) != tile.rows or len(vectors.offsets) != tile.vectors:
         raise ValueError(f"streams of {len(scalars.offsets)} and {len(vectors.offsets)} for {tile}")
@@ -126,6 +133,10 @@ def contract(
             scalar = b.gep(scalars.base, b.mul(k, scalars.step))
             column = b.gep(vectors.base, b.mul(k, vectors.step))
             for step in range(count):
+                for offset in ahead.offsets if ahead else ():
+                    assert ahead is not None
+                    line = b.gep(ahead.base, b.mul(k, ahead.step))
+                    b.prefetch(b.gep(line, step * ahead.step + offset), locality=2)
                 acc = _step(b, tile, scalars, vectors, scalar, column, step, acc)
             return acc
 
