@@ -112,10 +112,12 @@ def _emit_multiply(module: Module, name: str, plan: Winograd) -> Function:
                 turn = f.udiv(row, tile.rows)
                 scalars = f.gep(v, f.mul(turn, plan.spec.source.blocks * plan.turn_bytes))
                 # The next panel comes from far: each register tile fetches a part of it.
-                following, few = f.gep(u, plan.panel_bytes), plan.block // tile.rows < len(lines)
-                if not few:
-                    following = f.gep(following, f.mul(f.urem(turn, len(lines)), LINE))
-                ahead = Stream(following, width, tuple(lines) if few else (0,), 1)
+                following = f.gep(u, plan.panel_bytes)
+                if plan.block // tile.rows < len(lines):
+                    ahead = Stream(following, width, tuple(lines), 1)
+                else:
+                    share = f.mul(f.urem(turn, len(lines)), inputs * LINE)
+                    ahead = Stream(f.gep(following, share), LINE, (0,), 1)
                 values = iter(_contract(f, plan, scalars, u, vectors, ahead))
                 start = f.gep(to, f.mul(row, plan.product_row_bytes))
                 for i in range(tile.rows):
@@ -138,7 +140,7 @@ def _contract(
         scalars = Stream(f.gep(v, f.mul(index, plan.turn_bytes)), tile.bytes, rows, tile.bytes)
         at = f.mul(index, BLOCK * width)
         columns = Stream(f.gep(u, at), width, vectors, tile.lanes * tile.bytes)
-        coming = replace(ahead, base=f.gep(ahead.base, at))
+        coming = replace(ahead, base=f.gep(ahead.base, f.mul(index, BLOCK * ahead.step)))
         return contract(f, tile, depth, scalars, columns, values, coming)
 
     values = zeros(tile)
