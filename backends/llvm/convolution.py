@@ -17,11 +17,10 @@ from math import ceil
 from typing import Any
 
 from graphc.backends.llvm.blocked import BLOCK
-from graphc.backends.llvm.blocking import LINE
 from graphc.backends.llvm.convolution_plan import Convolution, Tiling, slots, tiling
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant, vector
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import Epilogue, Site, Stream, Tile, contract, zeros
+from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Site, Stream, Tile, contract, zeros
 
 FEW_TURNS = 32  # register tiles of an image up to which a panel's way counts
 
@@ -271,7 +270,7 @@ class _Kernel:
         def run(place: Reg, k: Reg, inner: list[Reg]) -> list[Reg]:
             stream = Stream(place, tile.bytes, scalars, tile.bytes)
             vectors = self.stream(tile, f.gep(w, f.mul(k, step)))
-            coming = Stream(f.gep(ahead, f.mul(k, LINE)), LINE, (0,), 1) if ahead else None
+            coming = [Ahead(f.gep(ahead, f.mul(k, LINE)), LINE)] if ahead else []
             return contract(f, tile, depth * together, stream, vectors, inner, coming)
 
         def row(i: Reg, inner: list[Reg]) -> list[Reg]:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.backends.llvm.blocked import BLOCK
-from graphc.backends.llvm.blocking import LINE
 from graphc.backends.llvm.convolution import Pixel
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant, vector
-from graphc.backends.llvm.tile import Epilogue, Stream, contract, zeros
+from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Stream, contract, zeros
 from graphc.backends.llvm.winograd import emit_square
 from graphc.backends.llvm.winograd_plan import Winograd
 
@@ -100,7 +99,7 @@ def _emit_multiply(module: Module, name: str, plan: Winograd) -> Function:
     panels = plan.frequencies * plan.group * plan.panel_bytes
     weights = f.gep(f.u, f.mul(f.group, panels))
     vectors = tuple(v * tile.lanes * size for v in range(tile.vectors))
-    lines = range(0, width, LINE)
+    lines = width // LINE
     with f.loop(0, plan.frequencies) as frequency:
         v = f.gep(here, f.mul(frequency, plan.slice_bytes))
         m = f.gep(f.m, f.mul(frequency, plan.product_slice_bytes))
@@ -113,11 +112,11 @@ def _emit_multiply(module: Module, name: str, plan: Winograd) -> Function:
                 scalars = f.gep(v, f.mul(turn, plan.spec.source.blocks * plan.turn_bytes))
                 # The next panel comes from far: each register tile fetches a part of it.
                 following = f.gep(u, plan.panel_bytes)
-                if plan.block // tile.rows < len(lines):
-                    ahead = Stream(following, width, tuple(lines), 1)
+                if plan.block // tile.rows < lines:
+                    ahead = Ahead(following, width)
                 else:
-                    share = f.mul(f.urem(turn, len(lines)), inputs * LINE)
-                    ahead = Stream(f.gep(following, share), LINE, (0,), 1)
+                    share = f.mul(f.urem(turn, lines), inputs * LINE)
+                    ahead = Ahead(f.gep(following, share), LINE)
                 values = iter(_contract(f, plan, scalars, u, vectors, ahead))
                 start = f.gep(to, f.mul(row, plan.product_row_bytes))
                 for i in range(tile.rows):
@@ -129,7 +128,7 @@ def _emit_multiply(module: Module, name: str, plan: Winograd) -> Function:
 
 
 def _contract(
-    f: Function, plan: Winograd, v: Reg, u: Reg, vectors: tuple[int, ...], ahead: Stream
+    f: Function, plan: Winograd, v: Reg, u: Reg, vectors: tuple[int, ...], ahead: Ahead
 ) -> list[Reg]:
     """The contraction of a register tile, block by block of channels."""
     tile, width = plan.tile, plan.tile.width * plan.tile.bytes
@@ -140,8 +139,8 @@ def _contract(
         scalars = Stream(f.gep(v, f.mul(index, plan.turn_bytes)), tile.bytes, rows, tile.bytes)
         at = f.mul(index, BLOCK * width)
         columns = Stream(f.gep(u, at), width, vectors, tile.lanes * tile.bytes)
-        coming = replace(ahead, base=f.gep(ahead.base, f.mul(index, BLOCK * ahead.step)))
-        return contract(f, tile, depth, scalars, columns, values, coming)
+        coming = Ahead(f.gep(ahead.base, f.mul(index, BLOCK * ahead.step)), ahead.step)
+        return contract(f, tile, depth, scalars, columns, values, [coming])
 
     values = zeros(tile)
     if whole:

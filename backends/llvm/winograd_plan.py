@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.llvm.blocked import BLOCK
-from graphc.backends.llvm.blocking import LINE, row_cost
+from graphc.backends.llvm.blocking import row_cost
 from graphc.backends.llvm.convolution_plan import Convolution, Tiling, packed_weights_bytes
 from graphc.backends.llvm.lint import sound
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import FMA_PER_CYCLE, Tile, tiles
+from graphc.backends.llvm.tile import FMA_PER_CYCLE, LINE, Tile, tiles
 from graphc.backends.llvm.winograd import F2, F4, TAPS, Form, additions
 
 MOST_TILES = 112  # transformed together: beyond, weights are read often enough for their way
