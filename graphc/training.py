@@ -7,7 +7,7 @@ updated in place; the module's parameters are views of that memory, so the modul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from graphc.plan import Plan
 from graphc.step import LR, STEP, StepGraph, step_graph
 from graphc.tensor import Tensor
 
+if TYPE_CHECKING:
+    from graphc.backends.llvm.executable import Executable as Native
+    from graphc.profile import Profile
+
 Types = Mapping[str, str | TensorType]
 SEED = "seed"
 
@@ -35,8 +39,10 @@ class Step:
 
     def __init__(
         self, model: Module, optimizer: Optimizer, step: StepGraph, run: Callable[..., Any], plan: Plan | None,
-        arrays: Mapping[str, np.ndarray], batch: Sequence[str], seed: int,
+        arrays: Mapping[str, np.ndarray], batch: Sequence[str], seed: int, native: Native | None,
+        threads: int,
     ):  # fmt: skip
+        self.native, self.threads = native, threads
         self.model, self.optimizer, self.step, self.plan, self.arrays = model, optimizer, step, plan, arrays
         tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._tensors = [(tensors[name], array) for name, array in arrays.items() if name in tensors]
@@ -61,6 +67,15 @@ class Step:
         result = self._run(*batch, *self._extra)
         self.optimizer.steps = count
         return float(result[0] if isinstance(result, tuple) else result)
+
+    def profile(self, *batch: Any, threads: int | None = None, seconds: float = 0.5) -> Profile:
+        """What each kernel takes on this batch, see `Executable.profile`; nothing is trained by it."""
+        from graphc.profile import profile
+
+        if self.native is None:
+            raise UsageError("the step was compiled for NumPy: it has no kernels", fix='backend="llvm"')
+        threads = threads or self.threads
+        return profile(self.native, (*batch, *self._extra), threads=threads, seconds=seconds)
 
     def _settle(self) -> None:
         """Take over what was changed elsewhere: by another step on the module, by the optimizer in eager mood."""
@@ -172,15 +187,16 @@ def _compile(
     batch = [*inputs, *targets]
     if backend == "numpy":
         run, arrays = _numpy_runner(step)
-        plan = None
+        native = None
     else:
-        run, arrays, plan = _native_runner(step, threads, cache)
-    return Step(model, optimizer, step, run, plan, arrays, batch, seed)
+        run, arrays, native = _native_runner(step, threads, cache)
+    plan = native.plan if native else None
+    return Step(model, optimizer, step, run, plan, arrays, batch, seed, native, threads)
 
 
 def _native_runner(
     step: StepGraph, threads: int, cache: bool
-) -> tuple[Callable[..., Any], dict[str, np.ndarray], Plan]:
+) -> tuple[Callable[..., Any], dict[str, np.ndarray], Native]:
     from graphc.backends.llvm import cache as caches
     from graphc.backends.llvm.executable import compile_plan, native_plan
 
@@ -198,7 +214,7 @@ def _native_runner(
             leaf = graph.by_name[piece.name]
             memory = weights[piece.offset : piece.offset + piece.size]
             arrays[piece.name] = memory.view(leaf.dtype.numpy).reshape(leaf.type.shape)
-    return native.load(threads, weights=weights), arrays, native.plan
+    return native.load(threads, weights=weights), arrays, native
 
 
 def _numpy_runner(step: StepGraph) -> tuple[Callable[..., Any], dict[str, np.ndarray]]:

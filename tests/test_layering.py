@@ -26,7 +26,7 @@ LAYERS = [
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable", "explain"],
+    ["pipeline", "artefact", "executable", "explain", "precision", "profile"],
     ["api", "training"],
     ["checking", "train", "transforms"],
     ["cli"],

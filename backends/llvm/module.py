@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api
+from graphc.backends.llvm.clock import Clock
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
@@ -53,6 +54,7 @@ class NativeModule:
     faults   what each status from FAULT on means: status s is faults[s - FAULT]
     file     the form of the weights file that `NAME_open` takes, and the number that names the layout of the weights;
              None for code that changes its weights, which has no C interface
+    clock    what the marks between the kernels mean; None for code without
     """
 
     text: str
@@ -63,6 +65,7 @@ class NativeModule:
     target: Target
     file: WeightsFile | None
     identity: int
+    clock: Clock | None = None
 
     @property
     def entry(self) -> str:
@@ -76,22 +79,30 @@ def fixed_values(plan: Plan) -> frozenset[Value]:
 
 
 def build_module(
-    plan: Plan, target: Target, name: str = "", public: Mapping[str, np.ndarray] | None = None
+    plan: Plan,
+    target: Target,
+    name: str = "",
+    public: Mapping[str, np.ndarray] | None = None,
+    *,
+    weights: str = "fp32",
+    clocked: bool = False,
 ) -> NativeModule:
     """The module of a plan.
 
     name: prefix of the exported symbols, the graph's name by default. public: the user's arrays, which stand in the
-    weights file too; asked for shapes only.
+    weights file too; asked for shapes only. weights: how those of matrix products are stored, fp32, fp16 or int8.
+    clocked: with a clock between the kernels.
     """
-    return _Driver(plan, target, name or plan.graph.name).build(dict(public or {}))
+    return _Driver(plan, target, name or plan.graph.name, weights, clocked).build(dict(public or {}))
 
 
 class _Driver:
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, name: str) -> None:
-        self.plan, self.target, self.name = plan, target, name
+    def __init__(self, plan: Plan, target: Target, name: str, stored: str, clocked: bool) -> None:
+        self.plan, self.target, self.name, self.stored = plan, target, name, stored
         self.module = target.module()
+        self.clock = Clock(self.module, name) if clocked else None
         self.fixed = fixed_values(plan)
         self.symbols = (plan.symbol,) if plan.symbol else ()
         self.results = [i for i in range(len(plan.graph.outputs)) if i not in plan.donated]
@@ -128,9 +139,19 @@ class _Driver:
             identity = self._identity(file)
             self._add_c_interface(file, identity)
         faults = tuple(self.faults)
+        if self.clock:
+            self.clock.finish()
         text = str(self.module)
         return NativeModule(
-            text, self._signature(), pieces, self.weights_bytes, faults, self.target, file, identity
+            text,
+            self._signature(),
+            pieces,
+            self.weights_bytes,
+            faults,
+            self.target,
+            file,
+            identity,
+            self.clock,
         )
 
     def _emit_kernels(self, f: Function) -> None:
@@ -143,12 +164,21 @@ class _Driver:
                 self._call(f, kernel)
         # Updates of parameters come last: what they overwrite may still be an output to copy.
         copies = sorted(self.plan.copies, key=lambda copy: copy[1] in self.plan.donated)
-        if copies:
+        if copies or self.clock:
             self._meet(f, together=False)
+            self._mark(f, None)
+        if copies:
             with f.if_(f.icmp("eq", f.part, 0)) if self.shared else nullcontext():
                 for value, index in copies:
                     self._copy(f, value, index)
+            self._mark(f, None)
         f.ret(constant(0, "i32"))
+
+    def _mark(self, f: Function, kernel: Kernel | None) -> None:
+        """The time before a kernel, where time is asked for."""
+        if self.clock:
+            with f.if_(f.icmp("eq", f.part, 0)) if self.shared else nullcontext():
+                self.clock.mark(f, kernel)
 
     def _meet(self, f: Function, together: bool) -> None:
         """Wait for all members, where work by all begins or ends."""
@@ -221,6 +251,7 @@ class _Driver:
                 self.fixed,
                 self.plan.layouts,
                 self.is_shared(kernel),
+                self.stored,
             )
         code = self.functions[shape]
         operands = []
@@ -236,6 +267,7 @@ class _Driver:
         operands += [f.n for _ in self.symbols]
         together = code.share is not None and code.share.used and not code.faults
         self._meet(f, together)
+        self._mark(f, kernel)
         if together:
             self._share(f, code, kernel, operands)
             return

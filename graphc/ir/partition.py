@@ -19,6 +19,7 @@ KernelKind = Literal[
     "loop",  # elementwise, movement and creation over the index space of the outputs
     "row",  # reductions over common axes with elementwise work before, between and after them
     "contraction",  # matmul with its epilogue
+    "attention",  # two matmuls and the softmax between them
     "convolution",  # convolution or one of its derivatives, with its epilogue
     "pooling",  # windows, with what is applied element by element afterwards
     "indexing",  # gather and scatter
