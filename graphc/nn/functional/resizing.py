@@ -1,4 +1,4 @@
-"""Images in another size."""
+"""Images and sequences of another size."""
 
 from __future__ import annotations
 

@@ -79,3 +79,20 @@ def test_gradients_along_the_open_axis(function):
         ends = [interpret(joint, [x + h * direction])[0] for h in (1e-6, -1e-6)]
         slope = (ends[0] - ends[1]) / 2e-6
         assert abs(float((gradient * direction).sum()) - float(slope)) <= 1e-6 * max(abs(float(loss)), 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_many_operands_are_copied(axis):
+    """600 operands, one of them a repeated number: code and time grow by a call for each."""
+
+    def many(x, h):
+        parts = [h if i % 3 else np.zeros_like(x) if i == 0 else x for i in range(600)]
+        return np.concatenate(parts, axis) * 2, np.stack(parts, axis)
+
+    graph = graphc.trace(many, inputs={"x": "float32[N,3,2]", "h": "float32[N,3,2]"})
+    compiled = graphc.compile(graph)
+    joins = [k for k in compiled.plan.order if k.kind == "join"]
+    assert len(joins) == 2 and compiled.llvm_ir.count("call void @graphc.copy_rows") >= 1200 // 2
+    x, h = np.random.default_rng(5).normal(size=(2, 4, 3, 2)).astype(np.float32)
+    for y, z in zip(compiled(x, h), interpret(graph, [x, h]), strict=True):
+        np.testing.assert_array_equal(y, z)
