@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from graphc.ir.specialize import specialize
 from graphc.ir.types import TensorType, int64
 from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
+from graphc.precision import Precision, Weights, deviation, split_weights
 
 if TYPE_CHECKING:
     from graphc.artefact import Artefact
@@ -121,7 +122,7 @@ def compile(
     *,
     dims: Ranges | None = None,
     sizes: Mapping[str, Sequence[int]] | None = None,
-    weights: str | PathLike[str] | Mapping[str, np.ndarray] | None = None,
+    weights: Weights = None,
     name: str = "",
     backend: str = "llvm",
     cpu: str = "native",
@@ -134,10 +135,13 @@ def compile(
 
     inputs   types, as {"x": "float32[N,784]"}; a name is a size left open
     sizes    {"H": [224]}: symbols fixed to one size
+    weights  a file or arrays by name; "fp16" or "int8" to store the weights of matrix products in half or a quarter of
+             the memory, which changes results (`precision` of what comes back says how much); or a pair of both
     backend  "llvm" for native code, "numpy" for generated NumPy source
     cpu      "native", or "x86-64-v2", "x86-64-v3", "x86-64-v4"
     train    the result also returns the gradients of all parameters
-    numerics "default", "strict" (only rewrites that change no bit) or "fast" (also those that round differently)
+    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that
+             round differently)
     cache    keep compiled objects between processes
 
     >>> import numpy as np
@@ -147,15 +151,22 @@ def compile(
     """
     if backend not in ("llvm", "numpy"):
         raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
-    graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    arrays, word = split_weights(weights)
+    graph = graph_of(model, inputs, dims=dims, weights=arrays, name=name)
     if sizes:
         graph = specialize(graph, {symbol: _one(symbol, given) for symbol, given in sizes.items()})
     if train:
         graph = gradient_graph(graph)
     lowered = lower(graph, numerics=numerics)
     if backend == "numpy":
+        if word != "fp32":
+            raise UsageError(f"NumPy source computes with the weights as they are, not as {word}")
         return _numpy_executable(graph, lowered)
-    return native_executable(graph, lowered, cpu=cpu, threads=threads, cache=cache)
+    compiled = native_executable(graph, lowered, cpu=cpu, threads=threads, cache=cache, stored=word)
+    if word != "fp32":
+        exact = native_executable(graph, lowered, cpu=cpu, cache=cache)
+        compiled.precision = Precision(word, deviation(compiled, exact, random_inputs(graph)))
+    return compiled
 
 
 def native_executable(
@@ -166,19 +177,22 @@ def native_executable(
     threads: int = 1,
     cache: bool = True,
     donate: Mapping[str, str] | None = None,
+    stored: str = "fp32",
 ) -> Executable:
-    """Plan and compile what was lowered."""
+    """Plan and compile what was lowered; `stored` says how weights of matrix products are."""
     from graphc.backends.llvm import cache as caches
     from graphc.backends.llvm.executable import compile_plan, native_plan
     from graphc.backends.llvm.target import host, level
 
     target = host() if cpu == "native" else level(cpu)
+    target = replace(target, strict=lowered.numerics == "strict")
     native = compile_plan(
         native_plan(lowered.partition, target=target, donate=donate),
         target=target,
         name=c_name(graph.name),
         public=graph.data,
         cache=caches.default() if cache else None,
+        weights=stored,
     )
     return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native, threads)
 
@@ -326,8 +340,10 @@ def explain(
 def compiled_plan(lowered: Lowered) -> Plan:
     """The memory plan `compile` uses on this machine: with the working memory of its native kernels."""
     from graphc.backends.llvm.executable import native_plan
+    from graphc.backends.llvm.target import host
 
-    return native_plan(lowered.partition)
+    target = replace(host(), strict=lowered.numerics == "strict")
+    return native_plan(lowered.partition, target=target)
 
 
 @dataclass(frozen=True, eq=False)

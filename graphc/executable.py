@@ -15,6 +15,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.manifest import Port
 from graphc.pipeline import Lowered
 from graphc.plan import Plan
+from graphc.precision import Precision
 
 if TYPE_CHECKING:
     from graphc.backends.llvm.executable import Executable as Native
@@ -30,6 +31,7 @@ class Executable:
     plan             where every value lives
     threads          how many a call may use
     inputs, outputs  name, dtype and dimensions of each
+    precision        how the weights are stored, and what that costs
 
     A call gives the output, or a tuple when there are several.  Arrays of another dtype or shape are an error, never
     cast; arrays with any strides are accepted.  `out=` takes an array, or a tuple of arrays, that the results are
@@ -50,6 +52,7 @@ class Executable:
         self.threads = threads
         self.inputs = ports(graph.inputs, [v.name for v in graph.inputs])
         self.outputs = ports(graph.outputs, graph.output_names)
+        self.precision = Precision()
         self._run = run
         self._names = [port.name for port in self.inputs]
 

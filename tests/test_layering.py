@@ -26,7 +26,7 @@ LAYERS = [
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable", "explain", "profile"],
+    ["pipeline", "artefact", "executable", "explain", "precision", "profile"],
     ["api", "training"],
     ["bench", "checking", "train", "transforms"],
     ["cli"],

@@ -350,6 +350,10 @@ class Function:
     def fdiv(self, x: Operand, y: Operand) -> Reg:
         return self._binary("fdiv", x, y, floating=True)
 
+    def frem(self, x: Operand, y: Operand) -> Reg:
+        """The exact rest of x/y towards zero, C's fmod."""
+        return self._binary("frem", x, y, floating=True)
+
     def fneg(self, x: Reg) -> Reg:
         return self.emit(f"fneg {x}", x.type)
 

@@ -84,21 +84,23 @@ def build_module(
     name: str = "",
     public: Mapping[str, np.ndarray] | None = None,
     *,
+    weights: str = "fp32",
     clocked: bool = False,
 ) -> NativeModule:
     """The module of a plan.
 
     name: prefix of the exported symbols, the graph's name by default. public: the user's arrays, which stand in the
-    weights file too; asked for shapes only. clocked: with a clock between the kernels.
+    weights file too; asked for shapes only. weights: how those of matrix products are stored, fp32, fp16 or int8.
+    clocked: with a clock between the kernels.
     """
-    return _Driver(plan, target, name or plan.graph.name, clocked).build(dict(public or {}))
+    return _Driver(plan, target, name or plan.graph.name, weights, clocked).build(dict(public or {}))
 
 
 class _Driver:
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, name: str, clocked: bool) -> None:
-        self.plan, self.target, self.name = plan, target, name
+    def __init__(self, plan: Plan, target: Target, name: str, stored: str, clocked: bool) -> None:
+        self.plan, self.target, self.name, self.stored = plan, target, name, stored
         self.module = target.module()
         self.clock = Clock(self.module, name) if clocked else None
         self.fixed = fixed_values(plan)
@@ -249,6 +251,7 @@ class _Driver:
                 self.fixed,
                 self.plan.layouts,
                 self.is_shared(kernel),
+                self.stored,
             )
         code = self.functions[shape]
         operands = []

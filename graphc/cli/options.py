@@ -27,6 +27,8 @@ class Request:
     inputs    types by input name, as written
     ranges    `--dim N=1:4096`
     sizes     `--dim N=1`: sizes to compile for beside the general case
+    weights   the file of `--weights`
+    stored    the word of `--weights`: fp16 or int8
     """
 
     target: str
@@ -35,6 +37,7 @@ class Request:
     ranges: dict[str, Range] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
     weights: str | None = None
+    stored: str = "fp32"
 
 
 def model_options(command: F, required: bool = True) -> F:
@@ -50,7 +53,7 @@ def model_options(command: F, required: bool = True) -> F:
             inputs,
             ranges,
             sizes,
-            keywords.pop("weights"),
+            *_parse_weights(keywords.pop("weights")),
         )
         return command(request=request, **keywords)
 
@@ -66,7 +69,10 @@ def model_options(command: F, required: bool = True) -> F:
                 "--dim", "dims", multiple=True, metavar="NAME=SIZE",
                 help="N=1:4096 is the range of a size; N=8 fixes it.",
             ),
-            click.option("--weights", metavar="FILE", help="A .safetensors or .npz file."),
+            click.option(
+                "--weights", metavar="FILE", multiple=True,
+                help="A .safetensors or .npz file; for compile also fp16 or int8, how to store them.",
+            ),
             click.option("--entry", metavar="NAME", help="The object in the file that is the model."),
         ]
     ):  # fmt: skip
@@ -84,8 +90,10 @@ def model_at_work(console: Console) -> Iterator[None]:
         yield
 
 
-def load_model(request: Request, console: Console) -> ModelFile:
-    """Find the model; notes about it go to stderr."""
+def load_model(request: Request, console: Console, stored: bool = False) -> ModelFile:
+    """Find the model; notes about it go to stderr.  stored: whether the command stores weights in fewer bits."""
+    if request.stored != "fp32" and not stored:
+        raise UsageError(f"--weights {request.stored} is for compile: this command uses them as they are")
     from graphc.frontends.python.model_file import load_model_file
 
     found = load_model_file(
@@ -131,6 +139,18 @@ def _parse_inputs(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"-i gives input {name} twice: {found[name]} and {type_}")
         found[name] = type_
     return found
+
+
+def _parse_weights(texts: Sequence[str]) -> tuple[str | None, str]:
+    """At most one file and at most one word."""
+    from graphc.weights import STORED
+
+    words = [text for text in texts if text in STORED]
+    files = [text for text in texts if text not in STORED]
+    for given in (words, files):
+        if len(given) > 1:
+            raise UsageError(f"--weights gives {given[0]} and {given[1]}")
+    return (files[0] if files else None), (words[0] if words else "fp32")
 
 
 def _parse_dims(texts: Sequence[str]) -> tuple[dict[str, Range], dict[str, list[int]]]:

@@ -18,9 +18,11 @@ KernelKind = Literal[
     "loop",  # elementwise, movement and creation over the index space of the outputs
     "row",  # reductions over common axes with elementwise work before, between and after them
     "contraction",  # matmul with its epilogue
+    "attention",  # two matmuls and the softmax between them
     "convolution",  # convolution or one of its derivatives, with its epilogue
     "pooling",  # windows, with what is applied element by element afterwards
     "indexing",  # gather and scatter
+    "sequential",  # running sums, recurrences, sorting
     "random",  # counter-based random numbers, with their consumers
     "composite",  # one composite that was kept whole
 ]
@@ -94,5 +96,6 @@ _KINDS: dict[Kind, KernelKind] = {
     Kind.CONVOLUTION: "convolution",
     Kind.POOLING: "pooling",
     Kind.INDEXING: "indexing",
+    Kind.SEQUENTIAL: "sequential",
     Kind.RANDOM: "random",
 }

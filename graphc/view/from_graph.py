@@ -11,6 +11,7 @@ from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.partition import Partition
 from graphc.plan.plan import Plan
 from graphc.view import circuit, fusion
+from graphc.view.facts import Known
 from graphc.view.layers import OVERLAYS, Values, layers
 from graphc.view.render_ir import Picture, legend_for
 
@@ -28,6 +29,7 @@ def make_picture(
     depth: int | None = None,
     style: Style = "auto",
     title: str | None = None,
+    known: Known | None = None,
 ) -> Picture:
     """The picture of a graph.
 
@@ -38,6 +40,7 @@ def make_picture(
     show    of shapes, params, flops, source; and check: finite differences beside the gradients of a circuit
     depth   module levels that are opened; the default opens as many as stay readable
     style   circuit (scalars only) or layers; auto takes the circuit for small scalar graphs
+    known   facts by name of a value, may be empty: the picture for a page, of everything, with its story
 
     Raises UsageError when the view does not fit the graph.
     """
@@ -80,9 +83,9 @@ def make_picture(
         )
     name = title if title is not None else graph.name
     if style != "layers" and view != "backward" and circuit.suits(graph):
-        drawn = circuit.circuit(graph, name, values, gradients, "check" in show)
+        drawn = circuit.circuit(graph, name, values, gradients, "check" in show, known)
     else:
-        drawn = layers(graph, name, gradients=gradients, values=values, show=show, depth=depth)
+        drawn = layers(graph, name, gradients=gradients, values=values, show=show, depth=depth, known=known)
         if style == "auto" and circuit.is_scalar(graph) and not circuit.suits(graph):
             notices += (f"more than {circuit.LIMIT} ops: drawn in rows instead of as a circuit",)
     if view == "backward":
@@ -125,11 +128,17 @@ def _backward_half(picture: Picture) -> Picture:
     edges = tuple(e for e in picture.edges if {e.source, e.target} <= kept)
     rows = tuple(tuple(m for m in row if m in kept) for row in reversed(picture.rows))
     clusters = tuple(c for c in picture.clusters if c.backward)
+    steps = tuple(
+        replace(s, uses=tuple(u for u in s.uses if u in kept), shows=tuple(u for u in s.shows if u in kept))
+        for s in picture.steps
+        if s.at in kept
+    )
     return replace(
         picture,
         nodes=nodes,
         edges=edges,
         rows=tuple(row for row in rows if row),
         clusters=clusters,
+        steps=steps,
         legend=legend_for(nodes, edges),
     )

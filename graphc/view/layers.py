@@ -15,9 +15,24 @@ import numpy as np
 from graphc.ir.cost import parameter_count, total_flops
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
+from graphc.view.chain_rule import ChainRule
+from graphc.view.facts import Facts, Known, array_facts, gradient_facts, op_facts
 from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, number
-from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
+from graphc.view.render_ir import (
+    Cluster,
+    Edge,
+    Kind,
+    Layout,
+    Line,
+    Node,
+    Picture,
+    Role,
+    Step,
+    Text,
+    legend_for,
+)
+from graphc.view.story import rows_story
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
@@ -34,10 +49,29 @@ def layers(
     values: Values | None = None,
     show: Collection[str] = ("shapes",),
     depth: int | None = None,
+    known: Known | None = None,
 ) -> Picture:
-    """The picture of a graph in rows, folded at `depth` module levels or, by default, to the budget."""
+    """The picture of a graph in rows, folded at `depth` module levels or, by default, to the budget.
+
+    With `known` the picture is of everything, for a page that opens and closes modules itself: with the story, the
+    facts, and the clusters that would be folded marked as closed.
+    """
+    if known is not None:
+        return _opened(graph, title, gradients, values, show, depth, known)
+    return _folded(graph, title, gradients, values, show, depth)[0]
+
+
+def _folded(
+    graph: Graph,
+    title: str,
+    gradients: bool,
+    values: Values | None,
+    show: Collection[str],
+    depth: int | None,
+) -> tuple[Picture, Units]:
     if depth is not None:
-        return _Rows(Units(graph, gradients=gradients, depth=depth), values, show, depth).picture(title)
+        units = Units(graph, gradients=gradients, depth=depth)
+        return _Rows(units, values, show, depth).picture(title), units
     deepest = max((n.provenance.module.count(".") + 1 for n in graph.nodes if n.provenance.module), default=0)
     ways: list[tuple[int | None, int]] = [(None, once) for once in range(deepest + 1)]
     ways += [(level, deepest) for level in range(deepest - 1, 0, -1)]
@@ -46,17 +80,45 @@ def layers(
         picture = _Rows(units, values, show, level).picture(title)
         if len(picture.nodes) <= BUDGET:
             break
-    return picture
+    return picture, units
+
+
+def _opened(
+    graph: Graph,
+    title: str,
+    gradients: bool,
+    values: Values | None,
+    show: Collection[str],
+    depth: int | None,
+    known: Known,
+) -> Picture:
+    """Everything, with the clusters closed that the folded picture would fold."""
+    folded = _folded(graph, title, gradients, None, show, depth)[1]
+    closed = [tuple(run.path for run in unit.runs) for unit in folded.all if unit.runs]
+    units = Units(graph, gradients=gradients, groups=[paths for paths in closed if len(paths) > 1])
+    units.close(closed)
+    return _Rows(units, values, show, None, known).picture(title)
 
 
 class _Rows:
-    def __init__(self, units: Units, values: Values | None, show: Collection[str], depth: int | None):
-        self.units, self.values, self.show, self.depth = units, values, show, depth
+    def __init__(
+        self,
+        units: Units,
+        values: Values | None,
+        show: Collection[str],
+        depth: int | None,
+        known: Known | None = None,
+    ):
+        self.units, self.values, self.show, self.depth, self.known = units, values, show, depth, known
         self.graph, self.gradient, self.ids = units.graph, units.gradient, units.ids
         self.nodes: list[Node] = []
         self.edges: dict[tuple[str, str, Kind], Edge] = {}
         self.rows: list[list[str]] = []
         self.leaf_box: dict[Value, str] = {}
+        self.junctions: dict[Value, str] = {}
+        self.stubs: dict[Value, str] = {}
+        self.seed: tuple[str, str] | None = None
+        self.rule = ChainRule(units.graph, units.gradient)
 
     def picture(self, title: str) -> Picture:
         first = self.units.all[0] if self.units.all else None
@@ -86,13 +148,34 @@ class _Rows:
         nodes, edges = tuple(self.nodes), tuple(self.edges.values())
         rows = tuple(tuple(row) for row in self.rows)
         legend = legend_for(nodes, edges)
-        return Picture(title, Layout.ROWS, nodes, edges, self._clusters(), rows, legend, self._notices())
+        return Picture(
+            title, Layout.ROWS, nodes, edges, self._clusters(), rows, legend, self._notices(), self._story()
+        )
+
+    def _story(self) -> tuple[Step, ...]:
+        if self.known is None:
+            return ()
+
+        def scalar(value: Value) -> str:
+            found = self.values.get(value) if self.values is not None else None
+            return f" = {number(found)}" if found is not None and found.ndim == 0 else ""
+
+        return rows_story(
+            self.units,
+            self.rule,
+            tuple(self.edges.values()),
+            seed=self.seed,
+            junctions=self.junctions,
+            stubs=self.stubs,
+            scalar=scalar,
+        )
 
     def _clusters(self) -> tuple[Cluster, ...]:
         made = tuple(self.units.clusters.values())
         used = {node.cluster for node in self.nodes}
         mirrored = tuple(
-            Cluster(f"g-{c.id}", f"∇ {c.label}", c.parent and f"g-{c.parent}", True) for c in made
+            Cluster(f"g-{c.id}", f"∇ {c.label}", c.parent and f"g-{c.parent}", True, closed=c.closed)
+            for c in made
         )
         by_id = {c.id: c for c in (*made, *mirrored)}
         for identifier in list(used):
@@ -177,6 +260,7 @@ class _Rows:
             note = f"given as {seed.name}" if seed.node is None else "1, where backward starts"
             row.append(f"g-{identifier}")
             self.nodes.append(Node(row[1], Role.SEED, f"∇{name}", (Line(Text.NOTE, note),), "", True))
+            self.seed = row[1], name
             self._edge(identifier, row[1], Kind.GRADIENT)
             self._edge(row[1], unit.mirror, Kind.GRADIENT)
 
@@ -189,7 +273,7 @@ class _Rows:
             return
         sources = [unit.mirror for unit in self.units.gradient_sources(value) if unit.mirror != target]
         if len(sources) > 1 and self.gradient[value] in self.units.sums:
-            junction = self.ids.new("a", value.name)
+            junction = self.junctions[value] = self.ids.new("a", value.name)
             self.nodes.append(Node(junction, Role.ACCUMULATE, "+", (), cluster, True))
             if row is None:
                 self.rows.append([junction])
@@ -217,8 +301,15 @@ class _Rows:
     def _leaf(self, value: Value) -> str:
         identifier = self.leaf_box[value] = self.ids.new("v", value.name)
         lines = (*self._type(value), *self._numbers(value))
-        self.nodes.append(Node(identifier, Role(value.leaf or "constant"), value.name, lines))
+        facts = self._array_facts([value])
+        self.nodes.append(Node(identifier, Role(value.leaf or "constant"), value.name, lines, facts=facts))
         return identifier
+
+    def _array_facts(self, values: Sequence[Value], gradient: bool = False) -> Facts:
+        if self.known is None:
+            return ()
+        arrays = [self.gradient[v] for v in values] if gradient else values
+        return tuple(fact for value in arrays for fact in array_facts(value, self.values))
 
     def _stored(self, unit: Unit, stored: Sequence[Value]) -> str:
         """Parameters and constants of a unit as one box to its left."""
@@ -233,7 +324,8 @@ class _Rows:
                 lines += [Line(kind, _short(value, unit) + shared), *self._type(value), *self._numbers(value)]
         identifier = f"p-{unit.id}"
         role = Role.CONSTANT if all(v.leaf == "constant" for v in stored) else Role.PARAMETER
-        self.nodes.append(Node(identifier, role, "", tuple(lines), unit.cluster))
+        facts = self._array_facts(stored)
+        self.nodes.append(Node(identifier, role, "", tuple(lines), unit.cluster, facts=facts))
         return identifier
 
     def _leaf_gradient(self, leaves: Sequence[Value], identifier: str, unit: Unit | None) -> str:
@@ -248,7 +340,9 @@ class _Rows:
                 if is_constant(behind(self.gradient[value])):
                     lines.append(Line(Text.NOTE, "0: no path from the loss"))
         cluster = _mirrored(unit.cluster) if unit is not None else ""
-        self.nodes.append(Node(identifier, Role.GRADIENT, "", tuple(lines), cluster, True))
+        self.stubs |= dict.fromkeys(leaves, identifier)
+        facts = self._array_facts(leaves, gradient=True)
+        self.nodes.append(Node(identifier, Role.GRADIENT, "", tuple(lines), cluster, True, facts=facts))
         return identifier
 
     def _forward_node(self, unit: Unit) -> Node:
@@ -258,7 +352,11 @@ class _Rows:
         lines += [Line(Text.NOTE, note) for note in self._notes(unit)]
         span = unit.nodes[0].provenance.span
         role = Role.MODULE if unit.runs else Role.OP
-        return Node(unit.id, role, unit.label, tuple(lines), unit.cluster, source=span.name if span else "")
+        source = span.name if span else ""
+        facts: Facts = ()
+        if self.known is not None:
+            facts = op_facts(unit.nodes[0], self.rule, self.values, self.known)
+        return Node(unit.id, role, unit.label, tuple(lines), unit.cluster, source=source, facts=facts)
 
     def _notes(self, unit: Unit) -> Iterator[str]:
         if unit.repeats:
@@ -303,7 +401,11 @@ class _Rows:
             producer = self.units.producer(value)
             far = producer is not None and producer is not unit and value not in unit.operands
             self._edge(producer.id if producer is not None and far else unit.id, unit.mirror, Kind.SAVED)
-        return Node(unit.mirror, Role.GRADIENT, f"∇{unit.label}", tuple(lines), _mirrored(unit.cluster), True)
+        facts: Facts = ()
+        if self.known is not None:
+            facts = gradient_facts(unit.nodes[0], unit.backward, self.rule, self.values, self.known)
+        cluster = _mirrored(unit.cluster)
+        return Node(unit.mirror, Role.GRADIENT, f"∇{unit.label}", tuple(lines), cluster, True, facts=facts)
 
 
 def statistics(array: np.ndarray, gradient: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
@@ -52,9 +52,19 @@ class Units:
 
     depth   module levels that are opened, None for all
     once    of equal neighbouring modules in so many outer levels, only the first is opened
+    groups  paths of modules that repeat the one before them: a cluster around each group
     """
 
-    def __init__(self, graph: Graph, *, gradients: bool, depth: int | None = None, once: int = 0):
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        gradients: bool,
+        depth: int | None = None,
+        once: int = 0,
+        groups: Sequence[tuple[str, ...]] = (),
+    ):
+        self.groups = {path: paths for paths in groups for path in paths}
         self.graph = graph
         self.gradient = gradients_of(graph) if gradients else {}
         self.ids = Ids()
@@ -111,11 +121,25 @@ class Units:
             inside = {self.of[node] for node in run.nodes}
             if run in unit.runs or len(inside) < 2 or len(inside) == len(self.all):
                 continue
-            identifier = safe_id("k", run.path) + (f"--{run.call}" if run.call > 1 else "")
+            group = self.groups.get(run.path)
+            if group:
+                around = cluster_id(group[0], together=True)
+                ends = [path.rpartition(".")[2] for path in (group[0], group[-1])]
+                label = f"{' … '.join(ends)}: +{len(group)} more like the one above"
+                self.clusters.setdefault(around, Cluster(around, label, parent))
+                parent = around
+            identifier = cluster_id(run.path, run.call)
             if identifier not in self.clusters:
                 self.clusters[identifier] = Cluster(identifier, run.label, parent)
             parent = identifier
         return parent
+
+    def close(self, folded: Sequence[tuple[str, ...]]) -> None:
+        """Mark the clusters that a picture of fewer boxes folds, each given by the paths it stands for."""
+        for paths in folded:
+            identifier = cluster_id(paths[0], together=len(paths) > 1)
+            if identifier in self.clusters:
+                self.clusters[identifier] = replace(self.clusters[identifier], closed=True)
 
     def _assign_backward(self) -> None:
         by_name = {node.name: node for node in self.graph.nodes}
@@ -161,6 +185,13 @@ class Units:
         seeds = set(self.gradient.values())
         read = dict.fromkeys(behind(v) for node in unit.backward for v in node.inputs)
         return [v for v in read if (_is_drawn_forward(v.node) if v.node is not None else v not in seeds)]
+
+
+def cluster_id(path: str, call: int = 1, together: bool = False) -> str:
+    """The cluster of one call of a module, or of a group of equal modules that begins with it."""
+    if together:
+        return safe_id("k", path) + "--on"
+    return safe_id("k", path) + (f"--{call}" if call > 1 else "")
 
 
 def gradients_of(graph: Graph) -> dict[Value, Value]:

@@ -43,7 +43,7 @@ def run_kernel(
             (node,) = kernel.nodes
             assert node.op.name == "reshape"
             return {kernel.outputs[0]: inputs[node.inputs[0]].reshape(shape_of(kernel.outputs[0], bindings))}
-        case "indexing" | "composite":
+        case "indexing" | "sequential" | "composite":
             (node,) = kernel.nodes
             return _whole(node, inputs, bindings, kernel)
     elements = Elements(kernel, inputs, bindings)
