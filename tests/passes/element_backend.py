@@ -44,7 +44,7 @@ def run_kernel(
             (node,) = kernel.nodes
             assert node.op.name == "reshape"
             return {kernel.outputs[0]: inputs[node.inputs[0]].reshape(shape_of(kernel.outputs[0], bindings))}
-        case "indexing" | "sequential" | "composite":
+        case "indexing" | "sequential" | "join" | "composite":
             (node,) = kernel.nodes
             return _whole(node, inputs, bindings, kernel)
         case "attention":
