@@ -47,11 +47,18 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table in Markdown, which reads well as plain text too.
+    """The table of medians in Markdown, which reads well as plain text too."""
+    return aligned([HEADINGS, *(cells(row) for row in rows)])
 
-    Numbers are the medians.
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells, the first being the headings, as a Markdown table with columns of one width.
+
+    >>> print(aligned([("a", "bcd"), ("ef", "g")]))
+    | a  | bcd |
+    |----|-----|
+    | ef | g   |
     """
-    lines = [HEADINGS, *(cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     texts = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in lines]
     return "\n".join([texts[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *texts[1:]])
