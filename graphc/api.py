@@ -12,6 +12,7 @@ import numpy as np
 from graphc.autodiff import differentiate as reverse_mode
 from graphc.errors import UsageError
 from graphc.executable import Executable
+from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
@@ -47,12 +48,17 @@ def graph_of(
     name: str = "",
     training: bool = False,
 ) -> Graph:
-    """The graph of a Module, a function, or a graph as it is, with the arrays of `weights` (a file, or arrays by name).
+    """The graph of a Module of graphc or PyTorch, a function, or a graph as it is; with the arrays of `weights`, a file
+    or arrays by name.
 
     Raises UsageError without the types of the inputs; what tracing raises; WeightsError when weights do not fit.
     """
     if isinstance(model, Graph):
         graph = model.with_(name=name) if name else model
+    elif is_torch_module(model):
+        from graphc.frontends import torch
+
+        graph = torch.load(model, inputs, dims=dims, name=name)
     else:
         if inputs is None:
             raise UsageError("the types of the inputs are not known", fix='inputs={"x": "float32[N,784]"}')
@@ -225,12 +231,23 @@ def render(
     depth: int | None = None,
     theme: str | None = None,
     train: bool = False,
+    expand: Collection[str] = (),
+    focus: str = "",
+    hops: int = 2,
+    grad_path_of: str = "",
 ) -> str | bytes:
-    """Draw a model, a graph, a partition or a plan; the file's suffix says how (.svg .png .pdf .dot .json).
+    """Draw a model, a graph, a partition or a plan.
+
+    The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html.  The last is a page that
+    needs no network: it steps through forward and backward, opens and closes modules, and shows what became of every
+    value (NumPy source, kernel, memory; with "code" among `show` the LLVM IR of every kernel).
 
     view    forward, backward, joint, fusion, memory or auto
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
     train   kernels and memory of forward and backward together, in the views fusion and memory
+
+    depth   module levels that are opened; `expand`, paths of modules that are opened all the same
+    focus   a value, array or module: only what lies within `hops` edges; grad_path_of, a parameter: only its gradient's way
 
     Returns what was written; without a path, the SVG.
     """
@@ -244,9 +261,18 @@ def render(
         "show": show,
         "depth": depth,
         "theme": theme or DEFAULT,
+        "expand": expand,
+        "focus": focus,
+        "hops": hops,
+        "grad_path_of": grad_path_of,
     }
     if path is None:
         return pictures.to_svg(thing, **options)
+    if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
+        from graphc.provenance import provenance
+
+        became = provenance(thing, code="code" in show)
+        options |= {"known": became.facts, "code": became.code}
     return pictures.render(thing, path, **options).read_bytes()
 
 
@@ -314,13 +340,22 @@ def explain(
     name: str = "",
     after: str | None = None,
     train: bool = False,
+    backward: bool = False,
+    values: bool | Mapping[str, np.ndarray] = False,
 ) -> Any:
     """What the passes did, which kernels came out and why others did not, and the memory plan.
 
     after   the graph this pass left; see `Explanation`
     train   with the gradients of all parameters
+    backward  instead: the chain rule op by op, a `graphc.view.lesson.Lesson`: `str()` is text, `.latex()` LaTeX
+    values  with `backward`: arrays of the inputs by name, or True for random ones, for the numbers
     """
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    if backward:
+        from graphc.view.lesson import lesson
+
+        joint = graph if graph.gradients else reverse_mode(graph)
+        return lesson(joint, evaluated(joint, values) if values else None)
     lowered = lower_with_gradients(graph) if train else lower(graph)
     return Explanation(lowered, compiled_plan(lowered), after)
 

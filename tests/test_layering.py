@@ -26,7 +26,7 @@ LAYERS = [
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable", "explain", "precision", "profile"],
+    ["pipeline", "artefact", "executable", "explain", "precision", "profile", "provenance"],
     ["api", "training"],
     ["bench", "checking", "train", "transforms"],
     ["cli"],
@@ -45,6 +45,7 @@ DOORS = {
     "networkx": ["graphc/ir/analysis.py"],
     "numpy": [""],
     "onnx": ["frontends/onnx", "graphc/bench/"],
+    "google": ["frontends/onnx"],  # protobuf, which comes with onnx
     "onnxruntime": ["graphc/bench/"],
     "openvino": ["graphc/bench/"],
     "pygraphviz": ["graphc/view/"],
