@@ -39,7 +39,7 @@ _LATER = {
     "interpret": "graphc.interpret",
     "jit": "graphc.transforms",
     "jvp": "graphc.transforms",
-    "load": "graphc.api",
+    "load": "graphc.artefact",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
     "ones": "graphc.nn.creation",
