@@ -9,10 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphc.view.dot_text import GLYPH, attributes, elide, font, line_of, quoted, table
-from graphc.view.render_ir import Edge, Kind, Node, Picture, Role, Text
+from graphc.view.render_ir import Edge, Kind, Mark, Node, Picture, Role, Text
 from graphc.view.theme import Theme
 
 GRAPH = {"rankdir": "TB", "ranksep": "0.3", "nodesep": "0.28", "newrank": "true", "splines": "true"}
+# Positions stay when something is absent: it is laid out and not drawn.
+MARKED: dict[Mark, dict[str, str | float]] = {
+    Mark.NONE: {},
+    Mark.ADDED: {"penwidth": 3},
+    Mark.REMOVED: {"style": "rounded,dashed", "fillcolor": "none"},
+    Mark.CHANGED: {"penwidth": 2, "peripheries": 2},
+    Mark.ABSENT: {"style": "invis"},
+}
+MARKED_EDGE: dict[Mark, dict[str, str | float]] = {
+    Mark.NONE: {},
+    Mark.ADDED: {"penwidth": 2.4},
+    Mark.REMOVED: {"style": "dashed"},
+    Mark.CHANGED: {},
+    Mark.ABSENT: {"style": "invis"},
+}
 UNSEEN = attributes(label="", style="invis", margin=0)
 
 
@@ -143,6 +158,7 @@ def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, st
         style |= {"penwidth": 2.4, "arrowsize": 0.6}
     if edge.kind is not Kind.SAVED and not level and column and column == spine.get(target):
         style |= {"weight": 100 if abs(there[0] - here[0]) == 1 else 1}
+    style |= MARKED_EDGE[edge.mark]
     if edge.label:
         style |= {"label": f"<&#160;{font(edge.label, t.muted, 10)}>"}
     return f"{quoted(source)} -> {quoted(target)}" + attributes(**style)
@@ -188,6 +204,7 @@ def _box(node: Node, group: str, t: Theme) -> str:
         style |= {"style": "filled" if node.role in (Role.PARAMETER, Role.CONSTANT) else "rounded,filled"}
     if node.role in (Role.LOSS, Role.OUTPUT, Role.MODULE):
         style |= {"peripheries": 2}
+    style |= MARKED[node.mark]
     colour, tag = (t.backward, "I") if node.backward else (t.ink, "B")
     glyph = "" if node.backward else GLYPH.get(node.role, "")
     mark = font(glyph, t.muted, 10) + " " if glyph else ""
