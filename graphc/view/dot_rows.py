@@ -6,10 +6,11 @@ one chain of twice the length, which is what makes it fast (a naive joint graph 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from graphc.view.dot_text import GLYPH, attributes, elide, font, line_of, quoted, table
-from graphc.view.render_ir import Edge, Kind, Mark, Node, Picture, Role, Text
+from graphc.view.render_ir import Cluster, Edge, Kind, Mark, Node, Picture, Role, Text
 from graphc.view.theme import Theme
 
 GRAPH = {"rankdir": "TB", "ranksep": "0.3", "nodesep": "0.28", "newrank": "true", "splines": "true"}
@@ -61,6 +62,8 @@ def row_lines(picture: Picture, t: Theme, tidy: bool = True) -> Iterator[str]:
                 + _cluster(cluster.label, cluster.id, cluster.backward, cluster.group, t)
             )
             stack.append((identifier, True))
+            if cluster.group >= 0 and inside.get(identifier):
+                yield from ("  " * depth + line for line in _badge(cluster, inside[identifier][0].id, t))
         for members in _side_by_side(inside.get(identifier, []), place if tidy else {}):
             if len(members) > 1:
                 yield "  " * depth + f"subgraph {quoted(f'cluster-beside-{members[0].id}')} {{ graph" + UNSEEN
@@ -166,10 +169,11 @@ def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, st
 
 def _cluster(label: str, identifier: str, backward: bool, group: int, t: Theme) -> str:
     ink = t.backward if backward else t.line
+    ink_of_label = t.backward if backward else t.muted
     fill = t.module_fill if group < 0 else t.hulls[group % len(t.hulls)]
     return attributes(
         id=identifier,
-        label=f"<{font(elide(label), t.backward if backward else t.muted, 11, 'I' if backward else '')}>",
+        label="" if group >= 0 else f"<{font(elide(label), ink_of_label, 11, 'I' if backward else '')}>",
         labeljust="l",
         style="rounded,filled,dashed" if backward else "rounded,filled",
         color=ink,
@@ -177,6 +181,14 @@ def _cluster(label: str, identifier: str, backward: bool, group: int, t: Theme) 
         margin=10,
         penwidth=1,
     )
+
+
+def _badge(cluster: Cluster, first: str, t: Theme) -> Iterator[str]:
+    """What is said of a fusion group, beside its first op: above it the edges come in."""
+    cells = [f'<TD ALIGN="LEFT">{font(part, t.muted, 10)}</TD>' for part in re.split(": |, ", cluster.label)]
+    name = quoted(f"badge-{cluster.id}")
+    yield name + attributes(id=f"badge-{cluster.id}", shape="plain", label=table(cells))
+    yield f"{{ rank=same; {quoted(first)} -> {name}" + attributes(style="invis") + " }"
 
 
 def _box(node: Node, group: str, t: Theme) -> str:

@@ -148,7 +148,11 @@ REFUSED = {
         ("f32[2,3] i64[4] f32[2,4]", {"axis": 2}, AXIS),
     ],
     "gather_nd": [
-        ("f32[2,3] i64[4,3]", {}, "the last axis of b holds a position for each of 1 to 2 axes of a, it is 3"),
+        (
+            "f32[2,3] i64[4,3]",
+            {},
+            "the last axis of b holds a position for each of 1 to 2 axes of a, it is 3",
+        ),
         ("f32[2,3] i64[4,N]", {}, "it is N"),
         ("f32[2,3] i64[]", {}, "it is None"),
         ("f32[2,3] f32[4,2]", {}, "positions must be whole numbers"),
@@ -515,7 +519,14 @@ def test_a_label_out_of_range_is_an_error(name, label, classes):
 
 def test_shared_rules_are_those_of_the_elementwise_family():
     """`expected` derives rows from the rule; an op with a rule of its own needs rows in the table."""
-    shared = {rules.same_number, rules.same_float, rules.logical, rules.comparison, bits.same_whole, bits.tested}
+    shared = {
+        rules.same_number,
+        rules.same_float,
+        rules.logical,
+        rules.comparison,
+        bits.same_whole,
+        bits.tested,
+    }
     for name, op in REGISTRY.items():
         assert name in REFUSED or op.infer in shared
     assert REGISTRY["add"].infer is elementwise.same_number and REGISTRY["add"].kind is Kind.ELEMENTWISE
