@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.contest import Row
+from benchmarks.rows import Row
 
 HEADINGS = ("workload", "threads", "graphc", "best peer", "", "ratio", "to reach", "", "others")
 

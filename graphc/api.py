@@ -13,6 +13,7 @@ import numpy as np
 from graphc.autodiff import differentiate as reverse_mode
 from graphc.errors import UsageError
 from graphc.executable import Executable
+from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
@@ -52,12 +53,17 @@ def graph_of(
     name: str = "",
     training: bool = False,
 ) -> Graph:
-    """The graph of a Module, a function, or a graph as it is, with the arrays of `weights` (a file, or arrays by name).
+    """The graph of a Module of graphc or PyTorch, a function, or a graph as it is; with the arrays of `weights`, a file
+    or arrays by name.
 
     Raises UsageError without the types of the inputs; what tracing raises; WeightsError when weights do not fit.
     """
     if isinstance(model, Graph):
         graph = model.with_(name=name) if name else model
+    elif is_torch_module(model):
+        from graphc.frontends import torch
+
+        graph = torch.load(model, inputs, dims=dims, name=name)
     else:
         if inputs is None:
             raise UsageError("the types of the inputs are not known", fix='inputs={"x": "float32[N,784]"}')
@@ -140,7 +146,8 @@ def compile(
     backend  "llvm" for native code, "numpy" for generated NumPy source
     cpu      "native", or "x86-64-v2", "x86-64-v3", "x86-64-v4"
     train    the result also returns the gradients of all parameters
-    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that round differently)
+    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that
+             round differently)
     cache    keep compiled objects between processes
 
     >>> import numpy as np

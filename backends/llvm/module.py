@@ -236,7 +236,7 @@ class _Driver:
         weights = Weights(file.length, identity, file.offset) if self.weights_bytes else None
         faults = [f"{fault.node.name}: {fault.message}" for fault in self.faults]
         needed = required(self.target.features)
-        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults)
+        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults, self.shared)
 
     def _call(self, f: Function, kernel: Kernel) -> None:
         shape = structure(kernel, self.fixed, self.plan.layouts)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from graphc.backends.llvm.blocked import BLOCK
 from graphc.backends.llvm.convolution import Pixel
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant, vector
-from graphc.backends.llvm.tile import Epilogue, Stream, contract, zeros
+from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Stream, contract, zeros
 from graphc.backends.llvm.winograd import emit_square
 from graphc.backends.llvm.winograd_plan import Winograd
 
@@ -59,12 +59,14 @@ def _emit_enter(module: Module, name: str, plan: Winograd) -> Function:
     short = plan.short(0), plan.short(1)
     with f.loop(0, source.blocks) as block:
         plane = f.gep(f.x, f.add(f.mul(block, source.plane), spec.start))
-        column = f.gep(f.v, f.mul(block, BLOCK * tile.bytes))
+        column = f.gep(f.v, f.mul(block, plan.turn_bytes))
         with f.loop(f.tile0, f.tile1) as index:
             image, down, across = _position(f, plan, f.add(f.first, index))
             corner = f.add(f.mul(down, form.m * source.pitch), f.mul(across, form.m * source.pixel))
             here = f.gep(plane, f.add(f.mul(image, source.bytes), corner))
-            there = f.gep(column, f.mul(index, plan.row_bytes))
+            turn, row = f.udiv(index, tile.rows), f.urem(index, tile.rows)
+            turn = f.mul(turn, source.blocks * plan.turn_bytes)
+            there = f.gep(column, f.add(turn, f.mul(row, BLOCK * tile.bytes)))
 
             def value(i: int, j: int, at: int) -> Reg:
                 place = f.gep(here, i * source.pitch + j * source.pixel + at)
@@ -93,25 +95,29 @@ def _emit_multiply(module: Module, name: str, plan: Winograd) -> Function:
     here = f.v
     if plan.spec.groups > 1:
         own = f.udiv(f.group, plan.panels // plan.group)
-        here = f.gep(here, f.mul(own, inputs * size))
+        here = f.gep(here, f.mul(own, inputs // BLOCK * plan.turn_bytes))
     panels = plan.frequencies * plan.group * plan.panel_bytes
     weights = f.gep(f.u, f.mul(f.group, panels))
-    rows = tuple(row * plan.row_bytes for row in range(tile.rows))
     vectors = tuple(v * tile.lanes * size for v in range(tile.vectors))
+    lines = width // LINE
     with f.loop(0, plan.frequencies) as frequency:
-        v, m = (
-            f.gep(here, f.mul(frequency, plan.slice_bytes)),
-            f.gep(f.m, f.mul(frequency, plan.product_slice_bytes)),
-        )
+        v = f.gep(here, f.mul(frequency, plan.slice_bytes))
+        m = f.gep(f.m, f.mul(frequency, plan.product_slice_bytes))
         with f.loop(0, plan.group) as panel:
             number = f.add(f.mul(frequency, plan.group), panel)
-            columns = Stream(
-                f.gep(weights, f.mul(number, plan.panel_bytes)), width, vectors, tile.lanes * size
-            )
+            u = f.gep(weights, f.mul(number, plan.panel_bytes))
             to = f.gep(m, f.mul(panel, width))
             with f.loop(0, f.count, tile.rows) as row:
-                scalars = Stream(f.gep(v, f.mul(row, plan.row_bytes)), size, rows, size)
-                values = iter(contract(f, tile, inputs, scalars, columns, zeros(tile)))
+                turn = f.udiv(row, tile.rows)
+                scalars = f.gep(v, f.mul(turn, plan.spec.source.blocks * plan.turn_bytes))
+                # The next panel comes from far: each register tile fetches a part of it.
+                following = f.gep(u, plan.panel_bytes)
+                if plan.block // tile.rows < lines:
+                    ahead = Ahead(following, width)
+                else:
+                    share = f.mul(f.urem(turn, lines), inputs * LINE)
+                    ahead = Ahead(f.gep(following, share), LINE)
+                values = iter(_contract(f, plan, scalars, u, vectors, ahead))
                 start = f.gep(to, f.mul(row, plan.product_row_bytes))
                 for i in range(tile.rows):
                     for at in vectors:
@@ -119,6 +125,27 @@ def _emit_multiply(module: Module, name: str, plan: Winograd) -> Function:
                         f.store(next(values), place, tile.lanes * size)
     f.ret()
     return f
+
+
+def _contract(
+    f: Function, plan: Winograd, v: Reg, u: Reg, vectors: tuple[int, ...], ahead: Ahead
+) -> list[Reg]:
+    """The contraction of a register tile, block by block of channels."""
+    tile, width = plan.tile, plan.tile.width * plan.tile.bytes
+    whole, rest = divmod(plan.spec.group_channels[0], BLOCK)
+    rows = tuple(row * BLOCK * tile.bytes for row in range(tile.rows))
+
+    def block(index: Reg, values: list[Reg], depth: int) -> list[Reg]:
+        scalars = Stream(f.gep(v, f.mul(index, plan.turn_bytes)), tile.bytes, rows, tile.bytes)
+        at = f.mul(index, BLOCK * width)
+        columns = Stream(f.gep(u, at), width, vectors, tile.lanes * tile.bytes)
+        coming = Ahead(f.gep(ahead.base, f.mul(index, BLOCK * ahead.step)), ahead.step)
+        return contract(f, tile, depth, scalars, columns, values, [coming])
+
+    values = zeros(tile)
+    if whole:
+        values = f.fold(0, whole, 1, values, lambda index, inner: block(index, inner, BLOCK))
+    return block(constant(whole, "i64"), values, rest) if rest else values
 
 
 def _emit_leave(

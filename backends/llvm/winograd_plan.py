@@ -1,9 +1,13 @@
 """How a convolution runs on Winograd tiles, and whether that pays: everything follows from extents and cache sizes.
 
-All images are cut into squares of m x m outputs. A batch of `tiles` of them is transformed into
-V[frequency][tile][channel]; each frequency is a matrix product with transformed weights U, for which the
-register tile of matrix products serves; M[frequency][tile][output channel] of some panels of output channels
-is transformed back at once, epilogue and all. V and M stay near: neither is ever as large as the layer.
+All images are cut into squares of m x m outputs. A batch of tiles is transformed into V; each frequency is a
+matrix product with transformed weights U, for which the register tile of matrix products serves; M, the
+products for some panels of output channels, is transformed back at once, epilogue and all. V and M stay
+near: neither is ever as large as the layer.
+
+    V[frequency][register tile][block of channels][tile][16]    in the order in which the product reads it
+    U[group][frequency][panel][channel][width]
+    M[frequency][tile][output channel]
 """
 
 from __future__ import annotations
@@ -17,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from graphc.backends.llvm.blocked import BLOCK
-from graphc.backends.llvm.blocking import LINE, row_cost
+from graphc.backends.llvm.blocking import row_cost
 from graphc.backends.llvm.convolution_plan import Convolution, Tiling, packed_weights_bytes
 from graphc.backends.llvm.lint import sound
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import FMA_PER_CYCLE, Tile, tiles
+from graphc.backends.llvm.tile import FMA_PER_CYCLE, LINE, Tile, tiles
 from graphc.backends.llvm.winograd import F2, F4, TAPS, Form, additions
 
 MOST_TILES = 112  # transformed together: beyond, weights are read often enough for their way
@@ -74,14 +78,14 @@ class Winograd:
         return self.spec.groups * (self.panels // self.group)
 
     @property
-    def row_bytes(self) -> int:
-        """Bytes of a tile's channels in V: a line more than they take, so that rows fall onto different cache sets."""
-        return (self.spec.source.blocks * BLOCK * self.tile.bytes // LINE + 1) * LINE
+    def turn_bytes(self) -> int:
+        """Bytes of one block of channels of the tiles of a register tile in V."""
+        return self.tile.rows * BLOCK * self.tile.bytes
 
     @property
     def slice_bytes(self) -> int:
         """Bytes of one frequency of V."""
-        return _odd_lines(self.block * self.row_bytes)
+        return _odd_lines(self.block // self.tile.rows * self.spec.source.blocks * self.turn_bytes)
 
     @property
     def product_row_bytes(self) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.peers import STEPS, Contender
+from benchmarks.peers import STEPS
 from benchmarks.weights import parameters
 from benchmarks.workloads import Workload
+from graphc.bench.serve import Contender
 
 
 def build(workload: Workload, threads: int) -> Contender:

@@ -152,6 +152,31 @@ def test_fork_after_a_run() -> None:
         assert function(*inputs).tobytes() == expected
 
 
+def test_fork_while_others_run() -> None:
+    native, inputs = product()
+    function = native.load(3)
+    expected = native.load(1)(*inputs).tobytes()
+    done, wrong = threading.Event(), []
+
+    def call() -> None:
+        while not done.is_set():
+            if function(*inputs).tobytes() != expected:
+                wrong.append(threading.get_ident())
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for _ in range(10):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if all(function(*inputs).tobytes() == expected for _ in range(10)) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    done.set()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
 def test_members_are_made_by_the_first_run_and_shared() -> None:
     code = """
 import os

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks import table, workloads
-from benchmarks.contest import Result, Row, as_data, error_of, from_data
-from benchmarks.worker import measure
+from benchmarks.rows import Row, as_data, from_data
+from graphc.bench.contest import Result, error_of
+from graphc.bench.serve import measure
 
 LENET = workloads.named("lenet-b1")
 
@@ -92,7 +93,7 @@ def test_measuring_calls_often_enough(monkeypatch: pytest.MonkeyPatch):
             return clock[0] - start
 
     calls = []
-    monkeypatch.setattr("benchmarks.worker.timeit.Timer", Timer)
+    monkeypatch.setattr("graphc.bench.serve.timeit.Timer", Timer)
     assert measure(lambda: calls.append(1), 0.1) == pytest.approx(0.001)
     assert len(calls) >= 100
 
