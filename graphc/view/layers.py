@@ -335,8 +335,8 @@ class _Rows:
         """Parameters and constants of a unit as one box to its left."""
         lines: list[Line] = []
         if unit.runs:
-            shared = all(self.units.first_reader(value) is not unit for value in stored)
-            lines = [Line(Text.NAME, _count(len(stored), "array") + " (shared)" * shared)]
+            elsewhere = all(self.units.first_reader(value) is not unit for value in stored)
+            lines = [Line(Text.NAME, _count(len(stored), "array") + " (shared)" * elsewhere)]
             lines.append(Line(Text.NOTE, f"{amount(parameter_count(stored))} numbers"))
         else:
             for value in stored:
