@@ -10,15 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.backends.llvm.emitter import Function, Operand, Reg, constant
+from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import emit_barrier
 from graphc.ir.cost import total_flops
 from graphc.ir.dims import Dim, linear_in
+from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel
 
-KERNEL = 8_000.0  # estimated nanoseconds from which a kernel is shared
+# A barrier takes 0.1 to 0.3 microseconds on current processors, calling a member that spins as long, waking one that
+# sleeps 5 to 10.
+KERNEL = 3_000.0  # estimated nanoseconds from which a kernel is shared
 RUN = 20_000.0  # and from which a run asks for the team
-FLOPS_PER_NANOSECOND = 30.0
-BYTES_PER_NANOSECOND = 10.0
+CYCLES = 3.0  # of a nanosecond
+EFFICIENCY = (
+    0.6  # of products, against a multiplication and an addition in two units and all lanes each cycle
+)
+PLAIN = 0.3  # operations of everything else, for each lane and cycle
+BYTES_PER_NANOSECOND = 40.0
+PRODUCTS = (Kind.CONTRACTION, Kind.CONVOLUTION, Kind.COMPOSITE)
 EVEN = 16  # iterations from which a loop can be divided evenly enough
 
 
@@ -67,20 +76,28 @@ PARAMETERS = {"part": "i64", "parts": "i64", "team": "ptr", "room": "ptr"}
 ALONE = (constant(0, "i64"), constant(1, "i64"), constant(0, "ptr"), constant(0, "ptr"))
 
 
-def estimate(kernels: Sequence[Kernel], symbol: str | None) -> tuple[float, float]:
+def estimate(kernels: Sequence[Kernel], symbol: str | None, target: Target) -> tuple[float, float]:
     """Nanoseconds the kernels take, roughly, as (fixed, per unit of the symbolic dimension)."""
-    flops = total_flops(node for kernel in kernels for node in kernel.nodes)
+    nodes = [node for kernel in kernels for node in kernel.nodes]
+    lanes = target.lanes("float") * CYCLES
+    work = (
+        (
+            total_flops(n for n in nodes if n.op.kind in PRODUCTS),
+            lanes * (4 if target.fma else 2) * EFFICIENCY,
+        ),
+        (total_flops(n for n in nodes if n.op.kind not in PRODUCTS), lanes * PLAIN),
+    )
     traffic: Dim = 0
     for kernel in kernels:
         if kernel.kind != "view":
             for value in (*kernel.inputs, *kernel.outputs):
                 traffic = traffic + value.type.nbytes
-    slope, rest = _linear(flops, symbol)
-    slope_bytes, rest_bytes = _linear(traffic, symbol)
-    return (
-        rest / FLOPS_PER_NANOSECOND + rest_bytes / BYTES_PER_NANOSECOND,
-        slope / FLOPS_PER_NANOSECOND + slope_bytes / BYTES_PER_NANOSECOND,
-    )
+    total = [0.0, 0.0]
+    for amount, rate in (*work, (traffic, BYTES_PER_NANOSECOND)):
+        slope, rest = _linear(amount, symbol)
+        total[0] += rest / rate
+        total[1] += slope / rate
+    return total[0], total[1]
 
 
 def least_size(nanoseconds: tuple[float, float], limit: float) -> int | None:
