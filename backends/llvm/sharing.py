@@ -14,20 +14,12 @@ from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import emit_barrier
 from graphc.ir.cost import total_flops
 from graphc.ir.dims import Dim, linear_in
-from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel
 
-# A barrier takes 0.1 to 0.3 microseconds on current processors, calling a member that spins as long, waking one that
-# sleeps 5 to 10.
-KERNEL = 3_000.0  # estimated nanoseconds from which a kernel is shared
+KERNEL = 4_000.0  # estimated nanoseconds from which a kernel is shared
 RUN = 20_000.0  # and from which a run asks for the team
-CYCLES = 3.0  # of a nanosecond
-EFFICIENCY = (
-    0.6  # of products, against a multiplication and an addition in two units and all lanes each cycle
-)
-PLAIN = 0.3  # operations of everything else, for each lane and cycle
-BYTES_PER_NANOSECOND = 40.0
-PRODUCTS = (Kind.CONTRACTION, Kind.CONVOLUTION, Kind.COMPOSITE)
+FLOPS_PER_LANE = 7.5  # per nanosecond: three quarters of two multiply-adds a cycle at 2.5 GHz
+BYTES_PER_NANOSECOND = 40.0  # most arrays come from a cache
 EVEN = 16  # iterations from which a loop can be divided evenly enough
 
 
@@ -77,27 +69,23 @@ ALONE = (constant(0, "i64"), constant(1, "i64"), constant(0, "ptr"), constant(0,
 
 
 def estimate(kernels: Sequence[Kernel], symbol: str | None, target: Target) -> tuple[float, float]:
-    """Nanoseconds the kernels take, roughly, as (fixed, per unit of the symbolic dimension)."""
-    nodes = [node for kernel in kernels for node in kernel.nodes]
-    lanes = target.lanes("float") * CYCLES
-    work = (
-        (
-            total_flops(n for n in nodes if n.op.kind in PRODUCTS),
-            lanes * (4 if target.fma else 2) * EFFICIENCY,
-        ),
-        (total_flops(n for n in nodes if n.op.kind not in PRODUCTS), lanes * PLAIN),
-    )
+    """Nanoseconds the kernels take, roughly, as (fixed, per unit of the symbolic dimension).
+
+    A run is better called a little too short: waking a thread may take as long as a small model.
+    """
+    speed = FLOPS_PER_LANE * target.lanes("float")
+    flops = total_flops(node for kernel in kernels for node in kernel.nodes)
     traffic: Dim = 0
     for kernel in kernels:
         if kernel.kind != "view":
             for value in (*kernel.inputs, *kernel.outputs):
                 traffic = traffic + value.type.nbytes
-    total = [0.0, 0.0]
-    for amount, rate in (*work, (traffic, BYTES_PER_NANOSECOND)):
-        slope, rest = _linear(amount, symbol)
-        total[0] += rest / rate
-        total[1] += slope / rate
-    return total[0], total[1]
+    slope, rest = _linear(flops, symbol)
+    slope_bytes, rest_bytes = _linear(traffic, symbol)
+    return (
+        rest / speed + rest_bytes / BYTES_PER_NANOSECOND,
+        slope / speed + slope_bytes / BYTES_PER_NANOSECOND,
+    )
 
 
 def least_size(nanoseconds: tuple[float, float], limit: float) -> int | None:

@@ -17,6 +17,7 @@ import mmap
 import threading
 from typing import Any
 
+from graphc.backends.llvm.cache import default
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.placement import emit_apart, note_core
@@ -325,7 +326,8 @@ def process_team() -> int:
             if not can_share(module):
                 return 0
             emit_team(module)
-            code = load(emit_object(str(module), target), ["graphc_acquire", "graphc_run"], target)
+            image = emit_object(str(module), target, default())
+            code = load(image, ["graphc_acquire", "graphc_run"], target)
             _immortal(code)
             memory = mmap.mmap(-1, BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             words = (ctypes.c_int64 * (len(memory) // 8)).from_buffer(memory)
