@@ -26,6 +26,7 @@ from graphc.tensor import Tensor, tensor  # noqa: E402
 # Where the other public names live; each is imported when it is first asked for.
 _LATER = {
     "Executable": "graphc.executable",
+    "as_module": "graphc.frontends.python.function_module",
     "cat": "graphc.nn.functional",
     "compile": "graphc.api",
     "compile_step": "graphc.training",

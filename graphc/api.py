@@ -248,7 +248,8 @@ def render(
     train   kernels and memory of forward and backward together, in the views fusion and memory
 
     depth   module levels that are opened; `expand`, paths of modules that are opened all the same
-    focus   a value, array or module: only what lies within `hops` edges; grad_path_of, a parameter: only its gradient's way
+    focus   a value, array or module: only what lies within `hops` edges
+    grad_path_of   a parameter: only its gradient's way
 
     Returns what was written; without a path, the SVG.
     """
