@@ -81,8 +81,8 @@ COSTS = """Time of a call with one thread, and the time to compile.  A point who
 {cliff} times that of the point before is marked.  A batch series is one artefact for all sizes.
 
 """
-COMPILING = """In a fresh process, the import of the compiler included.  Cold: nothing in the cache.  Cached: the code is
-in the cache; tracing, passes, planning and packing the weights are what is left.
+COMPILING = """In a fresh process, the import of the compiler included.  Cold: nothing in the cache.  Cached: the code
+is in the cache; tracing, passes, planning and packing the weights are what is left.
 
 """
 FOOTPRINT = """A process that imports one library, loads the model from its own kind of file and answers once.  graphc

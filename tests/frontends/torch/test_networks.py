@@ -28,7 +28,9 @@ def check(name, folder, training):
     cotangent = np.random.default_rng(0).normal(size=shape)
     arrays = {v.name: x if v.name == "x" else cotangent for v in joint.inputs}
     results = dict(zip(joint.output_names, interpret(joint, arrays), strict=True))
-    y = theirs(given) if y is None else y  # afterwards: in training it writes to the statistics, which are shared
+    y = (
+        theirs(given) if y is None else y
+    )  # afterwards: in training it writes to the statistics, which are shared
     theirs.zero_grad()
     given.grad = None
     (y * torch.tensor(cotangent)).sum().backward()
