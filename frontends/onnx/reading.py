@@ -102,7 +102,7 @@ def check_names(names: Iterable[object]) -> None:
     """Raise OnnxError for a name that is no text, OnnxLimitError for one that is too long."""
     for name in names:
         if not isinstance(name, str):  # protobuf gives the bytes of what is no UTF-8
-            raise OnnxError(f"a name is no UTF-8 text: {bytes(name)[:40]!r}")
+            raise OnnxError(f"a name is no UTF-8 text: {name!r:.60}")
         if len(name) > MAX_NAME or len(name.encode(errors="replace")) > MAX_NAME:
             raise OnnxLimitError(f"a name is longer than the {MAX_NAME} bytes allowed: {name[:40]!r}...")
 
