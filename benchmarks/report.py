@@ -47,7 +47,8 @@ model of yours, with `--compare torch,onnxruntime,openvino,numpy` and `--profile
   constants.
 - The ratio is the best peer's time / graphc's.  The limit is the larger of two times, summed over the kernels:
   multiply-adds at the measured peak, and bytes of weights at the rate of the nearest memory that holds them all.
-  Winograd's convolutions do fewer multiply-adds than that counts and can be faster than the limit.
+  Winograd's convolutions do fewer multiply-adds than that counts and can be faster than the limit.  `reached`
+  is the limit / graphc's time, and what most of the limit waits for.
 """
 
 
