@@ -48,9 +48,10 @@ class Workload:
 
     @property
     def key(self) -> str:
-        """Names this workload as it stands: its figures and its source."""
+        """Names what is computed: the sizes and the source."""
         read = (self.source, MODELS, "benchmarks/weights.py")
-        text = repr(self) + "".join((sources.ROOT / path).read_text("utf-8") for path in read)
+        told = (self.entry, self.shape, sorted(self.choices.items()), self.loss, self.target, self.rate)
+        text = repr(told) + "".join((sources.ROOT / path).read_text("utf-8") for path in read)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def model(self, library: str) -> Any:
