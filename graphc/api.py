@@ -22,6 +22,8 @@ from graphc.ir.types import TensorType, int64
 from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
+from graphc.tensor import Tensor
+from graphc.tensor.lazy import graph_of as tensor_graph
 
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
@@ -239,7 +241,7 @@ def render(
     after: str | None = None,
     side: Literal["both", "before", "after"] = "both",
 ) -> str | bytes:
-    """Draw a model, a graph, a partition or a plan.
+    """Draw a model, a graph, a partition, a plan, or what a tensor was computed by.
 
     The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html.  The last is a page that
     needs no network: it steps through forward and backward, opens and closes modules, and shows what became of every
@@ -320,6 +322,12 @@ def _drawable(
     values: Any,
     train: bool,
 ) -> tuple[Any, Any]:
+    if isinstance(model, Tensor):
+        model, arrays = tensor_graph(model)
+        scalar = all(value.type.shape == () for value in model.values())
+        if view == "auto" and scalar:
+            view = "joint"
+        values = values or (arrays if scalar else False)
     if not (isinstance(model, Graph) or inputs is not None):
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
