@@ -121,8 +121,9 @@ def command(
             "held out": [epoch.test_loss for epoch in result.history],
         }
         save_chart(
-            plot, series, title=f"{found.name} on {Path(data).name}", x_label="epoch", y_label="loss", first=1
-        )
+            plot, series, title=f"{found.name} on {Path(data).name}", x_label="epoch", y_label="loss", first=1,
+            marks={"best": (result.best.epoch, result.best.test_loss)},
+        )  # fmt: skip
     _report(console, result, output, checkpoint)
 
 

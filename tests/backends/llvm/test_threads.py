@@ -74,7 +74,7 @@ def test_convolutions_have_the_same_bits(name) -> None:
 
 
 def test_a_residual_network_has_the_same_bits() -> None:
-    graph = optimized(example("resnet18")["ResNet"](width=16), {"x": "float32[N,3,64,64]"})
+    graph = optimized(example("networks/resnet")["ResNet"](width=16), {"x": "float32[N,3,64,64]"})
     same_bits(graph, compile_plan(native_plan(fuse(graph))), (1, 5))
 
 
