@@ -215,7 +215,7 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
     kernels, stages = [], None
     if plan.winograd:
         epilogue, operands = (tail.of(plan.parts[0].sum), tail.operands) if tail else (None, {})
-        stages = emit_winograd(k.module, f"{f.name}.winograd", plan.winograd, epilogue, operands)
+        stages = emit_winograd(k.module, f"{f.name}.winograd", plan.winograd, k.target, epilogue, operands)
     for i, part in enumerate(plan.parts if stages is None else ()):
         epilogue = tail.of(part.sum) if tail else None
         operands = tail.operands if tail else {}
@@ -367,9 +367,7 @@ def _packing(plan: Direct) -> Packing:
 
     winograd = plan.winograd
     if winograd:
-        key = (
-            f"{plan.node.op.name}: {winograd.form} {winograd.tile} by {winograd.group}, {plan.parts[0].sum!r}"
-        )
+        key = f"{plan.node.op.name}: {winograd.form}, panels of {winograd.tile.width}, {plan.parts[0].sum!r}"
         select = plan.parts[0].sum.select
         return Packing(key, plan.weights_bytes, lambda array: pack(select(array), winograd))
 

@@ -328,12 +328,12 @@ def test_lenet():
 
 
 def test_small_residual_network():
-    model = example("resnet18")["ResNet"](width=16)
+    model = example("networks/resnet")["ResNet"](width=16)
     layouts = check(optimized(model, {"x": "float32[N,3,64,64]"}))
     assert len(layouts) == 21
 
 
-@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
+@pytest.mark.parametrize("name", ["alexnet", "networks/resnet"])
 def test_large_examples(name):
     found = example(name)
     graph = optimized(found["model"](), found["inputs"])
