@@ -25,6 +25,7 @@ from graphc.view.render_ir import (
     Node,
     Picture,
     Role,
+    Step,
     Text,
     legend_for,
     safe_id,
@@ -66,6 +67,7 @@ class _Kernels:
         self.edges: dict[tuple[str, str, Kind], Edge] = {}
         self.box: dict[Value, str] = {}  # the box that wrote a value to memory
         self.clusters: list[Cluster] = []
+        self.steps: list[Step] = []
         names = zip(partition.graph.outputs, partition.graph.output_names, strict=True)
         self.noted = {
             value: name for value, name in names if _is_backward(value.node)
@@ -78,7 +80,9 @@ class _Kernels:
             if value in graph.outputs or (value in read and value.leaf == "input"):
                 self.box[value] = self._leaf(value)
         for number, kernel in enumerate(self.partition.kernels):
+            before = len(self.nodes)
             self._opened(kernel, number) if self.opened else self._closed(kernel)
+            self._tell(kernel, [node.id for node in self.nodes[before:]])
         for value, name in zip(graph.outputs, graph.output_names, strict=True):
             if value in self.noted:
                 continue
@@ -90,8 +94,27 @@ class _Kernels:
         notice = f"{ops} ops in {len(self.partition.kernels)} kernels"
         notice += "" if self.opened else ", one box a kernel"
         return Picture(
-            title, Layout.FLOW, nodes, edges, tuple(self.clusters), (), legend_for(nodes, edges), (notice,)
+            title,
+            Layout.FLOW,
+            nodes,
+            edges,
+            tuple(self.clusters),
+            (),
+            legend_for(nodes, edges),
+            (notice,),
+            tuple(self.steps),
         )
+
+    def _tell(self, kernel: Kernel, boxes: list[str]) -> None:
+        """A kernel is a step of the story: what it reads from memory and writes to it."""
+        if not boxes:
+            return
+        reads = ", ".join(v.name for v in kernel.inputs) or "nothing"
+        sizes = ", ".join(f"{v.name} ({amount(v.type.nbytes)} bytes)" for v in kernel.outputs)
+        sources = {e.source for e in self.edges.values() if e.target in boxes and e.source not in boxes}
+        backward = all(map(_is_backward, _visible(kernel)))
+        text = f"{badge(kernel)}\nreads {reads}\nwrites {sizes}"
+        self.steps.append(Step(boxes[0], text, (*boxes[1:], *sorted(sources)), (), backward))
 
     def _type(self, value: Value) -> tuple[Line, ...]:
         return (Line(Text.TYPE, str(value.type)),) if "shapes" in self.show else ()
