@@ -17,6 +17,7 @@ from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
+from graphc.ir.partition import Partition
 from graphc.ir.specialize import specialize
 from graphc.ir.types import TensorType, int64
 from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
@@ -289,6 +290,10 @@ def render(
         "hops": hops,
         "grad_path_of": grad_path_of,
     }
+    if "time" in show:
+        if view != "fusion":
+            raise UsageError("time is what kernels take", fix='show it with view="fusion"')
+        options["times"] = _measured(thing)
     if path is None:
         return pictures.to_svg(thing, **options)
     if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
@@ -340,6 +345,18 @@ def _drawable(
         lowered = lower_with_gradients(graph) if train and not graph.gradients else lower(graph)
         return (lowered.partition if view == "fusion" else compiled_plan(lowered)), None
     return graph, evaluated(graph, values) if values else None
+
+
+def _measured(partition: Partition) -> dict[str, float]:
+    """Seconds each kernel takes on this machine, for random inputs of batch size 2."""
+    from graphc.backends.llvm import cache as caches
+    from graphc.backends.llvm.executable import compile_plan, native_plan
+    from graphc.profile import profile
+
+    native = compile_plan(native_plan(partition), partition.graph.data, name="timed", cache=caches.default())
+    arrays = random_inputs(partition.graph)
+    rows = profile(native, [arrays[v.name] for v in partition.graph.inputs]).rows
+    return {row.kernel: row.seconds for row in rows}
 
 
 def evaluated(graph: Graph, values: bool | Mapping[str, np.ndarray]) -> dict[Value, np.ndarray]:

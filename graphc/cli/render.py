@@ -28,7 +28,7 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
     metavar="WHAT",
     default="shapes",
     show_default=True,
-    help="Of shapes, params, flops, bytes, norms, health, source, check, code.",
+    help="Of shapes, params, flops, bytes, norms, health, time, source, check, code.",
 )
 @click.option("--depth", type=click.IntRange(0), help="Fold modules below this depth.")
 @click.option("--expand", multiple=True, metavar="MODULE", help="Open this module all the same.")

@@ -39,7 +39,7 @@ from graphc.view.story import rows_story
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "bytes", "norms", "health", "source", "check", "code")
+OVERLAYS = ("shapes", "params", "flops", "bytes", "norms", "health", "time", "source", "check", "code")
 
 Values = Mapping[Value, np.ndarray]
 
