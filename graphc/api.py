@@ -1,4 +1,4 @@
-"""What a user of the library calls: trace, differentiate, compile, load, render, summary, explain."""
+"""What a user of the library calls: trace, differentiate, compile, render, summary, explain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
 
-if TYPE_CHECKING:
-    from graphc.artefact import Artefact
-
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
 
@@ -38,7 +35,6 @@ __all__ = [
     "differentiate",
     "explain",
     "graph_of",
-    "load",
     "render",
     "summary",
     "trace",
@@ -221,13 +217,6 @@ def c_name(name: str) -> str:
     """A name C accepts."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
     return plain if plain.isidentifier() else f"m_{plain}"
-
-
-def load(path: str | PathLike[str], *, threads: int = 1) -> Artefact:
-    """Load an artefact; see `graphc.artefact.load`."""
-    from graphc.artefact import load as load_artefact
-
-    return load_artefact(Path(path), threads=threads)
 
 
 def render(
