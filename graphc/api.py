@@ -20,6 +20,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.partition import Partition
 from graphc.ir.specialize import specialize
 from graphc.ir.types import TensorType, int64
+from graphc.passes.expand import expand as open_composites
 from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
@@ -251,7 +252,8 @@ def render(
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
     train   kernels and memory of forward and backward together, in the views fusion and memory
 
-    depth   module levels that are opened; `expand`, paths of modules that are opened all the same
+    depth   module levels that are opened; `expand`, paths of modules that are opened all the same, and names of
+            composite ops (silu, softplus ...) that are drawn as what they are made of
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter: only the way from it to the loss and back
 
@@ -267,7 +269,7 @@ def render(
             "auto",
         )
     else:
-        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train)
+        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train, expand)
     options: dict[str, Any] = {
         "view": view,
         "values": found,
@@ -324,10 +326,14 @@ def _drawable(
     name: str,
     values: Any,
     train: bool,
+    expand: Collection[str],
 ) -> tuple[Any, Any]:
     if not (isinstance(model, Graph) or inputs is not None):
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    composites = {node.op.name for node in graph.nodes if node.op.is_composite}
+    if composites.intersection(expand) and not graph.gradients:
+        graph, _ = open_composites(graph, keep=composites.difference(expand))
     if view in ("joint", "backward") and not graph.gradients:
         graph = reverse_mode(graph)  # of the code as written, not of its stable form
     if view in ("fusion", "memory"):

@@ -14,7 +14,7 @@ from graphc.view import circuit, fusion
 from graphc.view.facts import Known
 from graphc.view.layers import OVERLAYS, Values, layers
 from graphc.view.render_ir import Picture
-from graphc.view.selection import WHOLE, Part, keep
+from graphc.view.selection import Part, keep
 
 View = Literal["auto", "forward", "backward", "joint", "fusion", "memory"]
 Style = Literal["auto", "circuit", "layers"]
@@ -110,7 +110,7 @@ def make_picture(
         )
     name = title if title is not None else graph.name
     part = Part(tuple(expand), focus, hops, grad_path_of)
-    if style != "layers" and view != "backward" and circuit.suits(graph) and part == WHOLE:
+    if style != "layers" and view != "backward" and circuit.suits(graph) and not part.is_cut:
         drawn = circuit.circuit(graph, name, values, gradients, "check" in show, known)
     else:
         drawn = layers(
