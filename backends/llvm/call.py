@@ -36,6 +36,7 @@ from graphc.backends.llvm.wrapper import (
     emit_wrapper,
 )
 from graphc.errors import ArgumentShapeError, DTypeError, InternalError, UsageError
+from graphc.ir.types import as_argument
 
 LET_GO = 20_000.0  # nanoseconds of work from which other Python threads are let run meanwhile
 METH_FASTCALL = 0x80
@@ -108,7 +109,7 @@ class Checked:
         self.signature, self.run, self.context, self.keep = signature, run, context, keep
         self.threads, self.error = threads, error
         self.source = signature.source
-        self.sizes = {a.name: a.linear(signature.symbol) for a in (*signature.inputs, *signature.outputs)}
+        self.sizes = {a: a.linear(signature.symbol) for a in (*signature.inputs, *signature.outputs)}
         pointers = [ctypes.c_void_p] * (len(signature.inputs) + len(signature.outputs) + 1)
         kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, *pointers, ctypes.c_int32)
         self.function = kind(run)
@@ -168,7 +169,7 @@ class Checked:
         return n
 
     def _shape(self, spec: Array, n: int) -> tuple[int, ...]:
-        return tuple(a * n + b for a, b in self.sizes[spec.name])
+        return tuple(a * n + b for a, b in self.sizes[spec])
 
 
 def _facts(inputs: list[tuple[Array, np.ndarray]]) -> list[tuple[str, str, str]]:
@@ -179,7 +180,7 @@ def _array(spec: Array, value: Any) -> np.ndarray:
     """The argument as a contiguous, aligned array of exactly the dtype asked for."""
     want = np.dtype(spec.dtype)
     try:
-        array = np.asarray(value)
+        array = as_argument(value, want, len(spec.dims))
     except (TypeError, ValueError) as error:
         raise DTypeError(f"{spec.name} is no array: {error}") from error
     if array.dtype != want and array.dtype.newbyteorder("=") != want:
@@ -212,10 +213,10 @@ def _plan(checked: Checked, array_new: int, slots: int) -> bytes:
     ]
     records: list[list[int]] = []
     for array in signature.inputs:
-        sizes = [word for pair in checked.sizes[array.name] for word in pair]
+        sizes = [word for pair in checked.sizes[array] for word in pair]
         records.append([id(np.dtype(array.dtype)), len(array.dims), *sizes])
     for array in signature.outputs:
-        sizes = [word for pair in checked.sizes[array.name] for word in pair]
+        sizes = [word for pair in checked.sizes[array] for word in pair]
         records.append([np.dtype(array.dtype).num, len(array.dims), *sizes])
     at = len(header) + len(records)
     for record in records:

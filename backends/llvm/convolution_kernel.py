@@ -124,12 +124,14 @@ def planar(node: Node) -> bool:
 def pays(node: Node, fixed: frozenset[Value]) -> bool:
     """Whether blocks of channels suit a convolution.
 
-    With constant weights always: nothing has to be packed or turned. While training, blocks that channels hardly fill
-    cost more than they bring, since gradients go through them too; plain planes serve those.
+    With constant weights nothing has to be packed or turned, so they do, unless half a block of channels or less comes
+    from plain planes: then rows fill vectors better. While training, blocks that channels hardly fill cost more than
+    they bring, since gradients go through them too; plain planes serve those.
     """
     x, w = node.inputs
     if w in fixed:
-        return True
+        _, outputs, _, columns = node.output.shape
+        return not planar(node) or outputs > BLOCK // 2 or columns < BLOCK // 2
     groups = node.attributes["groups"]
     shares = [c // groups for c in (x.shape[1], node.output.shape[1]) if isinstance(c, int)]
     if planar(node):

@@ -15,6 +15,7 @@ from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
+from graphc.backends.llvm.join import emit_join
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
 from graphc.backends.llvm.loop_kernel import emit_loop_kernel
 from graphc.backends.llvm.max_pooling import windows_of
@@ -40,6 +41,7 @@ def _convolution(k: KernelFunction) -> None:
 
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
+    "join": emit_join,
     "row": emit_row_kernel,
     "contraction": contraction.emit_contraction,
     "attention": attention.emit_attention,

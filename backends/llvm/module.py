@@ -8,7 +8,7 @@ The signature of `NAME_run` is that of `signature.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -115,7 +115,11 @@ class _Driver:
 
     def is_shared(self, kernel: Kernel) -> bool:
         """Whether a kernel is worth sharing at some size."""
-        return kernel.kind != "view" and least_size(estimate([kernel], self.plan.symbol), KERNEL) is not None
+        return kernel.kind != "view" and self.least([kernel], KERNEL) is not None
+
+    def least(self, kernels: Sequence[Kernel], limit: float) -> int | None:
+        """The least size from which kernels take so long."""
+        return least_size(estimate(kernels, self.plan.symbol, self.target), limit)
 
     def build(self, public: Mapping[str, np.ndarray]) -> NativeModule:
         graph = self.plan.graph
@@ -192,7 +196,7 @@ class _Driver:
         arguments = f.alloca("i64", len(f.parameters) + 1)
         f.store(constant(0, "i32"), status)
         team = f.load(f.gep(f.handle, TEAM), "ptr", invariant=True)
-        least = least_size(estimate(self.plan.order, self.plan.symbol), RUN)
+        least = self.least(self.plan.order, RUN)
         wanted = f.and_(f.icmp("sgt", f.threads, 1), f.icmp("ne", team, constant(0, "ptr")))
         if least:
             wanted = f.and_(wanted, f.icmp("sge", f.n, least))
@@ -236,7 +240,7 @@ class _Driver:
         weights = Weights(file.length, identity, file.offset) if self.weights_bytes else None
         faults = [f"{fault.node.name}: {fault.message}" for fault in self.faults]
         needed = required(self.target.features)
-        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults)
+        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults, self.shared)
 
     def _call(self, f: Function, kernel: Kernel) -> None:
         shape = structure(kernel, self.fixed, self.plan.layouts)
@@ -291,7 +295,7 @@ class _Driver:
     def _share(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:
         """Every member's part of a kernel; all of it by the first member when it is too small for more."""
         part, parts, *others = (f.parameters[key] for key in PARAMETERS)
-        least = least_size(estimate([kernel], self.plan.symbol), KERNEL)
+        least = self.least([kernel], KERNEL)
         if not least:
             f.call(code.f.name, "i32", *operands, part, parts, *others)
             return
@@ -357,7 +361,7 @@ class _Driver:
             # N counts as at least 1, so a batch of 0 needs the memory of one.
             (self.plan.fixed_bytes + (self.plan.sample_bytes if symbol else 0), self.plan.sample_bytes),
             (bounds[0], 2**31 if bounds[1] is None else bounds[1]),
-            estimate(self.plan.order, symbol),
+            estimate(self.plan.order, symbol, self.target),
         )
 
 

@@ -15,6 +15,7 @@ from graphc.ir.op import Kind
 
 KernelKind = Literal[
     "view",  # reshape of a buffer: no code
+    "join",  # concatenation of many operands, each copied as a whole
     "loop",  # elementwise, movement and creation over the index space of the outputs
     "row",  # reductions over common axes with elementwise work before, between and after them
     "contraction",  # matmul with its epilogue

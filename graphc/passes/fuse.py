@@ -26,6 +26,7 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
 **Kinds**, all a backend must be able to run:
 
     view         one reshape; the output is the input's buffer under another shape.
+    join         one concatenation of more than `FEW` operands; each is copied as a whole.
     loop         index space S = the shape of the outputs, which all have the same shape and are evaluated at i
                  itself.  Nodes: elementwise, movement, creation, as above.  Each input is read through its own
                  chain of index maps, possibly through several.

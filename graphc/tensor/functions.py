@@ -74,6 +74,25 @@ from graphc.tensor.elementwise import (  # noqa: F401  (together they are the fu
     trunc,
     where,
 )
+from graphc.tensor.ordering import (  # noqa: F401
+    argsort,
+    cumprod,
+    cumsum,
+    extend,
+    in_order,
+    index_add,
+    index_copy,
+    linear_recurrence,
+    prod,
+    resize,
+    roll,
+    scatter,
+    scatter_add,
+    sort,
+    topk,
+    tril,
+    triu,
+)
 from graphc.tensor.promotion import cast, constant_like
 from graphc.tensor.recording import here, record
 from graphc.tensor.shaping import (  # noqa: F401  (together they are the functions of tensors)
@@ -397,6 +416,11 @@ def masked_fill(x: Tensor, mask: Any, value: Any) -> Tensor:
 def where_self(x: Tensor, condition: Any, other: Any) -> Tensor:
     """PyTorch's `x.where(condition, other)`."""
     return where(condition, x, other)
+
+
+def iota(shape: Any, axis: int) -> Tensor:
+    """The position (int64) of each element along an axis of a shape."""
+    return record(REGISTRY["iota"], shape=tuple(shape), axis=axis, dtype=dtype_of("int64"))
 
 
 def full(shape: Any, value: Any, dtype: Any = None) -> Tensor:

@@ -92,7 +92,12 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.conjugate: lambda x: x,
 }
 
-REDUCE: dict[Any, Callable[..., Any]] = {np.add: f.sum, np.maximum: f.max, np.minimum: f.min}
+REDUCE: dict[Any, Callable[..., Any]] = {
+    np.add: f.sum,
+    np.multiply: f.prod,
+    np.maximum: f.max,
+    np.minimum: f.min,
+}
 
 
 @entry
@@ -178,10 +183,12 @@ def _clip(
 
 
 def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()]
+    if mode in ("reflect", "symmetric", "edge", "wrap"):
+        return f.extend(x, widths, mode)
     if mode != "constant" or not np.isscalar(constant_values):
         raise UnsupportedError(f"np.pad with mode={mode!r}", span=here(), fix="pad with one constant value")
-    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
-    return f.pad(x, [(int(a), int(b)) for a, b in widths], float(constant_values))  # type: ignore[arg-type]
+    return f.pad(x, widths, float(constant_values))  # type: ignore[arg-type]
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
@@ -193,10 +200,9 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
 def _einsum(*operands: Any, **keywords: Any) -> Any:
     from graphc.tensor.einsum import einsum
 
-    subscripts = operands[0]
-    if isinstance(subscripts, str) and len(operands) == 3 and "..." not in subscripts:
-        return einsum(subscripts, *operands[1:])
-    raise unsupported("np.einsum in this form")
+    if keywords.keys() - {"optimize"} or not isinstance(operands[0], str):
+        raise unsupported("np.einsum in this form")
+    return einsum(*operands)
 
 
 def _where(condition: Any, *choices: Any) -> Any:
@@ -269,6 +275,16 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.argmin: lambda x, axis=None, out=None, keepdims=False: f.argmin(x, axis, keepdims is True),
     np.any: lambda x, axis=None, out=None, keepdims=False: f.any(x, axis, keepdims is True),
     np.all: lambda x, axis=None, out=None, keepdims=False: f.all(x, axis, keepdims is True),
+    np.prod: lambda x, axis=None, dtype=None, out=None, keepdims=False: f.prod(
+        x, axis, keepdims is True, dtype=dtype
+    ),
+    np.cumsum: lambda x, axis=None, dtype=None, out=None: f.cumsum(x, axis, dtype=dtype),
+    np.cumprod: lambda x, axis=None, dtype=None, out=None: f.cumprod(x, axis, dtype=dtype),
+    np.sort: lambda x, axis=-1, kind=None, order=None, stable=None: f.in_order(x, axis),
+    np.argsort: lambda x, axis=-1, kind=None, order=None, stable=None: f.argsort(x, axis),
+    np.tril: lambda x, k=0: f.tril(x, k),
+    np.triu: lambda x, k=0: f.triu(x, k),
+    np.roll: lambda x, shift, axis=None: f.roll(x, shift, axis),
     np.reshape: lambda x, shape, order="C": f.reshape(x, shape, order=order),
     np.ravel: lambda x, order="C": f.reshape(x, -1),
     np.transpose: lambda x, axes=None: f.permute(x, *(axes if axes is not None else range(x.ndim)[::-1])),

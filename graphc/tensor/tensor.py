@@ -461,6 +461,10 @@ class Tensor(Arithmetic):
     matmul, mm, bmm, dot = f.matmul, f.matmul, f.matmul, f.dot
     astype, to, type_as, copy, contiguous = f.astype, f.to, f.type_as, f.copy, f.contiguous
     chunk, split, unbind, gather, take = f.chunk, f.split, f.unbind, f.gather, f.take
+    prod, cumsum, cumprod = f.prod, f.cumsum, f.cumprod
+    sort, argsort, topk = f.sort, f.argsort, f.topk
+    scatter, scatter_add, index_add, index_copy = f.scatter, f.scatter_add, f.index_add, f.index_copy
+    tril, triu, roll = f.tril, f.triu, f.roll
     masked_fill, where, repeat, flip = f.masked_fill, f.where_self, f.tile, f.flip
 
 

@@ -48,6 +48,7 @@ from graphc.nn.functional.pooling import (
     max_pool2d,
     min_pool2d,
 )
+from graphc.nn.functional.resizing import interpolate
 from graphc.nn.functional.sizes import Sizes, spread
 from graphc.tensor.functions import concatenate as cat
 from graphc.tensor.functions import flatten, log_softmax, relu, sigmoid, softmax, tanh
@@ -81,6 +82,7 @@ __all__ = [
     "group_norm",
     "hardtanh",
     "hinge_loss",
+    "interpolate",
     "l1_loss",
     "layer_norm",
     "leaky_relu",

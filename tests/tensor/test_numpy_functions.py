@@ -1,4 +1,4 @@
-"""NumPy's elementwise functions of tensors equal NumPy's own, in value and dtype, traced and at a prompt."""
+"""NumPy's functions of elements and along axes equal NumPy's own, in value and dtype, traced and at a prompt."""
 
 import inspect
 
@@ -50,3 +50,37 @@ def test_equal_to_numpy(case):
     for found in (interpret(graph, arrays)[0], function(*map(graphc.tensor, arrays)).numpy()):
         assert found.dtype == wanted.dtype
         np.testing.assert_allclose(found, wanted, rtol=1e-14, atol=1e-15)
+
+
+ALONG = {
+    "prod": lambda x: np.prod(x, axis=1) + x.prod() + np.multiply.reduce(x, axis=1),
+    "running": lambda x: np.cumsum(x, axis=0) + np.cumprod(x, 1) + np.cumsum(x).reshape(x.shape),
+    "sorting": lambda x: np.sort(x, axis=0) + np.sort(x) * np.argsort(x, axis=-1) + np.sort(x, None).reshape(x.shape),
+    "triangles": lambda x: np.tril(x) - np.triu(x, 1) + np.tril(x, -1),
+    "roll": lambda x: np.roll(x, 2, 1) + np.roll(x, -1) + np.roll(x, (1, 3), (0, 1)),
+    "pad": lambda x: np.pad(x, ((0, 0), (2, 1)), mode="reflect") + np.pad(x, ((0, 0), (1, 2)), mode="wrap")
+    + np.pad(x, ((0, 0), (3, 0)), mode="edge") + np.pad(x, ((0, 0), (0, 3)), mode="symmetric"),
+    "einsum of one": lambda x: np.einsum("ij->ji", x).T + np.einsum("ij->i", x)[:, None] + np.einsum("ij->", x),
+    "diagonal": lambda x: np.einsum("ii", x[:, :2]) + np.einsum("ii->i", x[:, 1:3]).sum(),
+    "einsum of three": lambda x: np.einsum("ij,kj,kl->il", x, x, x),
+    "einsum with dots": lambda x: np.einsum("...j,kj->...k", x[None], x) + np.einsum("i...,i...->...", x, x)[:2],
+    "einsum alone": lambda x: np.einsum("ij,kj", x, x) + np.einsum("ij,jk", x, x.T),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ALONG)
+def test_along_axes(case):
+    function = ALONG[case]
+    wanted = function(X)
+    graph = graphc.trace(function, x="float64[2,5]")
+    for found in (interpret(graph, [X])[0], function(graphc.tensor(X)).numpy()):
+        assert found.shape == wanted.shape and found.dtype == wanted.dtype
+        np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-14)
+
+
+def test_running_sums_and_products_of_whole_numbers_are_wide():
+    small = np.array([[100, 100], [100, 3]], np.int8)
+    function = lambda i: np.cumsum(i, 1) + np.cumprod(i, 0) + i.prod() + np.sort(i)
+    found = interpret(graphc.trace(function, i="int8[2,2]"), [small])[0]
+    np.testing.assert_array_equal(found, function(small))
+    assert found.dtype == np.int64
