@@ -13,6 +13,7 @@ from graphc.frontends.python.tracer import trace_graph
 from graphc.interpret import interpret
 from graphc.verification import verify
 from tests.lectures.networks import NETWORKS, build
+from tests.ops.sampling import cases
 
 onnx = pytest.importorskip("onnx", reason="needs the onnx package")
 pytestmark = pytest.mark.onnx
