@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api
+from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api, size_arguments, size_parameters
 from graphc.backends.llvm.clock import Clock
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.features import required
@@ -22,7 +22,7 @@ from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
 from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
 from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.sharing import ALONE, KERNEL, PARAMETERS, RUN, estimate, least_size
-from graphc.backends.llvm.signature import Array, Signature
+from graphc.backends.llvm.signature import Array, Signature, signature_of
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
@@ -32,6 +32,7 @@ from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.ir.types import TensorType
 from graphc.plan import Plan
+from graphc.plan.buffers import WORKING
 
 ALIGNMENT = 64
 
@@ -104,7 +105,7 @@ class _Driver:
         self.module = target.module()
         self.clock = Clock(self.module, name) if clocked else None
         self.fixed = fixed_values(plan)
-        self.symbols = (plan.symbol,) if plan.symbol else ()
+        self.symbols = plan.symbols
         self.results = [i for i in range(len(plan.graph.outputs)) if i not in plan.donated]
         self.functions: dict[str, KernelFunction] = {}
         self.pieces: dict[tuple[str, str], Piece] = {}
@@ -119,7 +120,7 @@ class _Driver:
 
     def build(self, public: Mapping[str, np.ndarray]) -> NativeModule:
         graph = self.plan.graph
-        parameters = {"handle": "ptr readonly", "n": "i64"}
+        parameters = {"handle": "ptr readonly", **size_parameters(self.symbols)}
         parameters |= {f"input{i}": "ptr" for i in range(len(graph.inputs))}
         parameters |= {f"output{i}": "ptr" for i in self.results}
         parameters |= {"workspace": "ptr", "threads": "i32"}
@@ -156,9 +157,11 @@ class _Driver:
 
     def _emit_kernels(self, f: Function) -> None:
         """All kernels in order; on a team, each member's part of those that are shared."""
-        self.sizes = Sizes(f, dict.fromkeys(self.symbols, f.n))
+        given = size_arguments(f, self.symbols)
+        self.sizes = Sizes(f, given)
         self.weights = f.load(f.handle, "ptr", invariant=True)
-        self.count = f.smax(f.n, 1)
+        counts = Sizes(f, {name: f.smax(n, 1) for name, n in given.items()})
+        self.starts = self._regions(f, counts)
         for kernel in self.plan.order:
             if kernel.kind != "view":
                 self._call(f, kernel)
@@ -195,7 +198,7 @@ class _Driver:
         least = least_size(estimate(self.plan.order, self.plan.symbol), RUN)
         wanted = f.and_(f.icmp("sgt", f.threads, 1), f.icmp("ne", team, constant(0, "ptr")))
         if least:
-            wanted = f.and_(wanted, f.icmp("sge", f.n, least))
+            wanted = f.and_(wanted, f.icmp("sge", f.n, least))  # only of one size is there a least one
         if least is not None:
             self._run_on_team(f, work, team, wanted, arguments, status)
         f.ret(f.call(work, "i32", *f.parameters.values(), *ALONE, status))
@@ -204,7 +207,7 @@ class _Driver:
         self, f: Function, work: str, team: Reg, wanted: Reg, arguments: Reg, status: Reg
     ) -> None:
         with f.if_(wanted):
-            sizes, need = Sizes(f, dict.fromkeys(self.symbols, f.n)), constant(0, "i64")
+            sizes, need = Sizes(f, size_arguments(f, self.symbols)), constant(0, "i64")
             for own in dict.fromkeys(code.share.own_bytes for code in self.functions.values() if code.share):
                 need = f.smax(need, sizes(own)) if own else need
             parts = call_acquire(f, team, f.sext(f.threads, "i64"), need)
@@ -264,7 +267,7 @@ class _Driver:
         operands.append(
             constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)
         )
-        operands += [f.n for _ in self.symbols]
+        operands += size_arguments(f, self.symbols).values()
         together = code.share is not None and code.share.used and not code.faults
         self._meet(f, together)
         self._mark(f, kernel)
@@ -325,12 +328,19 @@ class _Driver:
                 return f.gep(self.weights, self._piece(leaves[location.index], packing).offset)
         return self._arena(f, location.place, location.offset)
 
+    def _regions(self, f: Function, counts: Sizes) -> dict[str, tuple[Reg, Reg]]:
+        """Where each region of the arena begins, and the value of its unit."""
+        starts, start = {}, f.workspace
+        for region in self.plan.regions:
+            unit = counts(region.unit)
+            starts[region.name] = start, unit
+            start = f.gep(start, f.mul(unit, region.nbytes)) if region.nbytes else start
+        starts[WORKING] = start, constant(1, "i64")
+        return starts
+
     def _arena(self, f: Function, place: str, offset: int) -> Reg:
-        if place == "sample":
-            return f.gep(f.workspace, f.mul(self.count, offset)) if offset else f.workspace
-        behind = self.plan.sample_bytes
-        start = f.gep(f.workspace, f.mul(self.count, behind)) if behind else f.workspace
-        return f.gep(start, offset)
+        start, unit = self.starts[place]
+        return f.gep(start, f.mul(unit, offset)) if offset else start
 
     def _piece(self, leaf: Value, packing: Packing | None) -> Piece:
         key = leaf.name, packing.key if packing else ""
@@ -347,17 +357,15 @@ class _Driver:
         f.intrinsic("memcpy", ["ptr", "ptr", "i64"], "void", to, self._address(f, value), size, "i1 false")
 
     def _signature(self) -> Signature:
-        graph, symbol = self.plan.graph, self.plan.symbol
+        graph = self.plan.graph
         names = dict(zip(self.results, (graph.output_names[i] for i in self.results), strict=True))
-        bounds = graph.dims.get(symbol or "", (0, None))
-        return Signature(
+        return signature_of(
             self.name,
             tuple(_array(value.name, value.type) for value in graph.inputs),
             tuple(_array(names[i], graph.outputs[i].type) for i in self.results),
-            # N counts as at least 1, so a batch of 0 needs the memory of one.
-            (self.plan.fixed_bytes + (self.plan.sample_bytes if symbol else 0), self.plan.sample_bytes),
-            (bounds[0], 2**31 if bounds[1] is None else bounds[1]),
-            estimate(self.plan.order, symbol),
+            self.plan.needs,
+            graph.dims,
+            estimate(self.plan.order, self.plan.symbol),
         )
 
 
