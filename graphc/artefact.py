@@ -168,6 +168,7 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         llvm, abi, triple = llvm_version(), ".".join(map(str, ABI_VERSION)), target.triple
         features = required(target.features)
     assert plan is not None
+    needs = native.module.needs if native else plan.needs
     return Manifest(
         format=FORMAT,
         name=file_name(executable),
@@ -180,10 +181,10 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         inputs=executable.inputs,
         outputs=executable.outputs,
         dims=dict(executable.graph.dims),
-        arena_bytes_per_sample=sum(n for unit, n in plan.needs.items() if str(unit) == plan.symbol),
-        arena_bytes_fixed=plan.needs.get(1, 0),
+        arena_bytes_per_sample=sum(n for unit, n in needs.items() if str(unit) == plan.symbol),
+        arena_bytes_fixed=needs.get(1, 0),
         arena_bytes_by_unit={
-            str(unit): n for unit, n in plan.needs.items() if unit != 1 and str(unit) != plan.symbol
+            str(unit): n for unit, n in needs.items() if unit != 1 and str(unit) != plan.symbol
         },
         arena=plan.verdict,
         flops=str(total_flops(executable.graph.nodes)),

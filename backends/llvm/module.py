@@ -8,15 +8,15 @@ The signature of `NAME_run` is that of `signature.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api, size_arguments, size_parameters
 from graphc.backends.llvm.clock import Clock
-from graphc.backends.llvm.emitter import Function, Reg, constant
+from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
 from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
@@ -25,6 +25,7 @@ from graphc.backends.llvm.sharing import ALONE, KERNEL, PARAMETERS, RUN, estimat
 from graphc.backends.llvm.signature import Array, Signature, signature_of
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
+from graphc.backends.llvm.variants import Variant, emit_choice, needs_of
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
 from graphc.errors import InternalError
 from graphc.ir.dims import Dim
@@ -67,6 +68,7 @@ class NativeModule:
     file: WeightsFile | None
     identity: int
     clock: Clock | None = None
+    needs: Mapping[Dim, int] = field(default_factory=dict)
 
     @property
     def entry(self) -> str:
@@ -87,45 +89,65 @@ def build_module(
     *,
     weights: str = "fp32",
     clocked: bool = False,
+    variants: Sequence[Variant] = (),
 ) -> NativeModule:
     """The module of a plan.
 
     name: prefix of the exported symbols, the graph's name by default. public: the user's arrays, which stand in the
     weights file too; asked for shapes only. weights: how those of matrix products are stored, fp32, fp16 or int8.
-    clocked: with a clock between the kernels.
+    clocked: with a clock between the kernels. variants: code for some sizes beside the general one.
     """
-    return _Driver(plan, target, name or plan.graph.name, weights, clocked).build(dict(public or {}))
+    driver = _Driver(plan, target, name or plan.graph.name, weights, clocked)
+    return driver.build(dict(public or {}), variants)
 
 
 class _Driver:
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, name: str, stored: str, clocked: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        target: Target,
+        name: str,
+        stored: str,
+        clocked: bool,
+        within: _Driver | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         self.plan, self.target, self.name, self.stored = plan, target, name, stored
-        self.module = target.module()
+        self.module: Module = within.module if within else target.module()
+        self.names = names or {}
         self.clock = Clock(self.module, name) if clocked else None
         self.fixed = fixed_values(plan)
         self.symbols = plan.symbols
         self.results = [i for i in range(len(plan.graph.outputs)) if i not in plan.donated]
         self.functions: dict[str, KernelFunction] = {}
-        self.pieces: dict[tuple[str, str], Piece] = {}
-        self.weights_bytes = 0
-        self.faults: list[Fault] = []
+        self.pieces: dict[tuple[str, str], Piece] = within.pieces if within else {}
+        self.faults: list[Fault] = within.faults if within else []
         self.shared = can_share(self.module) and any(self.is_shared(kernel) for kernel in plan.order)
+        self.variants: Sequence[Variant] = ()
         self.together = False  # whether all members wrote what comes next may read
 
     def is_shared(self, kernel: Kernel) -> bool:
         """Whether a kernel is worth sharing at some size."""
         return kernel.kind != "view" and least_size(estimate([kernel], self.plan.symbol), KERNEL) is not None
 
-    def build(self, public: Mapping[str, np.ndarray]) -> NativeModule:
-        graph = self.plan.graph
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of all pieces, each from a multiple of the alignment on."""
+        return sum(-(-piece.size // ALIGNMENT) * ALIGNMENT for piece in self.pieces.values())
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Those of `NAME_run`."""
         parameters = {"handle": "ptr readonly", **size_parameters(self.symbols)}
-        parameters |= {f"input{i}": "ptr" for i in range(len(graph.inputs))}
+        parameters |= {f"input{i}": "ptr" for i in range(len(self.plan.graph.inputs))}
         parameters |= {f"output{i}": "ptr" for i in self.results}
-        parameters |= {"workspace": "ptr", "threads": "i32"}
-        inner = not self.plan.donated
-        entry = f"{self.name}.body" if inner else f"{self.name}_run"
+        return parameters | {"workspace": "ptr", "threads": "i32"}
+
+    def _emit_body(self, entry: str, inner: bool) -> str:
+        """The function `entry`, which runs all kernels."""
+        parameters = self.parameters
         if self.shared:
             job, own = f"{self.name}.work", parameters | PARAMETERS | {"status": "ptr"}
             self._emit_kernels(self.module.function(job, own, returns="i32", internal=True, inline=False))
@@ -133,6 +155,19 @@ class _Driver:
             self._emit_team(f, job)
         else:
             self._emit_kernels(self.module.function(entry, parameters, returns="i32", internal=inner))
+        return entry
+
+    def build(self, public: Mapping[str, np.ndarray], variants: Sequence[Variant] = ()) -> NativeModule:
+        inner = not self.plan.donated
+        entry = f"{self.name}.body" if inner else f"{self.name}_run"
+        self.variants = variants
+        if variants:
+            general = self._emit_body(f"{self.name}.general", True)
+            made = [(variant, self._emit_variant(variant)) for variant in variants]
+            f = self.module.function(entry, self.parameters, returns="i32", internal=inner)
+            emit_choice(f, self.symbols, general, made)
+        else:
+            self._emit_body(entry, inner)
         pieces = tuple(self.pieces.values())
         file, identity = None, 0
         if inner:
@@ -153,7 +188,13 @@ class _Driver:
             file,
             identity,
             self.clock,
+            needs_of(self.plan, variants),
         )
+
+    def _emit_variant(self, variant: Variant) -> str:
+        name = f"{self.name}.{variant.label}"
+        driver = _Driver(variant.plan, self.target, name, self.stored, False, self, variant.names)
+        return driver._emit_body(f"{name}.body", True)
 
     def _emit_kernels(self, f: Function) -> None:
         """All kernels in order; on a team, each member's part of those that are shared."""
@@ -343,11 +384,11 @@ class _Driver:
         return f.gep(start, f.mul(unit, offset)) if offset else start
 
     def _piece(self, leaf: Value, packing: Packing | None) -> Piece:
-        key = leaf.name, packing.key if packing else ""
+        name = self.names.get(leaf.name, leaf.name)
+        key = name, packing.key if packing else ""
         if key not in self.pieces:
             size = packing.nbytes if packing else _static(leaf.type.nbytes)
-            self.pieces[key] = Piece(leaf.name, packing, self.weights_bytes, size)
-            self.weights_bytes += -(-size // ALIGNMENT) * ALIGNMENT
+            self.pieces[key] = Piece(name, packing, self.weights_bytes, size)
         return self.pieces[key]
 
     def _copy(self, f: Function, value: Value, index: int) -> None:
@@ -363,7 +404,7 @@ class _Driver:
             self.name,
             tuple(_array(value.name, value.type) for value in graph.inputs),
             tuple(_array(names[i], graph.outputs[i].type) for i in self.results),
-            self.plan.needs,
+            needs_of(self.plan, self.variants),
             graph.dims,
             estimate(self.plan.order, self.plan.symbol),
         )
