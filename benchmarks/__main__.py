@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks import table, workloads
-from benchmarks.contest import OURS, Row, as_data, contest
 from benchmarks.peers import PEERS
+from benchmarks.rows import OURS, Row, as_data, measure_row
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for workload in chosen:
         for threads in map(int, options.threads.split(",")):
             repeats = 0 if options.prepare else options.repeats
-            row = contest(workload, threads, names, repeats=repeats, seconds=options.seconds)
+            row = measure_row(workload, threads, names, repeats=repeats, seconds=options.seconds)
             rows.append(row)
             for result in row.results:
                 if result.reason:

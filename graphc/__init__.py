@@ -26,6 +26,7 @@ from graphc.tensor import Tensor, tensor  # noqa: E402
 # Where the other public names live; each is imported when it is first asked for.
 _LATER = {
     "Executable": "graphc.executable",
+    "as_module": "graphc.frontends.python.function_module",
     "cat": "graphc.nn.functional",
     "compile": "graphc.api",
     "compile_step": "graphc.training",
@@ -38,7 +39,7 @@ _LATER = {
     "interpret": "graphc.interpret",
     "jit": "graphc.transforms",
     "jvp": "graphc.transforms",
-    "load": "graphc.api",
+    "load": "graphc.artefact",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
     "ones": "graphc.nn.creation",
@@ -70,6 +71,15 @@ class _Package(types.ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+
+
+def _shown_in_notebook(graph: Graph, **_: object) -> dict[str, str]:
+    from graphc.view.notebook import mime_bundle
+
+    return mime_bundle(graph)
+
+
+setattr(Graph, "_repr_mimebundle_", _shown_in_notebook)  # noqa: B010  (here, because the IR knows no pictures)
 
 
 def __getattr__(name: str) -> object:

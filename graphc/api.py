@@ -1,4 +1,4 @@
-"""What a user of the library calls: trace, differentiate, compile, load, render, summary, explain."""
+"""What a user of the library calls: trace, differentiate, compile, render, summary, explain."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 
 from graphc.autodiff import differentiate as reverse_mode
 from graphc.errors import UsageError
 from graphc.executable import Executable
+from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
@@ -22,9 +23,6 @@ from graphc.ir.types import TensorType, int64
 from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
-
-if TYPE_CHECKING:
-    from graphc.artefact import Artefact
 
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
@@ -37,7 +35,6 @@ __all__ = [
     "differentiate",
     "explain",
     "graph_of",
-    "load",
     "render",
     "summary",
     "trace",
@@ -53,12 +50,17 @@ def graph_of(
     name: str = "",
     training: bool = False,
 ) -> Graph:
-    """The graph of a Module, a function, or a graph as it is, with the arrays of `weights` (a file, or arrays by name).
+    """The graph of a Module of graphc or PyTorch, a function, or a graph as it is; with the arrays of `weights`, a file
+    or arrays by name.
 
     Raises UsageError without the types of the inputs; what tracing raises; WeightsError when weights do not fit.
     """
     if isinstance(model, Graph):
         graph = model.with_(name=name) if name else model
+    elif is_torch_module(model):
+        from graphc.frontends import torch
+
+        graph = torch.load(model, inputs, dims=dims, name=name)
     else:
         if inputs is None:
             raise UsageError("the types of the inputs are not known", fix='inputs={"x": "float32[N,784]"}')
@@ -225,13 +227,6 @@ def c_name(name: str) -> str:
     return plain if plain.isidentifier() else f"m_{plain}"
 
 
-def load(path: str | PathLike[str], *, threads: int = 1) -> Artefact:
-    """Load an artefact; see `graphc.artefact.load`."""
-    from graphc.artefact import load as load_artefact
-
-    return load_artefact(Path(path), threads=threads)
-
-
 def render(
     model: Any,
     path: str | PathLike[str] | None = None,
@@ -246,29 +241,82 @@ def render(
     depth: int | None = None,
     theme: str | None = None,
     train: bool = False,
+    expand: Collection[str] = (),
+    focus: str = "",
+    hops: int = 2,
+    grad_path_of: str = "",
+    after: str | None = None,
+    side: Literal["both", "before", "after"] = "both",
 ) -> str | bytes:
-    """Draw a model, a graph, a partition or a plan; the file's suffix says how (.svg .png .pdf .dot .json).
+    """Draw a model, a graph, a partition or a plan.
 
-    view    forward, backward, joint, fusion, memory or auto
+    The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html.  The last is a page that
+    needs no network: it steps through forward and backward, opens and closes modules, and shows what became of every
+    value (NumPy source, kernel, memory; with "code" among `show` the LLVM IR of every kernel).
+
+    view    forward, backward, joint, fusion, memory, auto, or passes: what the pass `after` changed; `side` "before" or
+            "after" shows one side with everything in the same place
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
     train   kernels and memory of forward and backward together, in the views fusion and memory
+
+    depth   module levels that are opened; `expand`, paths of modules that are opened all the same
+    focus   a value, array or module: only what lies within `hops` edges of it
+    grad_path_of  a parameter: only the way from it to the loss and back
 
     Returns what was written; without a path, the SVG.
     """
     from graphc import view as pictures
     from graphc.view.theme import DEFAULT
 
-    thing, found = _drawable(model, view, inputs, dims, weights, name, values, train)
+    if view == "passes":
+        thing, found, view = (
+            _pass_picture(model, inputs, dims, weights, name, train, after, side),
+            None,
+            "auto",
+        )
+    else:
+        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train)
     options: dict[str, Any] = {
         "view": view,
         "values": found,
         "show": show,
         "depth": depth,
         "theme": theme or DEFAULT,
+        "expand": expand,
+        "focus": focus,
+        "hops": hops,
+        "grad_path_of": grad_path_of,
     }
     if path is None:
         return pictures.to_svg(thing, **options)
+    if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
+        from graphc.provenance import provenance
+
+        became = provenance(thing, code="code" in show)
+        options |= {"known": became.facts, "code": became.code}
     return pictures.render(thing, path, **options).read_bytes()
+
+
+def _pass_picture(
+    model: Any, inputs: Types | None, dims: Ranges | None, weights: Any, name: str, train: bool, after: str | None,
+    side: Literal["both", "before", "after"],
+) -> Any:  # fmt: skip
+    from graphc.view.pass_diff import pass_pictures
+
+    graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    lowered = lower_with_gradients(graph) if train and not graph.gradients else lower(graph)
+    pictures = pass_pictures(lowered.log, side)
+    if after is None and len(pictures) == 1:
+        (after,) = pictures
+    if after not in pictures:
+        ran = (
+            f"pass {after!r} changed nothing, or did not run" if after else "several passes changed something"
+        )
+        known = ", ".join(pictures)
+        raise UsageError(
+            ran if pictures else "no pass changed anything", fix=f"after one of {known}" if known else ""
+        )
+    return pictures[after]
 
 
 def _drawable(
@@ -335,13 +383,22 @@ def explain(
     name: str = "",
     after: str | None = None,
     train: bool = False,
+    backward: bool = False,
+    values: bool | Mapping[str, np.ndarray] = False,
 ) -> Any:
     """What the passes did, which kernels came out and why others did not, and the memory plan.
 
     after   the graph this pass left; see `Explanation`
     train   with the gradients of all parameters
+    backward  instead: the chain rule op by op, a `graphc.view.lesson.Lesson`: `str()` is text, `.latex()` LaTeX
+    values  with `backward`: arrays of the inputs by name, or True for random ones, for the numbers
     """
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    if backward:
+        from graphc.view.lesson import lesson
+
+        joint = graph if graph.gradients else reverse_mode(graph)
+        return lesson(joint, evaluated(joint, values) if values else None)
     lowered = lower_with_gradients(graph) if train else lower(graph)
     return Explanation(lowered, compiled_plan(lowered), after)
 

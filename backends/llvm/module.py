@@ -130,7 +130,11 @@ class _Driver:
 
     def is_shared(self, kernel: Kernel) -> bool:
         """Whether a kernel is worth sharing at some size."""
-        return kernel.kind != "view" and least_size(estimate([kernel], self.plan.symbol), KERNEL) is not None
+        return kernel.kind != "view" and self.least([kernel], KERNEL) is not None
+
+    def least(self, kernels: Sequence[Kernel], limit: float) -> int | None:
+        """The least size from which kernels take so long."""
+        return least_size(estimate(kernels, self.plan.symbol, self.target), limit)
 
     @property
     def weights_bytes(self) -> int:
@@ -236,7 +240,7 @@ class _Driver:
         arguments = f.alloca("i64", len(f.parameters) + 1)
         f.store(constant(0, "i32"), status)
         team = f.load(f.gep(f.handle, TEAM), "ptr", invariant=True)
-        least = least_size(estimate(self.plan.order, self.plan.symbol), RUN)
+        least = self.least(self.plan.order, RUN)
         wanted = f.and_(f.icmp("sgt", f.threads, 1), f.icmp("ne", team, constant(0, "ptr")))
         if least:
             wanted = f.and_(wanted, f.icmp("sge", f.n, least))  # only of one size is there a least one
@@ -280,7 +284,7 @@ class _Driver:
         weights = Weights(file.length, identity, file.offset) if self.weights_bytes else None
         faults = [f"{fault.node.name}: {fault.message}" for fault in self.faults]
         needed = required(self.target.features)
-        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults)
+        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults, self.shared)
 
     def _call(self, f: Function, kernel: Kernel) -> None:
         shape = structure(kernel, self.fixed, self.plan.layouts)
@@ -335,7 +339,7 @@ class _Driver:
     def _share(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:
         """Every member's part of a kernel; all of it by the first member when it is too small for more."""
         part, parts, *others = (f.parameters[key] for key in PARAMETERS)
-        least = least_size(estimate([kernel], self.plan.symbol), KERNEL)
+        least = self.least([kernel], KERNEL)
         if not least:
             f.call(code.f.name, "i32", *operands, part, parts, *others)
             return
@@ -406,7 +410,7 @@ class _Driver:
             tuple(_array(names[i], graph.outputs[i].type) for i in self.results),
             needs_of(self.plan, self.variants),
             graph.dims,
-            estimate(self.plan.order, self.plan.symbol),
+            estimate(self.plan.order, self.plan.symbol, self.target),
         )
 
 

@@ -48,6 +48,18 @@ def numpy_source(graph: Graph, function: str = "forward") -> str:
     return _Writer(_without_bodies(graph), function).text()
 
 
+def statements(graph: Graph) -> dict[str, str]:
+    """The statement of `numpy_source` that computes each value, by its name; what is written in place has none."""
+    writer = _Writer(_without_bodies(graph), "forward")
+    return {
+        value.name: line
+        for node in writer.graph.nodes
+        if not writer._hidden(node)
+        for line in writer._statement(node)
+        for value in node.outputs
+    }
+
+
 def _without_bodies(graph: Graph) -> Graph:
     """Composites without a reference of their own are opened; those with one stay whole."""
     while any(node.op.reference is None for node in graph.nodes):

@@ -6,13 +6,10 @@ A module imports what it needs inside `build`; an ImportError there is the reaso
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from benchmarks.workloads import Workload
+from graphc.bench.serve import Contender
 
 # What they are called -> module and the keywords of its `build`.
 PEERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -25,24 +22,6 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "jax": ("with_jax", {}),
 }
 STEPS = 5  # losses of a training step that are compared
-
-
-class NotOffered(Exception):
-    """The peer does not run this workload; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contender:
-    """A workload, ready to be timed.
-
-    call    what is timed
-    answer  the outputs for the workload's input, or the first STEPS losses
-    reset   what is done before each repeat: a training step goes back to the first weights
-    """
-
-    call: Callable[[], Any]
-    answer: list[np.ndarray]
-    reset: Callable[[], None] = lambda: None
 
 
 def build(name: str, workload: Workload, threads: int) -> Contender:

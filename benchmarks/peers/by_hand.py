@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.peers import STEPS, Contender, NotOffered
+from benchmarks.peers import STEPS
 from benchmarks.weights import parameters
 from benchmarks.workloads import Workload
+from graphc.bench.serve import Contender, NotOffered
 
 
 def build(workload: Workload, threads: int) -> Contender:

@@ -6,9 +6,9 @@ import os
 import warnings
 from pathlib import Path
 
-from benchmarks.peers import NotOffered
 from benchmarks.store import folder
 from benchmarks.workloads import Workload
+from graphc.bench.serve import NotOffered
 
 
 def onnx_file(workload: Workload) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.peers import Contender
 from benchmarks.peers.onnx_file import onnx_file
 from benchmarks.workloads import Workload
+from graphc.bench.serve import Contender
 
 
 def build(workload: Workload, threads: int) -> Contender:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -91,23 +92,53 @@ def model_at_work(console: Console) -> Iterator[None]:
 
 
 def load_model(request: Request, console: Console, stored: bool = False) -> ModelFile:
-    """Find the model; notes about it go to stderr.  stored: whether the command stores weights in fewer bits."""
+    """Find the model, in a Python file or an ONNX one; notes about it go to stderr.
+
+    stored: whether the command stores weights in fewer bits.
+    """
     if request.stored != "fp32" and not stored:
         raise UsageError(f"--weights {request.stored} is for compile: this command uses them as they are")
     from graphc.frontends.python.model_file import load_model_file
 
-    found = load_model_file(
-        request.target,
-        entry=request.entry,
-        inputs=request.inputs,
-        dims=request.ranges,
-        weights=request.weights,
-    )
+    if request.target.endswith(".onnx"):
+        found = _onnx_file(request)
+    else:
+        found = load_model_file(
+            request.target,
+            entry=request.entry,
+            inputs=request.inputs,
+            dims=request.ranges,
+            weights=request.weights,
+        )
     _check_sizes(request, found)
     for text in found.notes:
         console.note(f"note: {text}")
     console.note(f"{found.span}: {found.entry}", level=1)
     return found
+
+
+def _onnx_file(request: Request) -> ModelFile:
+    """An ONNX file, read as if it were a Python file with one model."""
+    from graphc.frontends import onnx
+    from graphc.frontends.python.model_file import ModelFile
+    from graphc.source import Span
+
+    if request.entry is not None:
+        raise UsageError(f"--entry {request.entry}: an ONNX file holds one model")
+    path = Path(request.target)
+    graph = onnx.load(path, inputs=request.inputs)
+    graph = graph.with_(dims={**graph.dims, **request.ranges})
+    return ModelFile(
+        path=path.absolute(),
+        name=path.stem,
+        entry=graph.name,
+        model=graph,
+        span=Span(str(path), 0),
+        inputs={value.name: value.type for value in graph.inputs},
+        dims=graph.dims,
+        weights=None if request.weights is None else Path(request.weights),
+        notes=(),
+    )
 
 
 def _check_sizes(request: Request, found: ModelFile) -> None:

@@ -94,16 +94,19 @@ def _below(node: Node | None, name: str, operand: int) -> Node | None:
 
 def attend(reading: Reading, regions: list[Region]) -> list[Region]:
     """Join the regions of every attention."""
+    home = {j: region for region in regions for j in region.nodes}
+    gone: set[int] = set()
+    made: list[Region] = []
     for i, node in enumerate(reading.graph.nodes):
-        if node.op.name == "matmul":
-            home = {j: region for region in regions for j in region.nodes}
-            parts = _parts(reading, home, i)
-            if parts is not None:
-                inside = _with_moves(reading, home, parts)
-                regions = [region for region in regions if region not in inside]
-                nodes = sorted(j for region in inside for j in region.nodes)
-                regions.append(Region("attention", nodes, home[i].space, node))
-    return regions
+        parts = _parts(reading, home, i) if node.op.name == "matmul" else None
+        if parts is None:
+            continue
+        inside = _with_moves(reading, home, parts)
+        gone |= {id(region) for region in inside}
+        nodes = sorted(j for region in inside for j in region.nodes)
+        made.append(Region("attention", nodes, home[i].space, node))
+        home.update(dict.fromkeys(nodes, made[-1]))
+    return [region for region in (*regions, *made) if id(region) not in gone]
 
 
 def _parts(reading: Reading, home: dict[int, Region], mix: int) -> list[Region] | None:
@@ -174,51 +177,58 @@ def _with_moves(reading: Reading, home: dict[int, Region], parts: list[Region]) 
     """The regions of an attention and those that only bring its operands into place."""
     inside = list(parts)
     scores, mix = parts[0].anchor, parts[2].anchor
-    q_side = {reading.position[v.node] for v in _node(scores).inputs[:1] if v.node is not None}
-    pending = [v.node for product in (scores, mix) for v in _node(product).inputs if v.node is not None]
+    assert scores is not None and mix is not None
+    query = _feeds(reading, scores.inputs[0].node)
+    pending = [v.node for product in (scores, mix) for v in product.inputs if v.node is not None]
     while pending:
-        i = reading.position[pending.pop()]
-        region = home.get(i)
+        region = home.get(reading.position[pending.pop()])
         if region is None or region in inside or region.kind not in ("view", "loop"):
             continue
         readers = _readers(reading, home, region)
         if readers is None or not all(reader in inside for reader in readers):
             continue
-        if not _moves_only(reading, region) and not set(region.nodes) <= _feeds(reading, q_side):
+        if not _moves_only(reading, region) and not set(region.nodes) <= query:
             continue
         inside.append(region)
         pending += [v.node for j in region.nodes for v in reading.graph.nodes[j].inputs if v.node is not None]
     after = _readers(reading, home, parts[2])
-    if after is not None and len(after) == 1 and _keeps_columns(reading, after[0], _node(mix)):
+    if after is not None and len(after) == 1 and _keeps_columns(reading, after[0], mix):
         inside.append(after[0])
     return inside
-
-
-def _node(node: Node | None) -> Node:
-    assert node is not None
-    return node
 
 
 def _moves_only(reading: Reading, region: Region) -> bool:
     return all(reading.graph.nodes[i].op.name in MOVES for i in region.nodes)
 
 
-def _feeds(reading: Reading, ends: set[int]) -> set[int]:
-    """Nodes all of whose values end in these and nothing else reads, through elementwise and moving nodes."""
-    found = set(ends)
-    for i in range(max(ends, default=-1), -1, -1):
-        users = {user for user, _ in reading.users[i]}
-        if users and users <= found and not reading.returned[i]:
-            found.add(i)
+def _feeds(reading: Reading, query: Node | None) -> set[int]:
+    """The node that makes q, and before it those that nothing else reads, as long as they move or work by element."""
+    if query is None:
+        return set()
+    found, pending = {reading.position[query]}, [query]
+    while pending:
+        for value in pending.pop().inputs:
+            i = -1 if value.node is None else reading.position[value.node]
+            if (
+                i in found
+                or value.node is None
+                or value.node.op.kind not in (Kind.ELEMENTWISE, Kind.MOVEMENT)
+            ):
+                continue
+            if not reading.returned[i] and all(user in found for user, _ in reading.users[i]):
+                found.add(i)
+                pending.append(value.node)
     return found
 
 
 def _keeps_columns(reading: Reading, region: Region, mix: Node) -> bool:
-    """Whether a region is one transpose of the result that leaves the last axis where it is."""
+    """Whether a region is one transpose of the result that leaves the last axis, and the distance of rows is fixed."""
     if len(region.nodes) != 1:
         return False
     node = reading.graph.nodes[region.nodes[0]]
     if node.op.name != "transpose" or node.inputs[0] is not mix.output:
         return False
     permutation = node.attributes["permutation"]
-    return bool(permutation[-1] == len(permutation) - 1)
+    rank = len(permutation)
+    behind = node.output.shape[permutation.index(rank - 2) + 1 :]
+    return permutation[-1] == rank - 1 and all(isinstance(size, int) for size in behind)

@@ -9,6 +9,7 @@ import numpy as np
 from graphc.ir.cost import flops_of
 from graphc.ir.graph import Node as Operation
 from graphc.ir.graph import Value
+from graphc.source import Span
 from graphc.view.chain_rule import ChainRule, forward_text
 from graphc.view.numbers import amount, number
 
@@ -36,8 +37,8 @@ def op_facts(node: Operation, rule: ChainRule, values: Values | None, known: Kno
     if flops_of(node) != 0:
         found.append(("work", f"{amount(flops_of(node))} FLOP"))
     found += _place(node)
-    if span is not None and span.text.strip():
-        found.append(("source", f"{span.name}: {span.text.strip()}"))
+    if span is not None:
+        found.append(("source", f"{span.name}: {_line(span)}"))
     return (*found, *_known(node.outputs, known))
 
 
@@ -91,6 +92,12 @@ def spread(array: np.ndarray) -> str:
 
 def _place(node: Operation) -> Iterable[tuple[str, str]]:
     return [("module", node.provenance.module)] if node.provenance.module else []
+
+
+def _line(span: Span) -> str:
+    """The user's line; of Python files only, because a graph may come from a file that names another."""
+    readable = span.file.endswith(".py") and "\0" not in span.file
+    return span.text.strip() if readable else ""
 
 
 def _known(values: Iterable[Value], known: Known) -> Facts:

@@ -13,10 +13,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from graphc.ir.cost import parameter_count, total_flops
+from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
 from graphc.view.chain_rule import ChainRule
 from graphc.view.facts import Facts, Known, array_facts, gradient_facts, op_facts
+from graphc.view.health import RECTIFIERS, Flow, dead_units
 from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, number
 from graphc.view.render_ir import (
@@ -32,11 +34,12 @@ from graphc.view.render_ir import (
     Text,
     legend_for,
 )
+from graphc.view.selection import WHOLE, Part, selected
 from graphc.view.story import rows_story
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "source", "check")
+OVERLAYS = ("shapes", "params", "flops", "bytes", "norms", "health", "source", "check", "code")
 
 Values = Mapping[Value, np.ndarray]
 
@@ -50,15 +53,19 @@ def layers(
     show: Collection[str] = ("shapes",),
     depth: int | None = None,
     known: Known | None = None,
+    part: Part = WHOLE,
 ) -> Picture:
     """The picture of a graph in rows, folded at `depth` module levels or, by default, to the budget.
 
     With `known` the picture is of everything, for a page that opens and closes modules itself: with the story, the
     facts, and the clusters that would be folded marked as closed.
     """
+    if part.focus or part.grad_path_of:
+        rows = _Rows(Units(graph, gradients=gradients), values, show, None, known)
+        return selected(rows.picture(title), rows.units, part)
     if known is not None:
-        return _opened(graph, title, gradients, values, show, depth, known)
-    return _folded(graph, title, gradients, values, show, depth)[0]
+        return _opened(graph, title, gradients, values, show, depth, known, part.expand)
+    return _folded(graph, title, gradients, values, show, depth, part.expand)[0]
 
 
 def _folded(
@@ -68,15 +75,16 @@ def _folded(
     values: Values | None,
     show: Collection[str],
     depth: int | None,
+    expand: Collection[str],
 ) -> tuple[Picture, Units]:
     if depth is not None:
-        units = Units(graph, gradients=gradients, depth=depth)
+        units = Units(graph, gradients=gradients, depth=depth, expand=expand)
         return _Rows(units, values, show, depth).picture(title), units
     deepest = max((n.provenance.module.count(".") + 1 for n in graph.nodes if n.provenance.module), default=0)
     ways: list[tuple[int | None, int]] = [(None, once) for once in range(deepest + 1)]
     ways += [(level, deepest) for level in range(deepest - 1, 0, -1)]
     for level, once in ways:
-        units = Units(graph, gradients=gradients, depth=level, once=once)
+        units = Units(graph, gradients=gradients, depth=level, once=once, expand=expand)
         picture = _Rows(units, values, show, level).picture(title)
         if len(picture.nodes) <= BUDGET:
             break
@@ -91,12 +99,14 @@ def _opened(
     show: Collection[str],
     depth: int | None,
     known: Known,
+    expand: Collection[str],
 ) -> Picture:
     """Everything, with the clusters closed that the folded picture would fold."""
-    folded = _folded(graph, title, gradients, None, show, depth)[1]
-    closed = [tuple(run.path for run in unit.runs) for unit in folded.all if unit.runs]
-    units = Units(graph, gradients=gradients, groups=[paths for paths in closed if len(paths) > 1])
-    units.close(closed)
+    folded = _folded(graph, title, gradients, None, show, depth, expand)[1]
+    closed = {tuple(run.path for run in unit.runs): unit.repeats for unit in folded.all if unit.runs}
+    groups = [paths for paths, repeats in closed.items() if repeats]
+    units = Units(graph, gradients=gradients, groups=groups)
+    units.close(list(closed))
     return _Rows(units, values, show, None, known).picture(title)
 
 
@@ -119,6 +129,7 @@ class _Rows:
         self.stubs: dict[Value, str] = {}
         self.seed: tuple[str, str] | None = None
         self.rule = ChainRule(units.graph, units.gradient)
+        self.flow = Flow(values, units.gradient if "health" in show else {})
 
     def picture(self, title: str) -> Picture:
         first = self.units.all[0] if self.units.all else None
@@ -198,6 +209,7 @@ class _Rows:
             notices.append(f"{updates} ops of the parameter update are not shown")
         unread = [v.name for v in self.graph.leaves if v not in self.graph.users or not self.graph.users[v]]
         unread = [name for name in unread if self.graph.by_name[name] not in self.graph.outputs]
+        notices += self.flow.notices()
         if unread:
             notices.append(f"not read by anything: {', '.join(unread[:6])}" + " ..." * (len(unread) > 6))
         return tuple(notices)
@@ -209,7 +221,7 @@ class _Rows:
         self.rows.append(row)
         if value in self.gradient:
             row.append(self._leaf_gradient([value], f"g-{row[0]}", None))
-            self._gradient_edges(value, row[1], "")
+            self._gradient_edges([value], row[1], "")
 
     def _unit_rows(self, unit: Unit, on_top: Sequence[Value]) -> None:
         operands = unit.operands
@@ -241,10 +253,11 @@ class _Rows:
         if learned:
             stub = self._leaf_gradient(learned, f"g-{row[0]}", unit)
             row.append(stub)
-            for value in learned:
-                self._gradient_edges(value, stub, _mirrored(unit.cluster), row)
+            groups = [learned] if unit.runs else [[value] for value in learned]
+            for values in groups:
+                self._gradient_edges(values, stub, _mirrored(unit.cluster), row)
         for value in unit.results:
-            self._gradient_edges(value, unit.mirror, _mirrored(unit.cluster))
+            self._gradient_edges([value], unit.mirror, _mirrored(unit.cluster))
 
     def _output_row(self, value: Value, name: str, unit: Unit | None) -> None:
         seed = self.gradient.get(value)
@@ -264,16 +277,19 @@ class _Rows:
             self._edge(identifier, row[1], Kind.GRADIENT)
             self._edge(row[1], unit.mirror, Kind.GRADIENT)
 
-    def _gradient_edges(self, value: Value, target: str, cluster: str, row: list[str] | None = None) -> None:
-        """What flows into the gradient of one value, through an ⊕ where it comes from several sides.
+    def _gradient_edges(
+        self, values: Sequence[Value], target: str, cluster: str, row: list[str] | None = None
+    ) -> None:
+        """What flows into the gradients of one box, through one ⊕ where it comes from several sides.
 
         The ⊕ stands below its target, or in `row` to the left of it: one of its terms comes from that row.
         """
-        if value not in self.gradient:
-            return
-        sources = [unit.mirror for unit in self.units.gradient_sources(value) if unit.mirror != target]
-        if len(sources) > 1 and self.gradient[value] in self.units.sums:
-            junction = self.junctions[value] = self.ids.new("a", value.name)
+        flowing = [value for value in values if value in self.gradient]
+        units = dict.fromkeys(unit for value in flowing for unit in self.units.gradient_sources(value))
+        sources = [unit.mirror for unit in units if unit.mirror != target]
+        if len(sources) > 1 and any(self.gradient[value] in self.units.sums for value in flowing):
+            junction = self.ids.new("a", flowing[0].name)
+            self.junctions |= dict.fromkeys(flowing, junction)
             self.nodes.append(Node(junction, Role.ACCUMULATE, "+", (), cluster, True))
             if row is None:
                 self.rows.append([junction])
@@ -296,7 +312,11 @@ class _Rows:
         if self.values is None or value is None or value not in self.values:
             return []
         kind = Text.GRADIENT if gradient else Text.VALUE
-        return [Line(kind, statistics(self.values[value], gradient))]
+        array = self.values[value]
+        if "norms" in self.show and not gradient and array.ndim and np.isfinite(array).all():
+            return [Line(kind, f"‖·‖ {number(np.linalg.norm(array.astype(np.float64)))}")]
+        warning = self.flow.warning(value) if gradient else ""
+        return [Line(kind, statistics(array, gradient) + warning)]
 
     def _leaf(self, value: Value) -> str:
         identifier = self.leaf_box[value] = self.ids.new("v", value.name)
@@ -315,7 +335,8 @@ class _Rows:
         """Parameters and constants of a unit as one box to its left."""
         lines: list[Line] = []
         if unit.runs:
-            lines = [Line(Text.NAME, _count(len(stored), "array"))]
+            elsewhere = all(self.units.first_reader(value) is not unit for value in stored)
+            lines = [Line(Text.NAME, _count(len(stored), "array") + " (shared)" * elsewhere)]
             lines.append(Line(Text.NOTE, f"{amount(parameter_count(stored))} numbers"))
         else:
             for value in stored:
@@ -369,12 +390,24 @@ class _Rows:
         parameters = parameter_count(v for v in unit.operands if v.leaf == "parameter")
         if "params" in self.show and parameters != 0:
             yield f"{amount(parameters)} parameters"
+        if "bytes" in self.show:
+            yield f"{_sum_of_bytes(self.units.leaving(unit))} bytes"
+        yield from self._health(unit)
         work = total_flops(unit.nodes)
         if "flops" in self.show and work != 0:
             yield f"{amount(work)} FLOP"
         span = unit.nodes[0].provenance.span
         if "source" in self.show and span is not None:
             yield span.name
+
+    def _health(self, unit: Unit) -> Iterator[str]:
+        if self.values is None or "health" not in self.show or unit.nodes[0].op.name not in RECTIFIERS:
+            return
+        array = self.values.get(unit.nodes[0].outputs[0])
+        if array is not None and array.ndim > 1 and array.size:
+            units, dead = dead_units(array)
+            if dead:
+                yield f"∅ {dead} of {units} units dead"
 
     def _mirror_node(self, unit: Unit) -> Node:
         lines = [Line(Text.NAME, unit.name)] if unit.name else []
@@ -391,7 +424,8 @@ class _Rows:
             lines.append(Line(Text.NOTE, f"uses {_count(len(needed), 'forward value')}"))
         elif needed:
             names = sorted(
-                dict.fromkeys(_called(v, unit) for v in needed), key=lambda n: not n.startswith("its ")
+                dict.fromkeys(_called(v, unit) for v in needed),
+                key=lambda n: (0, n) if n.startswith("its ") else (1, ""),
             )
             more = f", +{len(names) - 2} more" if len(names) > 3 else ""
             lines.append(Line(Text.NOTE, f"uses {', '.join(names[: 2 if more else 3])}{more}"))
@@ -444,6 +478,13 @@ def constant_operands(node: Operation) -> Iterable[str]:
 
 def _mirrored(cluster: str) -> str:
     return f"g-{cluster}" if cluster else ""
+
+
+def _sum_of_bytes(values: Iterable[Value]) -> str:
+    total: Dim = 0
+    for value in values:
+        total = total + value.type.nbytes
+    return amount(total)
 
 
 def _count(count: int, what: str) -> str:

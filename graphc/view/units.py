@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.ir.graph import Graph, Value
@@ -53,6 +53,7 @@ class Units:
     depth   module levels that are opened, None for all
     once    of equal neighbouring modules in so many outer levels, only the first is opened
     groups  paths of modules that repeat the one before them: a cluster around each group
+    expand  paths of modules that are opened whatever else is folded
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class Units:
         depth: int | None = None,
         once: int = 0,
         groups: Sequence[tuple[str, ...]] = (),
+        expand: Collection[str] = (),
     ):
+        self.expand = expand
         self.groups = {path: paths for paths in groups for path in paths}
         self.graph = graph
         self.gradient = gradients_of(graph) if gradients else {}
@@ -98,10 +101,14 @@ class Units:
     ) -> None:
         folded: dict[tuple[Run, ...], Unit] = {}
         for node, runs in around.items():
-            key = next((alike[run] for run in runs if run in alike), ())
+            key = next((alike[run] for run in runs if run in alike and not self._opens(*alike[run])), ())
             again = bool(key)
-            if not key and depth is not None and len(runs) >= depth and len(runs[depth - 1].nodes) > 1:
-                key = (runs[depth - 1],)
+            if not key and depth is not None:
+                level = depth - 1
+                while level < len(runs) and self._opens(runs[level]):
+                    level += 1
+                if level < len(runs) and len(runs[level].nodes) > 1:
+                    key = (runs[level],)
             if not key:
                 path = f"{node.provenance.module}.{node.op.name}".lstrip(".")
                 unit = Unit(self.ids.new("o", path), name=_name_of(node, runs))
@@ -114,6 +121,21 @@ class Units:
             unit.nodes.append(node)
             self.of[node] = unit
 
+    def _opens(self, *runs: Run) -> bool:
+        """Whether one of these, or a module in one of them, is to be opened."""
+        return any(
+            path == run.path or path.startswith(f"{run.path}.") for path in self.expand for run in runs
+        )
+
+    def boxes_of(self, name: str) -> list[Unit]:
+        """The units that compute a value, or that first read a stored array or input, or that a module consists of."""
+        value = self.graph.by_name.get(name)
+        if value is not None:
+            unit = self.producer(value) or self.first_reader(behind(value))
+            return [unit] if unit is not None else []
+        paths = ((unit, unit.nodes[0].provenance.module) for unit in self.all)
+        return [u for u, path in paths if path == name or path.startswith(f"{name}.") or u.id == name]
+
     def _cluster_of(self, unit: Unit, runs: Sequence[Run]) -> str:
         """The cluster of the innermost module around a unit that holds several, but not all, units."""
         parent = ""
@@ -122,7 +144,7 @@ class Units:
             if run in unit.runs or len(inside) < 2 or len(inside) == len(self.all):
                 continue
             group = self.groups.get(run.path)
-            if group:
+            if group and len(group) > 1:
                 around = cluster_id(group[0], together=True)
                 ends = [path.rpartition(".")[2] for path in (group[0], group[-1])]
                 label = f"{' … '.join(ends)}: +{len(group)} more like the one above"
@@ -130,7 +152,8 @@ class Units:
                 parent = around
             identifier = cluster_id(run.path, run.call)
             if identifier not in self.clusters:
-                self.clusters[identifier] = Cluster(identifier, run.label, parent)
+                alike = ": +1 more like the one above" if group and len(group) == 1 else ""
+                self.clusters[identifier] = Cluster(identifier, run.label + alike, parent)
             parent = identifier
         return parent
 

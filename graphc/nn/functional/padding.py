@@ -8,12 +8,12 @@ from graphc.errors import ShapeError, UnsupportedError
 from graphc.tensor import functions as f
 from graphc.tensor import recording
 from graphc.tensor.recording import here, open_trace
-from graphc.tensor.shaping import piece
 
 if TYPE_CHECKING:
     from graphc.tensor import Tensor
 
-MODES = ("constant", "reflect", "replicate", "circular")
+MODES = {"constant": "", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+"""PyTorch's names and those of the op `extend`."""
 
 
 def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tensor:
@@ -37,18 +37,18 @@ def pad(x: Tensor, pad: Any, mode: str = "constant", value: float = 0.0) -> Tens
     if mode == "constant":
         return f.pad(x, [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1], value)
     for i, (before, after) in enumerate(pairs):
-        x = _continued(x, x.ndim - 1 - i, before, after, mode)
-    return x
+        _check(x, x.ndim - 1 - i, before, after, mode)
+    return f.extend(x, [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1], MODES[mode])
 
 
-def _continued(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    """An axis that goes on by its own elements."""
-    if before == after == 0:
-        return x
+def _check(x: Tensor, axis: int, before: int, after: int, mode: str) -> None:
+    """An axis can go on by its own elements only where it has enough of them."""
     if min(before, after) < 0:
         raise UnsupportedError(f"padding by {before} and {after} with mode={mode!r}", span=here())
     size: Any = x.type.shape[axis]
     most = max(before, after)
+    if not most:
+        return
     least = {"reflect": most + 1, "replicate": 1, "circular": most}[mode]
     trace = open_trace()
     if size < least if isinstance(size, int) else trace is None or not trace.require(size, least):
@@ -57,21 +57,6 @@ def _continued(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tens
             span=here(),
             facts=f.fact(x),
         )
-
-    backwards = f.flip(x, axis)  # its slices begin at a number also where the size is left open
-    match mode:
-        case "reflect":
-            front, back = f.flip(piece(x, axis, 1, before + 1), axis), piece(backwards, axis, 1, after + 1)
-        case "replicate":
-            shape = x.type.shape
-            front, back = (
-                f.broadcast_to(piece(side, axis, 0, 1), (*shape[:axis], count, *shape[axis + 1 :]))
-                for side, count in ((x, before), (backwards, after))
-            )
-        case _:
-            front, back = f.flip(piece(backwards, axis, 0, before), axis), piece(x, axis, 0, after)
-    parts = [front] * (before > 0) + [x] + [back] * (after > 0)
-    return f.concatenate(parts, axis)
 
 
 recording.entries(globals())
