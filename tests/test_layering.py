@@ -28,7 +28,7 @@ LAYERS = [
     ["frontends", "backends", "view"],
     ["pipeline", "artefact", "executable", "explain", "precision", "profile", "provenance"],
     ["api", "training"],
-    ["bench", "checking", "train", "transforms"],
+    ["bench", "checking", "engine", "train", "transforms"],
     ["cli"],
 ]
 SIBLINGS = {
