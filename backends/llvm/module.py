@@ -25,9 +25,10 @@ from graphc.backends.llvm.sharing import ALONE, KERNEL, PARAMETERS, RUN, estimat
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
+from graphc.backends.llvm.turns import chains, samples_of, turn
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
 from graphc.errors import InternalError
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.ir.types import TensorType
@@ -163,9 +164,9 @@ class _Driver:
         self.sizes = Sizes(f, dict.fromkeys(self.symbols, f.n))
         self.weights = f.load(f.handle, "ptr", invariant=True)
         self.count = f.smax(f.n, 1)
-        for kernel in self.plan.order:
-            if kernel.kind != "view":
-                self._call(f, kernel)
+        for chain in chains(self.plan):
+            if not self._take_turns(f, chain):
+                self._in_order(f, chain)
         # Updates of parameters come last: what they overwrite may still be an output to copy.
         copies = sorted(self.plan.copies, key=lambda copy: copy[1] in self.plan.donated)
         if copies or self.clock:
@@ -242,7 +243,42 @@ class _Driver:
         needed = required(self.target.features)
         emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults, self.shared)
 
-    def _call(self, f: Function, kernel: Kernel) -> None:
+    def _in_order(self, f: Function, kernels: Sequence[Kernel]) -> None:
+        for kernel in kernels:
+            if kernel.kind != "view":
+                self._call(f, kernel)
+
+    def _take_turns(self, f: Function, chain: Sequence[Kernel]) -> bool:
+        """Kernels that compute a few samples each, in turns, when the samples fit; False when they are not for that."""
+        count = turn(self.plan, chain) if self.shared and not self.clock and len(chain) > 1 else 0
+        if not count or not all(self._divides_samples(kernel) for kernel in chain):
+            return False
+        self._meet(f, together=True)
+        samples = self.sizes(samples_of(chain[0]))
+        turns = f.udiv(samples, count)
+        fit = f.and_(f.icmp("sgt", samples, 0), f.icmp("eq", f.urem(samples, f.mul(f.parts, count)), 0))
+        with f.if_(fit):
+            own = f.udiv(turns, f.parts)
+            begin = f.mul(own, f.part)
+            with f.loop(begin, f.add(begin, own)) as number:
+                for kernel in chain:
+                    code, operands = self._function(kernel), self._operands(f, kernel)
+                    f.call(code.f.name, "i32", *operands, number, turns, f.team, f.room)
+        with f.if_(f.xor(fit, constant(1, "i1"))):
+            self._in_order(f, chain)
+        self.together = True
+        return True
+
+    def _divides_samples(self, kernel: Kernel) -> bool:
+        """Whether a kernel's code divides its samples, and needs nothing but them."""
+        code, samples = self._function(kernel), samples_of(kernel)
+        share = code.share
+        if share is None or share.divided is None or share.meets or code.faults:
+            return False
+        return exact_divide(share.divided, samples) is not None
+
+    def _function(self, kernel: Kernel) -> KernelFunction:
+        """The code of a kernel, which kernels of one structure share."""
         shape = structure(kernel, self.fixed, self.plan.layouts)
         if shape not in self.functions:
             name = f"{self.name}_{kernel.name}"
@@ -257,8 +293,11 @@ class _Driver:
                 self.is_shared(kernel),
                 self.stored,
             )
-        code = self.functions[shape]
-        operands = []
+        return self.functions[shape]
+
+    def _operands(self, f: Function, kernel: Kernel) -> list[Reg]:
+        """What a kernel's code is called with, but for what `PARAMETERS` holds."""
+        code, operands = self._function(kernel), []
         for own, value in zip(code.kernel.inputs, kernel.inputs, strict=True):
             operands.append(self._address(f, value, code.packed.get(own)))
         operands += [self._address(f, value) for value in kernel.outputs]
@@ -268,7 +307,10 @@ class _Driver:
         operands.append(
             constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)
         )
-        operands += [f.n for _ in self.symbols]
+        return [*operands, *(f.n for _ in self.symbols)]
+
+    def _call(self, f: Function, kernel: Kernel) -> None:
+        code, operands = self._function(kernel), self._operands(f, kernel)
         together = code.share is not None and code.share.used and not code.faults
         self._meet(f, together)
         self._mark(f, kernel)
