@@ -45,6 +45,7 @@ _LATER = {
     "rand": "graphc.nn.creation",
     "randn": "graphc.nn.creation",
     "render": "graphc.api",
+    "scan": "graphc.tensor.control",
     "stack": "graphc.tensor.functions",
     "stop_gradient": "graphc.transforms",
     "summary": "graphc.api",

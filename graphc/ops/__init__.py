@@ -6,6 +6,7 @@ See README.md in this folder for how to add one.
 from graphc.ir.op import REGISTRY, Op
 from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     activation,
+    control,
     convolution,
     creation,
     elementwise,
