@@ -214,18 +214,33 @@ class _Loops:
         return nodes[::-1], [v for v in values if v in wanted and step.has(v)]
 
     def _save(self, values: Sequence[Value]) -> None:
-        """Have values of the forward step for all steps: by a loop that returns them too, where nothing does yet."""
-        more = [v for v in dict.fromkeys(values) if v not in self.whole]
-        if not more:
-            return
-        nodes = tuple(node for node in self.step.nodes if node in self.step.forward)
-        outputs = (*self.step.outputs, *more)
-        names = tuple(f"y{i}" for i in range(len(outputs)))
-        body = Graph(self.body.name, self.body.inputs, (), (), nodes, outputs, names, self.body.dims)
-        results = Builder.current().emit(
-            REGISTRY["scan"], self.node.inputs, {**self.attributes, "body": body}
-        )
-        self.whole.update(zip(more, results[len(self.step.outputs) :], strict=True))
+        """Have values of the forward step for all steps: by a loop that returns them too, where nothing does yet.
+
+        The carry before a step is that after the step before.
+        """
+        wanted = [v for v in dict.fromkeys(values) if v not in self.whole]
+        before = {v: self.step.outputs[self.state.index(v)] for v in wanted if v in self.state}
+        more = [v for v in dict.fromkeys(before.get(v, v) for v in wanted) if v not in self.whole]
+        if more:
+            nodes = tuple(node for node in self.step.nodes if node in self.step.forward)
+            outputs = (*self.step.outputs, *more)
+            names = tuple(f"y{i}" for i in range(len(outputs)))
+            body = Graph(self.body.name, self.body.inputs, (), (), nodes, outputs, names, self.body.dims)
+            attributes = {**self.attributes, "body": body}
+            results = Builder.current().emit(REGISTRY["scan"], self.node.inputs, attributes)
+            self.whole.update(zip(more, results[len(self.step.outputs) :], strict=True))
+        self.whole.update({v: self._one_later(v, self.whole[after]) for v, after in before.items()})
+
+    def _one_later(self, state: Value, after: Value) -> Value:
+        """A carry before each step, from what it is after each."""
+        first = REGISTRY["reshape"](self.operands[state], shape=(1, *state.shape))
+        backwards = int(self.attributes["reverse"])
+        whole = REGISTRY["concat"](*((after, first) if backwards else (first, after)), axis=0)
+        rank = len(whole.shape)
+        starts = (backwards, *(0,) * (rank - 1))
+        stops = (self.length + backwards, *state.shape)
+        shifted: Value = REGISTRY["slice"](whole, starts=starts, stops=stops, steps=(1,) * rank)
+        return shifted
 
     def _stacked(self, value: Value) -> Value:
         if value not in self.whole:  # the same in all steps

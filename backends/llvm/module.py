@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api
+from graphc.backends.llvm.calls import Calls
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
-from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
+from graphc.backends.llvm.lowering import lower
 from graphc.backends.llvm.point import Sizes
-from graphc.backends.llvm.sharing import ALONE, KERNEL, PARAMETERS, RUN, estimate, least_size
+from graphc.backends.llvm.sharing import ALONE, PARAMETERS, RUN, estimate, least_size
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
-from graphc.errors import InternalError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
@@ -86,25 +85,16 @@ def build_module(
     return _Driver(plan, target, name or plan.graph.name).build(dict(public or {}))
 
 
-class _Driver:
+class _Driver(Calls):
     """Builds `NAME_run`."""
 
     def __init__(self, plan: Plan, target: Target, name: str) -> None:
-        self.plan, self.target, self.name = plan, target, name
-        self.module = target.module()
-        self.fixed = fixed_values(plan)
-        self.symbols = (plan.symbol,) if plan.symbol else ()
+        super().__init__(target.module(), plan, target, name, fixed_values(plan))
         self.results = [i for i in range(len(plan.graph.outputs)) if i not in plan.donated]
-        self.functions: dict[str, KernelFunction] = {}
         self.pieces: dict[tuple[str, str], Piece] = {}
         self.weights_bytes = 0
         self.faults: list[Fault] = []
         self.shared = can_share(self.module) and any(self.is_shared(kernel) for kernel in plan.order)
-        self.together = False  # whether all members wrote what comes next may read
-
-    def is_shared(self, kernel: Kernel) -> bool:
-        """Whether a kernel is worth sharing at some size."""
-        return kernel.kind != "view" and least_size(estimate([kernel], self.plan.symbol), KERNEL) is not None
 
     def build(self, public: Mapping[str, np.ndarray]) -> NativeModule:
         graph = self.plan.graph
@@ -138,23 +128,14 @@ class _Driver:
         self.sizes = Sizes(f, dict.fromkeys(self.symbols, f.n))
         self.weights = f.load(f.handle, "ptr", invariant=True)
         self.count = f.smax(f.n, 1)
-        for kernel in self.plan.order:
-            if kernel.kind != "view":
-                self._call(f, kernel)
+        self.calls(f)
         # Updates of parameters come last: what they overwrite may still be an output to copy.
         copies = sorted(self.plan.copies, key=lambda copy: copy[1] in self.plan.donated)
         if copies:
-            self._meet(f, together=False)
-            with f.if_(f.icmp("eq", f.part, 0)) if self.shared else nullcontext():
+            with self.by_the_first(f):
                 for value, index in copies:
                     self._copy(f, value, index)
         f.ret(constant(0, "i32"))
-
-    def _meet(self, f: Function, together: bool) -> None:
-        """Wait for all members, where work by all begins or ends."""
-        if self.shared and (together or self.together):
-            f.call(emit_barrier(self.module), "void", f.team, f.parts)
-        self.together = together
 
     def _emit_team(self, f: Function, work: str) -> None:
         """Run the kernels on a team, when the run takes long enough and there is one to be had, or alone."""
@@ -208,42 +189,14 @@ class _Driver:
         needed = required(self.target.features)
         emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults)
 
-    def _call(self, f: Function, kernel: Kernel) -> None:
-        shape = structure(kernel, self.fixed, self.plan.layouts)
-        if shape not in self.functions:
-            name = f"{self.name}_{kernel.name}"
-            self.functions[shape] = lower(
-                self.module,
-                self.target,
-                name,
-                kernel,
-                self.symbols,
-                self.fixed,
-                self.plan.layouts,
-                self.is_shared(kernel),
-            )
-        code = self.functions[shape]
-        operands = []
-        for own, value in zip(code.kernel.inputs, kernel.inputs, strict=True):
-            operands.append(self._address(f, value, code.packed.get(own)))
-        operands += [self._address(f, value) for value in kernel.outputs]
-        scratch = self.plan.scratch.get(kernel.name)
-        if scratch is None and scratch_bytes(kernel, self.target, self.fixed, self.plan.layouts) != 0:
-            raise InternalError(f"the plan has no working memory for {kernel!r}")
-        operands.append(
-            constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)
-        )
-        operands += [f.n for _ in self.symbols]
-        together = code.share is not None and code.share.used and not code.faults
-        self._meet(f, together)
-        if together:
-            self._share(f, code, kernel, operands)
-            return
-        operands += ALONE if code.share else ()
-        if not self.shared:
-            self._check(f, f.call(code.f.name, "i32", *operands), code, kernel)
-            return
-        with f.if_(f.icmp("eq", f.part, 0)):
+    def lowered(self, name: str, kernel: Kernel) -> KernelFunction:
+        return lower(
+            self.module, self.target, name, kernel, self.symbols, self.fixed, self.plan.layouts,
+            self.is_shared(kernel),
+        )  # fmt: skip
+
+    def alone(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:
+        with self.by_the_first(f):
             status = f.call(code.f.name, "i32", *operands)
             if code.faults:
                 first = self._add_faults(code, kernel)
@@ -252,22 +205,12 @@ class _Driver:
         if code.faults:
             # All members leave when one found a fault.
             f.call(emit_barrier(self.module), "void", f.team, f.parts)
+            self.met = "met"
             status = f.load(f.status, "i32")
             with f.if_(f.icmp("ne", status, 0)):
                 f.ret(status)
 
-    def _share(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:
-        """Every member's part of a kernel; all of it by the first member when it is too small for more."""
-        part, parts, *others = (f.parameters[key] for key in PARAMETERS)
-        least = least_size(estimate([kernel], self.plan.symbol), KERNEL)
-        if not least:
-            f.call(code.f.name, "i32", *operands, part, parts, *others)
-            return
-        worth = f.icmp("sge", f.n, least)
-        with f.if_(f.or_(worth, f.icmp("eq", part, 0))):
-            f.call(code.f.name, "i32", *operands, part, f.select(worth, parts, constant(1, "i64")), *others)
-
-    def _check(self, f: Function, status: Reg, code: KernelFunction, kernel: Kernel) -> None:
+    def check(self, f: Function, status: Reg, code: KernelFunction, kernel: Kernel) -> None:
         if code.faults:
             first = self._add_faults(code, kernel)
             with f.if_(f.icmp("ne", status, 0)):
@@ -280,7 +223,10 @@ class _Driver:
         self.faults += [replace(fault, node=counterparts[fault.node]) for fault in code.faults]
         return first
 
-    def _address(self, f: Function, value: Value, packing: Packing | None = None) -> Reg:
+    def size(self, f: Function) -> Reg:
+        return f.n
+
+    def address(self, f: Function, value: Value, packing: Packing | None = None) -> Reg:
         location = self.plan.locations[value]
         match location.place:
             case "input":
@@ -291,9 +237,9 @@ class _Driver:
                 graph = self.plan.graph
                 leaves = graph.parameters if location.place == "parameter" else graph.constants
                 return f.gep(self.weights, self._piece(leaves[location.index], packing).offset)
-        return self._arena(f, location.place, location.offset)
+        return self.arena(f, location.place, location.offset)
 
-    def _arena(self, f: Function, place: str, offset: int) -> Reg:
+    def arena(self, f: Function, place: str, offset: int) -> Reg:
         if place == "sample":
             return f.gep(f.workspace, f.mul(self.count, offset)) if offset else f.workspace
         behind = self.plan.sample_bytes
@@ -310,9 +256,9 @@ class _Driver:
 
     def _copy(self, f: Function, value: Value, index: int) -> None:
         leaf = self.plan.donated.get(index)
-        to = f.parameters[f"output{index}"] if leaf is None else self._address(f, leaf)
+        to = f.parameters[f"output{index}"] if leaf is None else self.address(f, leaf)
         size = self.sizes(value.type.nbytes)
-        f.intrinsic("memcpy", ["ptr", "ptr", "i64"], "void", to, self._address(f, value), size, "i1 false")
+        f.intrinsic("memcpy", ["ptr", "ptr", "i64"], "void", to, self.address(f, value), size, "i1 false")
 
     def _signature(self) -> Signature:
         graph, symbol = self.plan.graph, self.plan.symbol
