@@ -28,7 +28,9 @@ class Calls(ABC):
     met   what was done last: nothing that others have not seen, work of the first member alone, or work by all
     """
 
-    def __init__(self, module: Module, plan: Plan, target: Target, name: str, fixed: frozenset[Value]) -> None:
+    def __init__(
+        self, module: Module, plan: Plan, target: Target, name: str, fixed: frozenset[Value]
+    ) -> None:
         self.module, self.plan, self.target, self.name, self.fixed = module, plan, target, name, fixed
         self.symbols = (plan.symbol,) if plan.symbol else ()
         self.functions: dict[str, KernelFunction] = {}

@@ -31,11 +31,14 @@ class Packing:
     key     says which layout, equal for equal layouts
     nbytes  bytes in that layout
     apply   the array in that layout
+    emit    (kernel under construction, source, destination) -> code that makes it at run time; each member of a team
+            makes its part
     """
 
     key: str
     nbytes: int
     apply: Callable[[Any], Any] = field(compare=False)
+    emit: Callable[[KernelFunction, Reg, Reg], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel
+from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel, scan_kernel
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
@@ -39,6 +39,7 @@ _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "pooling": emit_pooling,
     "indexing": emit_indexing,
     "random": emit_random,
+    "scan": lambda k: scan_kernel.emit_scan(k),
 }
 
 
@@ -79,6 +80,8 @@ def _divisible(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts:
         case "convolution":
             plan = convolution_kernel.plan_convolution(kernel, target, fixed, layouts)
             return plan is not None and kernel.anchor is not None and kernel.anchor.op.name != "conv_dw"
+        case "scan":
+            return scan_kernel.may_share(kernel, target, fixed)
     return False
 
 
@@ -99,6 +102,8 @@ def clear_borders(k: KernelFunction) -> None:
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
+    if kernel.kind == "scan":
+        return scan_kernel.scratch_bytes(kernel, target, fixed)
     match kernel.anchor.op.name if kernel.anchor else "":
         case "matmul":
             return contraction.scratch_bytes(kernel, target, fixed)

@@ -23,6 +23,7 @@ KernelKind = Literal[
     "indexing",  # gather and scatter
     "random",  # counter-based random numbers, with their consumers
     "composite",  # one composite that was kept whole
+    "scan",  # a loop
 ]
 
 
@@ -95,4 +96,5 @@ _KINDS: dict[Kind, KernelKind] = {
     Kind.POOLING: "pooling",
     Kind.INDEXING: "indexing",
     Kind.RANDOM: "random",
+    Kind.CONTROL: "scan",
 }

@@ -47,6 +47,7 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
                  may all be outputs.
     indexing     one gather or scatter, alone.
     composite    one composite that `expand` was told to keep, alone.
+    scan         one loop, alone; its body is a graph that is fused by itself.
 
 **Memory.**  Inputs and outputs of a kernel are whole contiguous tensors; `outputs` are exactly the values that
 another kernel reads or the graph returns.  An output of the graph that is a leaf is written by no kernel.  Kernels are

@@ -27,7 +27,7 @@ ANCHORS: dict[Kind, KernelKind] = {
     Kind.POOLING: "pooling",
     Kind.RANDOM: "random",
 }
-ALONE: dict[Kind, KernelKind] = {Kind.INDEXING: "indexing", Kind.COMPOSITE: "composite"}
+ALONE: dict[Kind, KernelKind] = {Kind.INDEXING: "indexing", Kind.COMPOSITE: "composite", Kind.CONTROL: "scan"}
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ def fit(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Read]
                 return "a reshape is a view of a tensor that stands in memory"
             return f"{nodes[consumer].op.name} reads its operands from memory"
     for region in (a, b):
-        if region.kind in ("view", "indexing", "composite"):
+        if region.kind == "view" or region.kind in ALONE.values():
             return f"{nodes[region.nodes[0]].op.name} is a kernel of its own"
     if a.anchor is not None or b.anchor is not None:
         return _epilogue(reading, a, b, reads)

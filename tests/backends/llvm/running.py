@@ -26,6 +26,7 @@ KINDS = {
     Kind.POOLING: "pooling",
     Kind.INDEXING: "indexing",
     Kind.RANDOM: "random",
+    Kind.CONTROL: "scan",
 }
 
 
