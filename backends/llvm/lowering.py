@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel, scan_kernel
+from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel, gates, scan_kernel
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
@@ -39,6 +39,7 @@ _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "pooling": emit_pooling,
     "indexing": emit_indexing,
     "random": emit_random,
+    "gates": gates.emit_gates,
     "scan": lambda k: scan_kernel.emit_scan(k),
 }
 
@@ -73,7 +74,7 @@ def lower(
 def _divisible(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> bool:
     """Whether whoever writes the kernel's body knows how to divide it."""
     match kernel.kind:
-        case "loop" | "row" | "contraction" | "random":
+        case "loop" | "row" | "contraction" | "gates" | "random":
             return True
         case "pooling":
             return kernel.anchor is not None and kernel.anchor.op.name != "max_pool_dx"
@@ -104,6 +105,8 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layou
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
     if kernel.kind == "scan":
         return scan_kernel.scratch_bytes(kernel, target, fixed)
+    if kernel.kind == "gates":
+        return gates.scratch_bytes(kernel, target, fixed)
     match kernel.anchor.op.name if kernel.anchor else "":
         case "matmul":
             return contraction.scratch_bytes(kernel, target, fixed)

@@ -18,6 +18,7 @@ KernelKind = Literal[
     "loop",  # elementwise, movement and creation over the index space of the outputs
     "row",  # reductions over common axes with elementwise work before, between and after them
     "contraction",  # matmul with its epilogue
+    "gates",  # matmul whose columns are read in equal parts, with the elementwise work on these
     "convolution",  # convolution or one of its derivatives, with its epilogue
     "pooling",  # windows, with what is applied element by element afterwards
     "indexing",  # gather and scatter

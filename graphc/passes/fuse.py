@@ -45,6 +45,8 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
                  at the same index through broadcast_to and unit reshape only (bias, scale per channel, residual,
                  mask, parameter to update).  No movement, no reduction.  The anchor's results and epilogue values
                  may all be outputs.
+    gates        anchor matmul, whose result is read only through slices that cut its columns into equal parts, and
+                 elementwise work on the parts; outputs have the shape of a part.  See `gates.py`.
     indexing     one gather or scatter, alone.
     composite    one composite that `expand` was told to keep, alone.
     scan         one loop, alone; its body is a graph that is fused by itself.
@@ -65,6 +67,7 @@ from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel, Partition, Refusal
+from graphc.passes.gates import join_gates
 from graphc.passes.index_maps import squeezed
 from graphc.passes.reach import Groups
 from graphc.passes.reading import Read, Reading, read_graph, reads_memory
@@ -88,7 +91,8 @@ def fuse(graph: Graph) -> Partition:
     regions = sink(fusion.reading, list(fusion.regions.values()), fusion.refusals)
     home = {graph.nodes[i].name: n for n, region in enumerate(regions) for i in region.nodes}
     refusals = tuple(r for r in fusion.refusals if home[r.producer] != home[r.consumer])
-    return Partition(graph, tuple(kernels(fusion.reading, regions)), refusals)
+    grouped = join_gates(graph, kernels(fusion.reading, regions), MAX_NODES)
+    return Partition(graph, tuple(grouped), refusals)
 
 
 def row_space(kernel: Kernel) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
