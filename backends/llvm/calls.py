@@ -35,6 +35,7 @@ class Calls(ABC):
         self.symbols = (plan.symbol,) if plan.symbol else ()
         self.functions: dict[str, KernelFunction] = {}
         self.shared = False
+        self.turn = constant(0, "i64")  # 1 in every other step of a loop
         self.met: Literal["met", "alone", "together"] = "met"
 
     @abstractmethod
@@ -94,7 +95,8 @@ class Calls(ABC):
             found.append(constant(0, "ptr"))
         else:
             found.append(self.arena(f, scratch.place, scratch.offset))
-        return found + [self.size(f) for _ in self.symbols]
+        found += [self.size(f) for _ in self.symbols]
+        return [*found, self.turn] if kernel.kind == "gates" else found
 
     def _call(self, f: Function, kernel: Kernel) -> None:
         from graphc.backends.llvm.lowering import scratch_bytes, structure

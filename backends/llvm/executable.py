@@ -30,7 +30,10 @@ from graphc.errors import UsageError
 from graphc.ir.partition import Partition
 from graphc.plan import Plan, make_plan
 
-HUGE = 4 << 20  # bytes from which the weights ask for huge pages
+HUGE = (
+    1 << 20
+)  # bytes from which the weights ask for huge pages: smaller ones find all their pages in the TLB
+PAGE = 2 << 20  # bytes of a huge page
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +105,18 @@ def in_huge_pages(mapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _memory(size: int) -> NDArray[np.uint8]:
-    """So many bytes, aligned to a page."""
-    memory = mmap.mmap(-1, max(size, 1))
-    if size >= HUGE:
-        try:
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        except (AttributeError, OSError):  # a wish only, and not every kernel grants it
-            pass
-    return np.frombuffer(memory, np.uint8)
+    """So many bytes, aligned to a page; many of them to a huge one."""
+    if size < HUGE:
+        return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)
+    whole = -(-size // PAGE) * PAGE
+    memory = mmap.mmap(-1, whole + PAGE)
+    try:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except (AttributeError, OSError):  # a wish only, and not every kernel grants it
+        pass
+    everything = np.frombuffer(memory, np.uint8)
+    start = -everything.ctypes.data % PAGE
+    return everything[start : start + size]
 
 
 @dataclass(frozen=True, slots=True)

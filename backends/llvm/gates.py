@@ -1,9 +1,11 @@
 """Gates: a matrix product whose columns come in equal parts, and the elementwise work on them, as one kernel.
 
 The weights lie in panels `[H/16][K][part][16]`: the columns of all parts that belong to 16 neighbouring results. So the
-accumulators of a tile hold everything those results are made of; the product itself is never stored. A single row
-works on several panels at once, to hide the latency of the additions. Each product is one chain of fused
-multiply-adds, as everywhere, so no bit depends on the tile, the rows or the threads.
+accumulators of a tile hold everything those results are made of; the product itself is never stored. Each product is
+one chain of fused multiply-adds, as everywhere, so no bit depends on the tile, the rows or the threads.
+
+In a loop the same weights are read every step. Odd steps go through the panels backwards: of weights a little larger
+than a cache, which would be read from the next one in every step, those read last are still there.
 
     Zhang et al., DeepCPU: serving RNN-based deep learning models 10x faster, 2018.
 """
@@ -34,8 +36,9 @@ from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
 from graphc.passes.gates import parts_of
 
-ACCUMULATORS = 8  # of a single row
-PREFETCH = 1024  # bytes ahead in each stream of a single row, when the weights do not fit the second level
+ACCUMULATORS = (
+    4  # of a single row: no more are busy while weights come from the second level, one stream at best
+)
 TALLEST = 14
 
 
@@ -192,10 +195,10 @@ class _Kernel:
             groups = f.sdiv(f.smax(f.sub(last, first), 0), count)
             end = f.add(first, f.mul(groups, count))
             with f.loop(plain(first), plain(end), count) as panel:
-                body(panel, count, False)
+                body(self._turned(panel, first, end, count), count, False)
             first = end
         with f.loop(plain(first), plain(last)) as panel:
-            body(panel, 1, False)
+            body(self._turned(panel, first, last, 1), 1, False)
         if narrow:
             mine = f.and_(
                 f.icmp("sle", f.operand(panels[0], "i64"), whole),
@@ -203,6 +206,12 @@ class _Kernel:
             )
             with f.if_(mine):
                 body(constant(whole, "i64"), 1, True)
+
+    def _turned(self, panel: Reg, first: Reg, end: Reg, count: int) -> Reg:
+        """Every other step goes through the panels backwards, and begins with those that are still in the cache."""
+        f = self.k.f
+        mirrored = f.sub(f.add(f.sub(end, count), first), panel)
+        return f.select(f.icmp("ne", f.turn, 0), mirrored, panel)
 
     def _single(self, panels: tuple[Any, Any], ends: tuple[Any, Any]) -> None:
         """One row; whoever has it."""
@@ -258,13 +267,11 @@ class _Kernel:
         size = tile.lanes * tile.bytes
         a_row = plan.depth * tile.bytes
         shape = replace(tile, rows=height, vectors=plan.parts * group)
-        far = plan.nbytes > self.k.target.l2
         vectors = Stream(
             f.gep(self.weights, f.mul(panel, plan.panel_bytes)),
             plan.parts * size,
             tuple(p * plan.panel_bytes + v * size for p in range(group) for v in range(plan.parts)),
             size,
-            prefetch=PREFETCH if far and height == 1 else 0,
         )
         base = f.gep(self.a, f.mul(row, a_row))
         scalars = Stream(base, tile.bytes, tuple(r * a_row for r in range(height)), tile.bytes)

@@ -1,7 +1,8 @@
 """The function of a kernel: its name, its parameters, and what every kernel kind needs to begin.
 
 All kernels have one signature: pointers to the inputs in order, to the outputs in order, to working memory, then the
-symbolic sizes, and for kernels that threads share what `sharing.py` says. The result is 0, or k when the k-th of the
+symbolic sizes, for gates whether the step of a loop is an odd one, and for kernels that threads share what `sharing.py`
+says. The result is 0, or k when the k-th of the
 kernel's faults happened.
 """
 
@@ -112,6 +113,7 @@ def begin(
     parameters = {f"in{i}": "ptr readonly" for i in range(len(kernel.inputs))}
     parameters |= {f"out{i}": "ptr" for i in range(len(kernel.outputs))}
     parameters |= {"scratch": "ptr"} | {f"size_{symbol}": "i64" for symbol in symbols}
+    parameters |= {"turn": "i64"} if kernel.kind == "gates" else {}
     parameters |= PARAMETERS if shared else {}
     f = module.function(name, parameters, returns="i32", internal=True, inline=False)
     inputs = {v: f.parameters[f"in{i}"] for i, v in enumerate(kernel.inputs)}

@@ -216,6 +216,7 @@ class _Body(Calls):
             for value in sequences:
                 self.where[value] = self._element(k.inputs[self.operands_of[value]], value, at)
             self.targets = [self._target(v, at, buffers) for v in loop.homes]
+            self.turn = f.and_(t, 1)
             self.calls(f)
             after = self._copies(at, buffers)
             used = any(code.share is not None and code.share.used for code in self.functions.values())

@@ -68,7 +68,7 @@ def _consumer(graph: Graph, kernel: Kernel, readers: dict[Value, list[Kernel]]) 
         return None
     (shape,) = shapes
     width = shape[-1] if shape else 0
-    fits = isinstance(width, int) and width > 0 and shape == (*z.shape[:-1], width) and columns % width == 0
+    fits = isinstance(width, int) and width > 1 and shape == (*z.shape[:-1], width) and columns % width == 0
     if not fits or not 2 <= columns // width <= MOST or kernel.anchor is None:
         return None
     product = kernel.anchor
