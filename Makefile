@@ -10,10 +10,10 @@ BIN = $(VENV)/bin
 READY = $(VENV)/ready
 
 .POSIX:
-.PHONY: help install test fuzz check demo examples bench clean
+.PHONY: help install test fuzz check demo examples bench bench-peers clean
 
 help: ## List these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
 		printf '%-16s %s\n' "$$name" "$$what"; done
 
 install: $(READY) ## Make a virtual environment in .venv and install graphc into it, editable, with all test tools
@@ -46,6 +46,9 @@ examples: $(READY) ## Run every example
 
 bench: $(READY) ## Measure graphc side by side with its peers
 	$(BIN)/python -m benchmarks
+
+bench-peers: $(READY) ## Install the peers that graphc is measured against
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/peers.txt
 
 clean: ## Remove everything that was made here, the virtual environment included
 	rm -rf $(VENV) build dist graphc.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -117,6 +117,18 @@ TARGETS = [
         (2, 5),
     ),
     Target(
+        "ATAN",
+        "(atan(r) - r) / r^3 in z = r^2,  |r| <= tan(pi/8)",
+        series_safe(
+            lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+            taylor(lambda k: mp.mpf(-1) ** (k + 1) / (2 * k + 3)),
+        ),
+        lambda z: z,
+        0.0,
+        0.17158,
+        (4, 10),
+    ),
+    Target(
         "ERF_NEAR",
         "erf(x)/x - 1 in z = x^2,  |x| <= 1",
         series_safe(

@@ -73,6 +73,15 @@ class _Package(types.ModuleType):
 sys.modules[__name__].__class__ = _Package
 
 
+def _shown_in_notebook(graph: Graph, **_: object) -> dict[str, str]:
+    from graphc.view.notebook import mime_bundle
+
+    return mime_bundle(graph)
+
+
+setattr(Graph, "_repr_mimebundle_", _shown_in_notebook)  # noqa: B010  (here, because the IR knows no pictures)
+
+
 def __getattr__(name: str) -> object:
     if name not in _LATER:
         raise AttributeError(f"graphc has no {name!r}")

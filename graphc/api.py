@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 from graphc.autodiff import differentiate as reverse_mode
 from graphc.errors import UsageError
 from graphc.executable import Executable
+from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
@@ -20,6 +21,7 @@ from graphc.ir.specialize import specialize
 from graphc.ir.types import TensorType, int64
 from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
+from graphc.precision import Precision, Weights, deviation, split_weights
 
 if TYPE_CHECKING:
     from graphc.artefact import Artefact
@@ -51,12 +53,17 @@ def graph_of(
     name: str = "",
     training: bool = False,
 ) -> Graph:
-    """The graph of a Module, a function, or a graph as it is, with the arrays of `weights` (a file, or arrays by name).
+    """The graph of a Module of graphc or PyTorch, a function, or a graph as it is; with the arrays of `weights`, a file
+    or arrays by name.
 
     Raises UsageError without the types of the inputs; what tracing raises; WeightsError when weights do not fit.
     """
     if isinstance(model, Graph):
         graph = model.with_(name=name) if name else model
+    elif is_torch_module(model):
+        from graphc.frontends import torch
+
+        graph = torch.load(model, inputs, dims=dims, name=name)
     else:
         if inputs is None:
             raise UsageError("the types of the inputs are not known", fix='inputs={"x": "float32[N,784]"}')
@@ -121,7 +128,7 @@ def compile(
     *,
     dims: Ranges | None = None,
     sizes: Mapping[str, Sequence[int]] | None = None,
-    weights: str | PathLike[str] | Mapping[str, np.ndarray] | None = None,
+    weights: Weights = None,
     name: str = "",
     backend: str = "llvm",
     cpu: str = "native",
@@ -134,10 +141,13 @@ def compile(
 
     inputs   types, as {"x": "float32[N,784]"}; a name is a size left open
     sizes    {"H": [224]}: symbols fixed to one size
+    weights  a file or arrays by name; "fp16" or "int8" to store the weights of matrix products in half or a quarter of
+             the memory, which changes results (`precision` of what comes back says how much); or a pair of both
     backend  "llvm" for native code, "numpy" for generated NumPy source
     cpu      "native", or "x86-64-v2", "x86-64-v3", "x86-64-v4"
     train    the result also returns the gradients of all parameters
-    numerics "default", "strict" (only rewrites that change no bit) or "fast" (also those that round differently)
+    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that
+             round differently)
     cache    keep compiled objects between processes
 
     >>> import numpy as np
@@ -147,15 +157,22 @@ def compile(
     """
     if backend not in ("llvm", "numpy"):
         raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
-    graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    arrays, word = split_weights(weights)
+    graph = graph_of(model, inputs, dims=dims, weights=arrays, name=name)
     if sizes:
         graph = specialize(graph, {symbol: _one(symbol, given) for symbol, given in sizes.items()})
     if train:
         graph = gradient_graph(graph)
     lowered = lower(graph, numerics=numerics)
     if backend == "numpy":
+        if word != "fp32":
+            raise UsageError(f"NumPy source computes with the weights as they are, not as {word}")
         return _numpy_executable(graph, lowered)
-    return native_executable(graph, lowered, cpu=cpu, threads=threads, cache=cache)
+    compiled = native_executable(graph, lowered, cpu=cpu, threads=threads, cache=cache, stored=word)
+    if word != "fp32":
+        exact = native_executable(graph, lowered, cpu=cpu, cache=cache)
+        compiled.precision = Precision(word, deviation(compiled, exact, random_inputs(graph)))
+    return compiled
 
 
 def native_executable(
@@ -166,21 +183,24 @@ def native_executable(
     threads: int = 1,
     cache: bool = True,
     donate: Mapping[str, str] | None = None,
+    stored: str = "fp32",
 ) -> Executable:
-    """Plan and compile what was lowered."""
+    """Plan and compile what was lowered; `stored` says how weights of matrix products are."""
     from graphc.backends.llvm import cache as caches
     from graphc.backends.llvm.executable import compile_plan, native_plan
     from graphc.backends.llvm.target import host, level
 
     target = host() if cpu == "native" else level(cpu)
+    target = replace(target, strict=lowered.numerics == "strict")
     native = compile_plan(
         native_plan(lowered.partition, target=target, donate=donate),
         target=target,
         name=c_name(graph.name),
         public=graph.data,
         cache=caches.default() if cache else None,
+        weights=stored,
     )
-    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native)
+    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native, threads)
 
 
 def _numpy_executable(graph: Graph, lowered: Lowered) -> Executable:
@@ -223,12 +243,23 @@ def render(
     depth: int | None = None,
     theme: str | None = None,
     train: bool = False,
+    expand: Collection[str] = (),
+    focus: str = "",
+    hops: int = 2,
+    grad_path_of: str = "",
 ) -> str | bytes:
-    """Draw a model, a graph, a partition or a plan; the file's suffix says how (.svg .png .pdf .dot .json).
+    """Draw a model, a graph, a partition or a plan.
+
+    The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html.  The last is a page that
+    needs no network: it steps through forward and backward, opens and closes modules, and shows what became of every
+    value (NumPy source, kernel, memory; with "code" among `show` the LLVM IR of every kernel).
 
     view    forward, backward, joint, fusion, memory or auto
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
     train   kernels and memory of forward and backward together, in the views fusion and memory
+
+    depth   module levels that are opened; `expand`, paths of modules that are opened all the same
+    focus   a value, array or module: only what lies within `hops` edges; grad_path_of, a parameter: only its gradient's way
 
     Returns what was written; without a path, the SVG.
     """
@@ -242,9 +273,18 @@ def render(
         "show": show,
         "depth": depth,
         "theme": theme or DEFAULT,
+        "expand": expand,
+        "focus": focus,
+        "hops": hops,
+        "grad_path_of": grad_path_of,
     }
     if path is None:
         return pictures.to_svg(thing, **options)
+    if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
+        from graphc.provenance import provenance
+
+        became = provenance(thing, code="code" in show)
+        options |= {"known": became.facts, "code": became.code}
     return pictures.render(thing, path, **options).read_bytes()
 
 
@@ -312,13 +352,22 @@ def explain(
     name: str = "",
     after: str | None = None,
     train: bool = False,
+    backward: bool = False,
+    values: bool | Mapping[str, np.ndarray] = False,
 ) -> Any:
     """What the passes did, which kernels came out and why others did not, and the memory plan.
 
     after   the graph this pass left; see `Explanation`
     train   with the gradients of all parameters
+    backward  instead: the chain rule op by op, a `graphc.view.lesson.Lesson`: `str()` is text, `.latex()` LaTeX
+    values  with `backward`: arrays of the inputs by name, or True for random ones, for the numbers
     """
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    if backward:
+        from graphc.view.lesson import lesson
+
+        joint = graph if graph.gradients else reverse_mode(graph)
+        return lesson(joint, evaluated(joint, values) if values else None)
     lowered = lower_with_gradients(graph) if train else lower(graph)
     return Explanation(lowered, compiled_plan(lowered), after)
 
@@ -326,8 +375,10 @@ def explain(
 def compiled_plan(lowered: Lowered) -> Plan:
     """The memory plan `compile` uses on this machine: with the working memory of its native kernels."""
     from graphc.backends.llvm.executable import native_plan
+    from graphc.backends.llvm.target import host
 
-    return native_plan(lowered.partition)
+    target = replace(host(), strict=lowered.numerics == "strict")
+    return native_plan(lowered.partition, target=target)
 
 
 @dataclass(frozen=True, eq=False)

@@ -185,6 +185,8 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         flops=str(total_flops(executable.graph.nodes)),
         numerics=executable.lowered.numerics,
         threads=1,
+        weights=executable.precision.weights,
+        weights_deviation=f"{executable.precision.deviation:.2e}",
         packed_bytes=native.module.weights_bytes if native else 0,
         files=files,
     )

@@ -15,9 +15,11 @@ from graphc.ir.graph import Graph, Value
 from graphc.manifest import Port
 from graphc.pipeline import Lowered
 from graphc.plan import Plan
+from graphc.precision import Precision
 
 if TYPE_CHECKING:
     from graphc.backends.llvm.executable import Executable as Native
+    from graphc.profile import Profile
 
 
 class Executable:
@@ -27,7 +29,9 @@ class Executable:
     graph            the graph as traced
     lowered          the graph after each pass, and its kernels
     plan             where every value lives
+    threads          how many a call may use
     inputs, outputs  name, dtype and dimensions of each
+    precision        how the weights are stored, and what that costs
 
     A call gives the output, or a tuple when there are several.  Arrays of another dtype or shape are an error, never
     cast; arrays with any strides are accepted.  `out=` takes an array, or a tuple of arrays, that the results are
@@ -42,10 +46,13 @@ class Executable:
         plan: Plan,
         run: Callable[..., Any],
         native: Native | None = None,
+        threads: int = 1,
     ):
         self.name, self.graph, self.lowered, self.plan, self.native = name, graph, lowered, plan, native
+        self.threads = threads
         self.inputs = ports(graph.inputs, [v.name for v in graph.inputs])
         self.outputs = ports(graph.outputs, graph.output_names)
+        self.precision = Precision()
         self._run = run
         self._names = [port.name for port in self.inputs]
 
@@ -73,6 +80,17 @@ class Executable:
         native = self._native()
         target = native.module.target
         return str(target.machine().emit_assembly(target.optimize(native.module.text)))
+
+    def profile(self, *arrays: Any, threads: int | None = None, seconds: float = 0.5) -> Profile:
+        """What each kernel takes on these inputs, beside what this machine could do: print it, or `as_dict()`.
+
+        The same kernels are compiled once more with a clock between them, and run for some time.
+
+        threads  as compiled, by default
+        """
+        from graphc.profile import profile
+
+        return profile(self._native(), arrays, threads=threads or self.threads, seconds=seconds)
 
     def _native(self) -> Native:
         if self.native is None:

@@ -15,6 +15,7 @@ from graphc.ir.composite import body_graph
 from graphc.ir.dims import SymbolicDim, substitute
 from graphc.ir.graph import Graph, Node, Value, bind_attributes
 from graphc.ir.op import Kind
+from graphc.ir.types import as_argument
 from graphc.ops.control import split
 from graphc.ops.indexing import IndexOutOfRange
 
@@ -125,7 +126,7 @@ def bind_inputs(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     bindings: dict[str, int] = {}
     for value, array in zip(graph.inputs, given):
-        array = np.asarray(array)
+        array = as_argument(array, value.dtype.numpy, value.type.rank)
         if array.dtype != value.dtype.numpy:
             raise DTypeError(
                 f"input {value.name!r}: expected {value.type}, got {array.dtype}",

@@ -73,6 +73,8 @@ class Manifest:
     flops: str
     numerics: str
     threads: int
+    weights: str
+    weights_deviation: str
     packed_bytes: int
     files: Mapping[str, tuple[str, int]]
 
@@ -227,7 +229,9 @@ def _manifest(content: dict[str, Any], path: Path) -> Manifest:
         raise ArtefactError(f"{path}: {error}") from None
 
 
-_TEXTS = ("name", "graphc", "backend", "llvm", "abi", "triple", "arena", "flops", "numerics")
+_TEXTS = (
+    "name", "graphc", "backend", "llvm", "abi", "triple", "arena", "flops", "numerics", "weights", "weights_deviation",
+)  # fmt: skip
 _COUNTS = ("arena_bytes_per_sample", "arena_bytes_fixed", "threads", "packed_bytes")
 
 

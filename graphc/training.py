@@ -7,7 +7,7 @@ updated in place; the module's parameters are views of that memory, so the modul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,24 +19,62 @@ from graphc.nn import Module
 from graphc.optim import Optimizer
 from graphc.pipeline import lower, stabilized
 from graphc.plan import Plan
-from graphc.step import LR, STEP, StepGraph, step_graph
+from graphc.step import CLIP_VALUE, GRAD_NORM, LR, MAX_NORM, STEP, StepGraph, step_graph
 from graphc.tensor import Tensor
+
+if TYPE_CHECKING:
+    from graphc.backends.llvm.executable import Executable as Native
+    from graphc.profile import Profile
 
 Types = Mapping[str, str | TensorType]
 SEED = "seed"
 
 
+class _Limit:
+    """How far gradients are clipped: an attribute of a step that was compiled to clip that way."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, step: Any, owner: type) -> Any:
+        return self if step is None else step.limits.get(self.name)
+
+    def __set__(self, step: Any, value: float) -> None:
+        if self.name not in step.limits:
+            raise UsageError(
+                f"the step was compiled without {self.name}", fix=f"compile_step(..., {self.name}={value})"
+            )
+        step.limits[self.name] = _positive(self.name, value)
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise UsageError(f"{name}={value} is not above 0")
+    return float(value)
+
+
+def _settings(group: Mapping[str, Any]) -> list[Any]:
+    """What of a parameter group is compiled into a step: all but the learning rate."""
+    return [value for name, value in group.items() if name not in ("lr", "initial_lr", "params")]
+
+
 class Step:
     """A compiled training step; `step(x, y)` trains on one batch and returns the loss.
 
-    graph    the whole step as a graph: draw it, print it, read its NumPy source
-    arrays   parameters, buffers and optimiser state by name: views of the memory the step updates
+    graph       the whole step as a graph: draw it, print it, read its NumPy source
+    arrays      parameters, buffers and optimiser state by name: views of the memory the step updates
+    max_norm    the norm that gradients are clipped to, or clip_value, the size of their elements
+    grad_norm   with `max_norm`: the norm of the last gradient before it was clipped
+
+    Each call reads the learning rates of the optimiser's groups and these limits: nothing is compiled anew.
     """
 
     def __init__(
         self, model: Module, optimizer: Optimizer, step: StepGraph, run: Callable[..., Any], plan: Plan | None,
-        arrays: Mapping[str, np.ndarray], batch: Sequence[str], seed: int,
+        arrays: Mapping[str, np.ndarray], batch: Sequence[str], seed: int, limits: dict[str, float],
+        native: Native | None, threads: int,
     ):  # fmt: skip
+        self.native, self.threads = native, threads
         self.model, self.optimizer, self.step, self.plan, self.arrays = model, optimizer, step, plan, arrays
         tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._tensors = [(tensors[name], array) for name, array in arrays.items() if name in tensors]
@@ -45,22 +83,45 @@ class Step:
         self.graph = step.graph
         self.inputs = ports([v for v in step.graph.inputs if v.name in batch], batch)
         self._run, self._batch = run, tuple(batch)
-        self._lr, self._count, self._seed = np.zeros(()), np.zeros(()), np.zeros((), np.uint64)
-        self.seed = seed
-        extra = {LR: self._lr, STEP: self._count, SEED: self._seed}
-        self._extra = [extra[v.name] for v in step.graph.inputs if v.name not in batch]
+        self.seed, self.limits, self.grad_norm = seed, limits, np.nan
+        self._seed = np.zeros((), np.uint64)
+        self._numbers = [(what, group, np.zeros(())) for what, group in step.numbers.values()]
+        arrays_by_name = {**dict(zip(step.numbers, (a for *_, a in self._numbers))), SEED: self._seed}
+        self._extra = [arrays_by_name[v.name] for v in step.graph.inputs if v.name not in batch]
+        self._settings = [_settings(group) for group in optimizer.param_groups]
+        outputs = [name for name in step.graph.output_names if name not in step.donate]
+        self._norm = outputs.index(GRAD_NORM) if GRAD_NORM in outputs else None
 
     def __call__(self, *batch: Any) -> float:
         if len(batch) != len(self._batch):
             raise UsageError(f"a step takes {', '.join(self._batch)}; {len(batch)} arrays given")
+        groups = self.optimizer.param_groups
+        if [_settings(group) for group in groups] != self._settings:
+            raise UsageError(
+                "the optimizer's settings changed after the step was compiled",
+                cause="all but the learning rates are part of the compiled code",
+                fix="compile a new step",
+            )
         count = self.optimizer.steps + 1
-        self._lr[...] = self.optimizer.lr
-        self._count[...] = count
+        for what, group, array in self._numbers:
+            array[...] = groups[group]["lr"] if what == LR else count if what == STEP else self.limits[what]
         self._seed[...] = (self.seed + count) % 2**64
         self._settle()
         result = self._run(*batch, *self._extra)
         self.optimizer.steps = count
-        return float(result[0] if isinstance(result, tuple) else result)
+        results = result if isinstance(result, tuple) else (result,)
+        if self._norm is not None:
+            self.grad_norm = float(results[self._norm])
+        return float(results[0])
+
+    def profile(self, *batch: Any, threads: int | None = None, seconds: float = 0.5) -> Profile:
+        """What each kernel takes on this batch, see `Executable.profile`; nothing is trained by it."""
+        from graphc.profile import profile
+
+        if self.native is None:
+            raise UsageError("the step was compiled for NumPy: it has no kernels", fix='backend="llvm"')
+        threads = threads or self.threads
+        return profile(self.native, (*batch, *self._extra), threads=threads, seconds=seconds)
 
     def _settle(self) -> None:
         """Take over what was changed elsewhere: by another step on the module, by the optimizer in eager mood."""
@@ -72,6 +133,8 @@ class Step:
             if state[slot] is not array:
                 array[...] = state[slot]
                 state[slot] = array
+
+    max_norm, clip_value = _Limit(MAX_NORM), _Limit(CLIP_VALUE)
 
     @property
     def numpy_source(self) -> str:
@@ -93,12 +156,16 @@ def compile_step(
     threads: int = 1,
     seed: int = 0,
     cache: bool = True,
+    max_norm: float | None = None,
+    clip_value: float | None = None,
 ) -> Any:
     """Compile `loss(model(*inputs), *targets)`, its gradients and the optimiser's update into one call.
 
     inputs, targets   types by name; without them they follow from the first batch, whose first axis is the open size N
     seed              of dropout: the same seed gives the same run
     backend           "llvm", or "numpy" for the same step as generated NumPy source
+    max_norm          clip gradients as `nn.utils.clip_grad_norm_` does; math.inf measures the norm and clips nothing
+    clip_value        clip gradients as `nn.utils.clip_grad_value_` does
 
     Raises UsageError when the optimiser does not hold the model's parameters, and what tracing raises.
     """
@@ -110,7 +177,14 @@ def compile_step(
         "threads": threads,
         "seed": seed,
         "cache": cache,
+        "limits": {
+            name: _positive(name, limit)
+            for name, limit in ((MAX_NORM, max_norm), (CLIP_VALUE, clip_value))
+            if limit is not None
+        },
     }
+    if len(options["limits"]) == 2:
+        raise UsageError("max_norm and clip_value exclude each other", fix="choose one")
     if inputs is None or targets is None:
         return _Later(model, loss, optimizer, options)
     return _compile(model, loss, optimizer, inputs, targets, **options)
@@ -124,6 +198,9 @@ class _Later:
     ):
         self._arguments, self._options = (model, loss, optimizer), options
         self._step: Step | None = None
+        self.limits = options["limits"]  # its step has the same dictionary
+
+    max_norm, clip_value = _Limit(MAX_NORM), _Limit(CLIP_VALUE)
 
     def __call__(self, *batch: Any) -> float:
         if self._step is None:
@@ -153,10 +230,10 @@ def _type_of(array: np.ndarray) -> TensorType:
 
 def _compile(
     model: Module, loss: Callable[..., Any], optimizer: Optimizer, inputs: Types, targets: Types, *,
-    dims: Any, backend: str, threads: int, seed: int, cache: bool,
+    dims: Any, backend: str, threads: int, seed: int, cache: bool, limits: dict[str, float],
 ) -> Step:  # fmt: skip
     tensors: dict[str, Any] = dict(model.named_parameters())
-    held = {id(p) for p in optimizer.params}
+    held = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
     if not any(id(p) in held for p in tensors.values()):
         raise UsageError(
             "the optimizer does not hold the model's parameters", fix="pass net.parameters() to it"
@@ -168,19 +245,22 @@ def _compile(
         optimizer,
         updates,
         frozen=[n for n, p in tensors.items() if id(p) not in held],
+        groups={n: held[id(p)] for n, p in tensors.items() if id(p) in held},
+        clip=next(iter(limits), ""),
     )
     batch = [*inputs, *targets]
     if backend == "numpy":
         run, arrays = _numpy_runner(step)
-        plan = None
+        native = None
     else:
-        run, arrays, plan = _native_runner(step, threads, cache)
-    return Step(model, optimizer, step, run, plan, arrays, batch, seed)
+        run, arrays, native = _native_runner(step, threads, cache)
+    plan = native.plan if native else None
+    return Step(model, optimizer, step, run, plan, arrays, batch, seed, limits, native, threads)
 
 
 def _native_runner(
     step: StepGraph, threads: int, cache: bool
-) -> tuple[Callable[..., Any], dict[str, np.ndarray], Plan]:
+) -> tuple[Callable[..., Any], dict[str, np.ndarray], Native]:
     from graphc.backends.llvm import cache as caches
     from graphc.backends.llvm.executable import compile_plan, native_plan
 
@@ -198,7 +278,7 @@ def _native_runner(
             leaf = graph.by_name[piece.name]
             memory = weights[piece.offset : piece.offset + piece.size]
             arrays[piece.name] = memory.view(leaf.dtype.numpy).reshape(leaf.type.shape)
-    return native.load(threads, weights=weights), arrays, native.plan
+    return native.load(threads, weights=weights), arrays, native
 
 
 def _numpy_runner(step: StepGraph) -> tuple[Callable[..., Any], dict[str, np.ndarray]]:

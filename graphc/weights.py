@@ -22,6 +22,8 @@ from graphc.atomic import write_file
 from graphc.errors import WeightsError, nearest
 from graphc.ir.types import dtype_of
 
+STORED = ("fp16", "int8")  # how native code may store the weights of matrix products, besides as they are
+
 
 def load_weights(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     """All arrays of a `.safetensors` or `.npz` file by name.  Raises WeightsError."""

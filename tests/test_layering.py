@@ -26,9 +26,9 @@ LAYERS = [
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable", "explain"],
+    ["pipeline", "artefact", "executable", "explain", "precision", "profile", "provenance"],
     ["api", "training"],
-    ["checking", "train", "transforms"],
+    ["bench", "checking", "train", "transforms"],
     ["cli"],
 ]
 SIBLINGS = {
@@ -44,12 +44,15 @@ DOORS = {
     "llvmlite": ["backends/llvm/"],
     "networkx": ["graphc/ir/analysis.py"],
     "numpy": [""],
-    "onnx": ["frontends/onnx"],
+    "onnx": ["frontends/onnx", "graphc/bench/"],
+    "google": ["frontends/onnx"],  # protobuf, which comes with onnx
+    "onnxruntime": ["graphc/bench/"],
+    "openvino": ["graphc/bench/"],
     "pygraphviz": ["graphc/view/"],
     "rich": ["graphc/cli/", "graphc/view/table.py"],
     "safetensors": ["graphc/weights.py"],
     "sklearn": ["graphc/data.py"],
-    "torch": ["frontends/torch"],
+    "torch": ["frontends/torch", "graphc/bench/"],
 }
 # Modules that turn data into running code or objects, and the files that may use them.
 CODE_FROM_DATA = {

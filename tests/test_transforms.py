@@ -7,6 +7,8 @@ import graphc
 from graphc import grad, hessian, jit, jvp, stop_gradient, value_and_grad, vjp, vmap
 from graphc.autodiff import NotDifferentiable
 from graphc.errors import ShapeError, UnsupportedError, UsageError
+from graphc.ir.op import REGISTRY
+from graphc.tensor.recording import record
 
 rng = np.random.default_rng(4)
 X, W, B = rng.normal(size=(4, 3)), rng.normal(size=(3, 2)), rng.normal(size=2)
@@ -162,7 +164,8 @@ def test_refusals():
         grad(lambda x: x * x, 1)(3.0)
     with pytest.raises(NotDifferentiable):
         grad(lambda x: np.sum(np.argmax(x) * 1.0))(X)
-    with pytest.raises(UnsupportedError, match="no rule for gather"):
-        vmap(lambda x, i: np.take(x, i))(X, np.array([0, 1, 2, 0]))
+    with pytest.raises(UnsupportedError, match="no rule for random_bits .* 65 samples"):
+        seeds = np.arange(65, dtype=np.uint64)
+        vmap(lambda seed: record(REGISTRY["random_bits"], seed, shape=(3,)))(seeds)
     with pytest.raises(ShapeError, match="sizes 3, 4"):
         vmap(lambda x, y: x)(X, W)

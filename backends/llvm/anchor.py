@@ -42,7 +42,8 @@ class Access:
 class Anchor(ABC):
     """What stands in the middle of a kernel: declares its accesses, then computes its results at a point.
 
-    space   the loops of the result; `inner` loops are added to it and belong to the anchor
+    space      the loops of the result; `inner` loops are added to it and belong to the anchor
+    uncounted  values whose elements may take several registers: they do not make vectors shorter
     """
 
     node: Node
@@ -51,6 +52,7 @@ class Anchor(ABC):
     forms: list[Form] = field(default_factory=list)
     inner: list[int] = field(default_factory=list)
     layouts: Layouts = field(default_factory=dict)
+    uncounted: Sequence[Value] = ()
 
     def loop(self, extent: Dim) -> Form:
         """A loop of the anchor's own: its variable."""
@@ -157,7 +159,7 @@ def emit_elements(
             e.store(element, value, offset, k.outputs[value])
 
     if 0 not in [program.ranges.extents[v] for v in loops]:
-        lanes = k.lanes([*node.inputs, *kernel.outputs])
+        lanes = k.lanes([v for v in (*node.inputs, *kernel.outputs) if v not in anchor.uncounted])
         run = channels.within(e, body) if channels else body
         parts = _parts(anchor, program.ranges, loops, lanes, _each(e, run))
         nest(e, loops, program.results, lanes, k.target.masked_memory, parts, k.share)

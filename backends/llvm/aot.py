@@ -19,11 +19,11 @@ from graphc.backends.llvm.elf import dynamic_symbols
 from graphc.errors import InternalError
 
 # All that emitted code may call: memory and files in `open` and `close`, what LLVM itself puts in for block
-# moves, the threads of a model, and arithmetic a processor without FMA or SSE4.1 lacks.
+# moves, the threads of a model, and arithmetic a processor without FMA or SSE4.1 lacks; fmod, which is exact.
 ALLOWED_IMPORTS = frozenset(
     "aligned_alloc calloc free madvise memcpy memmove memset mmap munmap open close lseek "
     "pthread_create pthread_join pthread_detach sched_yield sysconf syscall "
-    "ceil ceilf floor floorf fma fmaf rint rintf roundeven roundevenf trunc truncf".split()
+    "ceil ceilf floor floorf fma fmaf fmod fmodf rint rintf roundeven roundevenf trunc truncf".split()
 )
 COMPILERS = ("cc", "gcc", "clang")
 LINKERS = ("ld.lld", "ld")

@@ -11,6 +11,7 @@ grows with their number and length, not with their product.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +21,7 @@ from graphc.backends.llvm.blocked import BLOCK, Image
 from graphc.backends.llvm.convolution_kernel import as_planes, emit_enter, lines, planes
 from graphc.backends.llvm.correlation import Halo
 from graphc.backends.llvm.elements import memory_type
-from graphc.backends.llvm.emitter import Function, Reg, constant, vector
+from graphc.backends.llvm.emitter import Function, Operand, Reg, constant, vector
 from graphc.backends.llvm.kernel_function import KernelFunction
 from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.packing import transpose
@@ -90,13 +91,23 @@ class WeightGradient:
         return self.column_tiles * self.tile_bytes
 
     @property
+    def blocks(self) -> int:
+        """Blocks of input channels; with the vectors of output channels they divide the weights into units."""
+        return -(-self.x.channels // self.x_block)
+
+    @property
+    def unit_bytes(self) -> int:
+        """Working memory for the tiles of a unit."""
+        return self.tiles(min(self.x_block, self.x.channels)) * self.tile_bytes
+
+    @property
     def converts(self) -> bool:
         return (self.stored_x, self.stored_g) != (self.x, self.g)
 
     @property
     def raw_bytes(self) -> int:
-        """Working memory for tiles: of all outputs when each image is converted once for all, else of one vector."""
-        return self.column_bytes * (self.columns if self.converts else 1)
+        """Working memory for tiles: of all units when each image is converted once for all, else of one."""
+        return self.column_bytes * self.columns if self.converts else self.unit_bytes
 
     @property
     def x_bytes(self) -> int:
@@ -168,11 +179,17 @@ def emit_gradient_kernel(k: KernelFunction) -> None:
     if plan is None or main is None:
         weight_gradient.emit_weight_gradient(k)
         return
-    f, zero = k.f, constant(0, "i64")
+    f, zero, share = k.f, constant(0, "i64"), k.share
     x, g = plan.node.inputs
     tiles = _Tiles(k, plan)
-    raw, x_room = f.scratch, f.gep(f.scratch, plan.raw_bytes)
-    g_room = f.gep(x_room, plan.x_bytes)
+    raw, own = f.scratch, f.gep(f.scratch, plan.raw_bytes)
+    units: tuple[Operand, Operand] = (0, plan.columns * plan.blocks)
+    if share:
+        # Members divide the weights; each converts the images it needs itself.
+        units = share.of(plan.columns * plan.blocks)
+        share.own_bytes = plan.x_bytes + plan.g_bytes if plan.converts else plan.raw_bytes
+        raw, own = (raw, share.own(own)) if plan.converts else (share.own(raw), own)
+    x_room, g_room = own, f.gep(own, plan.x_bytes)
     enter_x = emit_enter(k, "x", plan.stored_x, plan.x, x_room)
     enter_g = emit_enter(k, "g", plan.stored_g, plan.g, g_room)
     batch = k.sizes(x.shape[0])
@@ -184,9 +201,12 @@ def emit_gradient_kernel(k: KernelFunction) -> None:
             f.gep(k.inputs[g], f.mul(n, plan.stored_g.bytes)),
         )
 
-    with f.if_(f.icmp("eq", batch, 0)):
-        size = constant(plan.raw_bytes, "i64")
-        f.intrinsic("memset", ["ptr", "i64"], "void", raw, "i8 0", size, "i1 false")
+    def tiles_of(unit: Reg) -> Reg:
+        if not plan.converts:
+            return raw
+        column, block = f.udiv(unit, plan.blocks), f.urem(unit, plan.blocks)
+        return f.gep(raw, f.add(f.mul(column, plan.column_bytes), f.mul(block, plan.unit_bytes)))
+
     if plan.converts:
         with f.loop(0, plain(batch)) as n:
             here, there = image(n)
@@ -196,27 +216,32 @@ def emit_gradient_kernel(k: KernelFunction) -> None:
             if enter_g is not None:
                 f.call(enter_g.name, "void", there, g_room, zero, planes(plan.stored_g, plan.g))
                 there = g_room
-            with f.loop(0, plan.columns) as column:
-                own = f.gep(raw, f.mul(column, plan.column_bytes))
-                f.call(tiles.sums.name, "void", here, there, own, constant(1, "i64"), n, column)
-        with f.loop(0, plan.columns) as column:
-            own = f.gep(raw, f.mul(column, plan.column_bytes))
-            f.call(tiles.turned.name, "void", own, k.outputs[main], column)
-    else:
-        # The tiles of one vector of outputs stay near until they are turned.
-        with f.loop(0, plan.columns) as column:
+            with f.loop(*units) as unit:
+                f.call(tiles.sums.name, "void", here, there, tiles_of(unit), constant(1, "i64"), n, unit)
+    with f.loop(*units) as unit:
+        # The tiles of one unit stay near until they are turned.
+        if not plan.converts:
             with f.loop(0, plain(batch), plan.group) as n:
                 count = f.smin(f.sub(batch, n), plan.group)
-                f.call(tiles.sums.name, "void", *image(n), raw, count, n, column)
-            f.call(tiles.turned.name, "void", raw, k.outputs[main], column)
+                f.call(tiles.sums.name, "void", *image(n), raw, count, n, unit)
+        with f.if_(f.icmp("eq", batch, 0)):
+            size = constant(plan.unit_bytes, "i64")
+            f.intrinsic("memset", ["ptr", "i64"], "void", raw, "i8 0", size, "i1 false")
+        here = f.select(f.icmp("eq", batch, 0), raw, tiles_of(unit))
+        f.call(tiles.turned.name, "void", here, k.outputs[main], unit)
     if k.kernel.epilogue:
+        if share:
+            share.barrier()
         emit_elements(replace(k, layouts={}), Finished, {plan.node.output: k.outputs[main]})
     f.ret(constant(0, "i32"))
 
 
 class _Tiles:
-    """For one vector of output channels, `sums(x, g, raw, count, first, column)` of `count` images, and
-    `turned(raw, w, column)`. Sums begin with the image `first` 0 and add up from then on."""
+    """For one unit of weights, `sums(x, g, raw, count, first, unit)` of `count` images, and `turned(raw, w, unit)`.
+
+    Sums begin with the image `first` 0 and add up from then on. A unit is a block of input channels and a vector of
+    output channels.
+    """
 
     def __init__(self, k: KernelFunction, plan: WeightGradient) -> None:
         self.k, self.plan = k, plan
@@ -229,32 +254,38 @@ class _Tiles:
         f = self.k.module.function(f"{self.k.f.name}.{part}", parameters, internal=True, inline=False)
         return f
 
-    def _raw(self, f: Function, block: Reg | int) -> Reg:
-        """Where the tiles of a block of input channels begin."""
-        plan = self.plan
-        return f.gep(f.raw, f.mul(f.operand(block, "i64"), plan.tiles(plan.x_block) * plan.tile_bytes))
+    def _by_size(self, f: Function, block: Reg, body: Callable[[int], None]) -> None:
+        """The body for as many channels as a block of inputs has: the last may have fewer."""
+        if not self.rest or not self.whole:
+            body(self.rest or self.plan.x_block)
+            return
+        narrow = f.icmp("eq", block, self.whole)
+        with f.if_(narrow):
+            body(self.rest)
+        with f.if_(f.xor(narrow, constant(1, "i1"))):
+            body(self.plan.x_block)
 
     def _sums(self) -> Function:
         plan = self.plan
-        for part, channels in (("block", plan.x_block if self.whole else 0), ("last", self.rest)):
-            if channels:
-                self._block(part, channels)
+        if self.whole:
+            self._block(plan.x_block)
+        if self.rest:
+            self._block(self.rest)
         pointers = {"x": "ptr noalias readonly", "g": "ptr noalias readonly", "raw": "ptr noalias"}
-        f = self._function("sums", pointers | dict.fromkeys(("count", "first", "column"), "i64"))
+        f = self._function("sums", pointers | dict.fromkeys(("count", "first", "unit"), "i64"))
         top, left = (p[0] for p in plan.node.attributes["padding"])
         corner = (plan.x.halo[0] - top) * plan.x.pitch + (plan.x.halo[1] - left) * plan.x.pixel
-        x = f.gep(f.x, corner)
-        channel = f.mul(f.column, plan.lanes)
+        column, index = f.udiv(f.unit, plan.blocks), f.urem(f.unit, plan.blocks)
+        channel = f.mul(column, plan.lanes)
         block, lane = f.udiv(channel, BLOCK), f.urem(channel, BLOCK)
         offset = f.add(f.mul(block, plan.g.plane), f.mul(lane, plan.g.item))
         g = f.gep(f.g, f.add(offset, plan.g.origin))
-        if self.whole:
-            with f.loop(0, self.whole) as index:
-                here = f.gep(x, f.mul(index, plan.x.plane))
-                f.call(f"{self.k.f.name}.block", "void", here, g, self._raw(f, index), f.count, f.first)
-        if self.rest:
-            here = f.gep(x, self.whole * plan.x.plane)
-            f.call(f"{self.k.f.name}.last", "void", here, g, self._raw(f, self.whole), f.count, f.first)
+        x = f.gep(f.gep(f.x, corner), f.mul(index, plan.x.plane))
+
+        def call(channels: int) -> None:
+            f.call(f"{self.k.f.name}.block{channels}", "void", x, g, f.raw, f.count, f.first)
+
+        self._by_size(f, index, call)
         f.ret()
         return f
 
@@ -270,11 +301,11 @@ class _Tiles:
             for q in range(columns)
         ]
 
-    def _block(self, part: str, channels: int) -> None:
+    def _block(self, channels: int) -> None:
         """All tiles of a block of input channels and one vector of output channels."""
         plan, lanes, item = self.plan, self.plan.lanes, self.plan.x.item
         pointers = {"x": "ptr noalias readonly", "g": "ptr noalias readonly", "raw": "ptr noalias"}
-        f = self._function(part, pointers | dict.fromkeys(("count", "first"), "i64"))
+        f = self._function(f"block{channels}", pointers | dict.fromkeys(("count", "first"), "i64"))
         offsets, begins = self._offsets(channels), f.icmp("eq", f.first, 0)
         down, across = plan.node.attributes["strides"]
         for number in range(plan.tiles(channels)):
@@ -306,26 +337,9 @@ class _Tiles:
     def _turned(self) -> Function:
         """The tiles as rows of the weights."""
         plan, lanes, item = self.plan, self.plan.lanes, self.plan.x.item
-        f = self._function("turned", {"raw": "ptr noalias readonly", "w": "ptr noalias", "column": "i64"})
+        f = self._function("turned", {"raw": "ptr noalias readonly", "w": "ptr noalias", "unit": "i64"})
         taps = plan.kernel[0] * plan.kernel[1]
-
-        def block(column: Reg, index: Reg | int, channels: int, outputs: int) -> None:
-            raw = self._raw(f, index)
-            first = f.mul(f.operand(index, "i64"), plan.x_block * taps * item)
-            target = f.gep(f.w, f.add(f.mul(column, lanes * plan.depth * item), first))
-            whole, rest = divmod(channels * taps, lanes)
-            if whole:
-                with f.loop(0, whole) as number:
-                    square(
-                        f.gep(raw, f.mul(number, plan.tile_bytes)),
-                        f.gep(target, f.mul(number, lanes * item)),
-                        lanes,
-                        outputs,
-                    )
-            if rest:
-                square(
-                    f.gep(raw, whole * plan.tile_bytes), f.gep(target, whole * lanes * item), rest, outputs
-                )
+        column, index = f.udiv(f.unit, plan.blocks), f.urem(f.unit, plan.blocks)
 
         def square(raw: Reg, target: Reg, weights: int, outputs: int) -> None:
             rows = [f.load(f.gep(raw, i * lanes * item), self.tile.type) for i in range(lanes)]
@@ -337,21 +351,26 @@ class _Tiles:
                 else:
                     f.masked_store(value, where, present, item)
 
-        def column(index: Reg, outputs: int) -> None:
-            if self.whole:
-                with f.loop(0, self.whole) as number:
-                    block(index, number, plan.x_block, outputs)
-            if self.rest:
-                block(index, self.whole, self.rest, outputs)
+        def turn(channels: int, outputs: int) -> None:
+            first = f.mul(index, plan.x_block * taps * item)
+            target = f.gep(f.w, f.add(f.mul(column, lanes * plan.depth * item), first))
+            whole, rest = divmod(channels * taps, lanes)
+            if whole:
+                with f.loop(0, whole) as number:
+                    here = f.gep(f.raw, f.mul(number, plan.tile_bytes))
+                    square(here, f.gep(target, f.mul(number, lanes * item)), lanes, outputs)
+            if rest:
+                here = f.gep(f.raw, whole * plan.tile_bytes)
+                square(here, f.gep(target, whole * lanes * item), rest, outputs)
 
         whole, rest = divmod(plan.g.channels, lanes)
 
         def outputs(count: int) -> list[Reg]:
-            column(f.column, count)
+            self._by_size(f, index, partial(turn, outputs=count))
             return []
 
         if whole and rest:
-            f.if_else(f.icmp("slt", f.column, whole), lambda: outputs(lanes), lambda: outputs(rest))
+            f.if_else(f.icmp("slt", column, whole), lambda: outputs(lanes), lambda: outputs(rest))
         else:
             outputs(rest or lanes)
         f.ret()

@@ -8,6 +8,7 @@ from math import ceil
 
 from graphc.backends.llvm.emitter import BITS
 from graphc.backends.llvm.lint import sound
+from graphc.backends.llvm.stored import Stored
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import MAX_ROWS, Tile, tiles
 
@@ -22,7 +23,7 @@ class Gemm:
 
     a_strides: between rows and between steps of A, `(k, 1)` if absent. c_stride: between rows of C, `n` if
     absent. b_stride: None for B packed in panels; else B is read in place, this many elements between its
-    rows.
+    rows. stored: how packed panels are stored that take fewer bits than the elements.
     """
 
     n: int
@@ -32,6 +33,7 @@ class Gemm:
     a_strides: tuple[int, int] | None = None
     c_stride: int | None = None
     b_stride: int | None = None
+    stored: Stored | None = None
 
     def __post_init__(self) -> None:
         if self.k is None and self.a_strides is None:
@@ -42,6 +44,11 @@ class Gemm:
     @property
     def bytes(self) -> int:
         return BITS[self.element] // 8
+
+    @property
+    def b_bytes(self) -> int:
+        """Bytes of an element of B in memory."""
+        return self.bytes if self.stored is None else self.stored.bytes
 
     @property
     def strides(self) -> tuple[int, int]:

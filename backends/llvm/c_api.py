@@ -1,13 +1,16 @@
 """The C interface of a compiled model, emitted as IR: no C compiler, and no runtime library but libc.
 
     int32_t NAME_open(const char *weights, NAME **out)     checks processor, length and content; maps the file
-    size_t  NAME_workspace(const NAME *, int64_t N)        bytes `run` needs; SIZE_MAX for an N it does not
-    take int32_t NAME_run(const NAME *, int64_t N, inputs..., outputs..., void *workspace, int32_t threads)
-    void    NAME_close(NAME *) const char *NAME_error(int32_t) int32_t NAME_check_host(void)        int32_t
-    NAME_abi_version(void)
+    size_t  NAME_workspace(const NAME *, int64_t N)        bytes `run` needs; SIZE_MAX for an N it does not take
+    int32_t NAME_run(const NAME *, int64_t N, inputs..., outputs..., void *workspace, int32_t threads)
+    void    NAME_close(NAME *)
+    const char *NAME_error(int32_t)
+    int32_t NAME_check_host(void)
+    int32_t NAME_abi_version(void)
 
-A handle is 64 bytes: the address of the weights, of their packed form, and what `close` gives back. There is
-no mutable global; a handle is constant after `open`, so any number of threads may run on it at once.
+A handle is 64 bytes: the address of the weights, of their packed form, of the threads that work for it, and what
+`close` gives back. There is no mutable global; a handle is constant after `open`, so any number of threads may run on
+it at once. Its team (`team.py`) has no member before a run asks for one, and works for one run at a time.
 """
 
 import ctypes
@@ -20,6 +23,7 @@ from graphc.backends.llvm.content_hash import content_hash, emit_content_hash
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.features import baseline, emit_missing
 from graphc.backends.llvm.signature import ABI_VERSION, Array, Signature
+from graphc.backends.llvm.team import ACQUIRE, BYTES, RUN, emit_end, emit_team
 from graphc.errors import ArgumentShapeError, ArtefactError, GraphcError, HostMismatchError, InternalError
 
 HANDLE = 64
@@ -88,19 +92,23 @@ def emit_c_api(
     features: tuple[str, ...] = (),
     weights: Weights | None = None,
     faults: Sequence[str] = (),
+    threads: bool = False,
 ) -> None:
     """Write the functions above into a module that has `body`.
 
     body: `i32 body(handle, N, inputs..., outputs..., workspace, threads)`, called by `NAME_run` with
     arguments that are known to be good. features: what `features.required` says of the target. weights: None
-    for a model without any. faults: what the statuses from `FAULT` on mean, which `body` returns.
+    for a model without any. faults: what the statuses from `FAULT` on mean, which `body` returns. threads:
+    whether `body` asks the handle's team for help.
     """
     name = signature.name
     emit_missing(module, f"{name}.missing", features)
     _emit_check_host(module, name)
     _emit_constant(module, f"{name}_abi_version", ABI_VERSION[0] << 16 | ABI_VERSION[1])
-    _emit_open(module, name, weights)
-    _emit_close(module, name)
+    if threads:
+        emit_team(module, internal=True)
+    _emit_open(module, name, weights, threads)
+    _emit_close(module, name, threads)
     _emit_workspace(module, signature)
     _emit_run(module, signature, body)
     _emit_error(
@@ -181,7 +189,7 @@ def _emit_check_host(module: Module, name: str) -> None:
     f.ret(f.select(f.icmp("eq", first, 0), _status(Status.OK), f.add(first, Status.HOST - 1)))
 
 
-def _emit_open(module: Module, name: str, weights: Weights | None) -> None:
+def _emit_open(module: Module, name: str, weights: Weights | None, threads: bool) -> None:
     f = _function(module, f"{name}_open", {"path": "ptr", "out": "ptr"}, "i32")
     null = constant(0, "ptr")
     _return_if(f, f.icmp("eq", f.out, null), Status.NULL)
@@ -223,6 +231,15 @@ def _emit_open(module: Module, name: str, weights: Weights | None) -> None:
     handle = f.call("calloc", "ptr", constant(1, "i64"), constant(HANDLE, "i64"))
     with f.if_(f.icmp("eq", handle, null)):
         fail(Status.MEMORY, packed)
+    if threads:
+        team = f.call("aligned_alloc", "ptr", constant(64, "i64"), constant(BYTES, "i64"))
+        with f.if_(f.icmp("eq", team, null)):
+            f.call("free", "void", handle)
+            fail(Status.MEMORY, packed)
+        f.intrinsic("memset", ["ptr", "i64"], "void", team, "i8 0", constant(BYTES, "i64"), "i1 false")
+        f.store(Reg("@graphc_acquire", "ptr"), f.gep(team, ACQUIRE))
+        f.store(Reg("@graphc_run", "ptr"), f.gep(team, RUN))
+        f.store(team, f.gep(handle, TEAM))
     f.store(start, f.gep(handle, WEIGHTS))
     f.store(packed, f.gep(handle, PACKED))
     f.store(mapped, f.gep(handle, MAPPED))
@@ -252,10 +269,14 @@ def _map_file(f: Function, weights: Weights) -> Reg:
     return mapped
 
 
-def _emit_close(module: Module, name: str) -> None:
+def _emit_close(module: Module, name: str, threads: bool) -> None:
     f = _function(module, f"{name}_close", {"handle": "ptr"})
     with f.if_(f.icmp("eq", f.handle, constant(0, "ptr"))):
         f.ret()
+    if threads:
+        team = f.load(f.gep(f.handle, TEAM), "ptr")
+        f.call(emit_end(module), "void", team)
+        f.call("free", "void", team)
     length = f.load(f.gep(f.handle, LENGTH), "i64")
     with f.if_(f.icmp("ne", length, 0)):
         f.call("munmap", "i32", f.load(f.gep(f.handle, MAPPED), "ptr"), length)

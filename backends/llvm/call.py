@@ -36,6 +36,7 @@ from graphc.backends.llvm.wrapper import (
     emit_wrapper,
 )
 from graphc.errors import ArgumentShapeError, DTypeError, InternalError, UsageError
+from graphc.ir.types import as_argument
 
 LET_GO = 20_000.0  # nanoseconds of work from which other Python threads are let run meanwhile
 METH_FASTCALL = 0x80
@@ -179,7 +180,7 @@ def _array(spec: Array, value: Any) -> np.ndarray:
     """The argument as a contiguous, aligned array of exactly the dtype asked for."""
     want = np.dtype(spec.dtype)
     try:
-        array = np.asarray(value)
+        array = as_argument(value, want, len(spec.dims))
     except (TypeError, ValueError) as error:
         raise DTypeError(f"{spec.name} is no array: {error}") from error
     if array.dtype != want and array.dtype.newbyteorder("=") != want:

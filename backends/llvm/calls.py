@@ -58,6 +58,9 @@ class Calls(ABC):
     def lowered(self, name: str, kernel: Kernel) -> KernelFunction:
         """The function of a kernel."""
 
+    def mark(self, f: Function, kernel: Kernel | None) -> None:  # noqa: B027
+        """What is to be done before a kernel; None: before the copies at the end, and after them."""
+
     def is_shared(self, kernel: Kernel) -> bool:
         """Whether a kernel is worth sharing at some size."""
         return kernel.kind != "view" and least_size(estimate([kernel], self.plan.symbol), KERNEL) is not None
@@ -111,8 +114,10 @@ class Calls(ABC):
         ):
             raise InternalError(f"the plan has no working memory for {kernel!r}")
         operands = self.operands(f, code, kernel)
-        if code.share is not None and code.share.used and not code.faults:
-            self.meet(f, "together")
+        together = code.share is not None and code.share.used and not code.faults
+        self.meet(f, "together" if together else "alone")
+        self.mark(f, kernel)
+        if together:
             self._share(f, code, kernel, operands)
             return
         operands += ALONE if code.share else ()

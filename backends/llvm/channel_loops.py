@@ -56,7 +56,7 @@ class ChannelLoops:
                 first = f.add(first, f.mul(e.bound[self.block], BLOCK))
             left = f.sub(self.channels, first)
             if e.count:
-                with e.vector(e.along, e.count, tail_mask(f, left, e.count)):
+                with e.vector(e.along, e.count, tail_mask(f, left, e.count), e.phase):
                     body()
                 return
             with f.if_(f.icmp("sgt", left, 0)):

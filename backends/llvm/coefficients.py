@@ -108,6 +108,30 @@ COS: Table = {
     ),
 }
 
+# (atan(r) - r) / r^3 in z = r^2,  |r| <= tan(pi/8)
+ATAN: Table = {
+    32: (  # 2^-30.5
+        float.fromhex('-0x1.55554a0000000p-2'),
+        float.fromhex('0x1.9991e80000000p-3'),
+        float.fromhex('-0x1.23ba420000000p-3'),
+        float.fromhex('0x1.b22ecc0000000p-4'),
+        float.fromhex('-0x1.f31d6e0000000p-5'),
+    ),
+    64: (  # 2^-59.5
+        float.fromhex('-0x1.555555555553dp-2'),
+        float.fromhex('0x1.999999999589bp-3'),
+        float.fromhex('-0x1.24924922af0dfp-3'),
+        float.fromhex('0x1.c71c70e6ca3e5p-4'),
+        float.fromhex('-0x1.745cf8f1f3a04p-4'),
+        float.fromhex('0x1.3b111a96c4d4cp-4'),
+        float.fromhex('-0x1.10ebc886f47a5p-4'),
+        float.fromhex('0x1.df102c9dcf98ap-5'),
+        float.fromhex('-0x1.9cd67a8f4d156p-5'),
+        float.fromhex('0x1.37de865828c5dp-5'),
+        float.fromhex('-0x1.257c629e25d99p-6'),
+    ),
+}
+
 # erf(x)/x - 1 in z = x^2,  |x| <= 1
 ERF_NEAR: Table = {
     32: (  # 2^-29.6

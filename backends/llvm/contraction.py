@@ -8,7 +8,7 @@ are counted at run time only is computed element by element.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,15 @@ from graphc.backends.llvm.gemm import emit_gemm
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing, packable
 from graphc.backends.llvm.loop_kernel import plain
-from graphc.backends.llvm.packing import emit_pack_b, pack_b, packed_bytes
+from graphc.backends.llvm.packing import emit_pack_b, pack_b, pack_stored, packed_bytes
 from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.program import Load, Space, trace
 from graphc.backends.llvm.sharing import EVEN, unevenness
 from graphc.backends.llvm.storage import flattened_order
+from graphc.backends.llvm.stored import stored_as
 from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import Site
+from graphc.backends.llvm.tile import Epilogue, Site
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
@@ -135,6 +136,8 @@ def emit_contraction(k: KernelFunction) -> None:
     if plan is None:
         emit_anchor_kernel(k, SumOfProducts)
         return
+    if plan.pack == "fixed" and plan.spec.element == "float":
+        plan = replace(plan, spec=replace(plan.spec, stored=stored_as(k.weights, k.target)))
     _emit_product(k, plan)
     k.f.ret(constant(0, "i32"))
 
@@ -143,8 +146,12 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
     f, spec, cut = k.f, plan.spec, plan.cut
     x, w = plan.node.inputs
     tail = _Tail(k, plan) if plan.inline and k.kernel.epilogue else None
-    operands = tail.operands if tail else {}
-    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, tail.emit if tail else None, operands, cut)
+    operands = dict(tail.operands) if tail else {}
+    epilogue: Epilogue | None = tail.emit if tail else None
+    if spec.stored is not None and spec.stored.scaled:
+        operands["scales"] = "ptr readonly"
+        epilogue = _scaled(epilogue)
+    kernel = emit_gemm(k.module, f"{f.name}.gemm", spec, k.target, epilogue, operands, cut)
     kernel.internal, kernel.inline = True, False
     count = panels(spec.n, cut.tile)
     zero, every = constant(0, "i64"), constant(count, "i64")
@@ -189,6 +196,8 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
             f.call(packer, "void", b, room, depth, *ends)
         b = room if packer else b
         extra = tail.arguments(index) if tail else []
+        if "scales" in operands:
+            extra.append(_scales(f, plan, k.inputs[w]))
         f.call(kernel.name, "void", a, b, c, own, rows, depth, *row_ends, *ends, *extra)
     if not plan.inline:
         if k.share:
@@ -218,7 +227,8 @@ def _packing(plan: Product, layout: Layout | None) -> Packing:
 
     def apply(array: Any) -> Any:
         array = np.swapaxes(array, -1, -2) if transposed else array
-        return pack_b(array if order is None else array[order], width)
+        array = array if order is None else array[order]
+        return pack_b(array, width) if spec.stored is None else pack_stored(array, width, spec.stored)
 
     def emit(k: KernelFunction, source: Reg, destination: Reg) -> None:
         packer = _packer(k.module, f"{k.f.name}.{plan.node.name}.pack", k.target, plan)
@@ -228,6 +238,8 @@ def _packing(plan: Product, layout: Layout | None) -> Packing:
 
     size = packed_bytes(spec.k, spec.n, width, spec.element)
     key = f"panels of {width}{' of the transpose' * transposed}"
+    if spec.stored is not None:
+        size, key = spec.stored.packed_bytes(spec.k, spec.n, width), f"{spec.stored.word} {key}"
     return Packing(key if order is None else f"{key}, rows for {layout!r}", size, apply, emit)
 
 
@@ -235,10 +247,27 @@ def _packer(module: Module, name: str, target: Target, plan: Product) -> str:
     """A function that puts w into panels at run time."""
     spec = plan.spec
     stride = plan.depth if plan.transposed else spec.n
-    assert isinstance(stride, int)
+    assert isinstance(stride, int) and spec.stored is None
     pack = emit_pack_b(module, name, target, plan.cut.tile, spec.n, spec.k, stride, plan.transposed)
     pack.internal, pack.inline = True, False
     return pack.name
+
+
+def _scales(f: Function, plan: Product, w: Reg) -> Reg:
+    """Where the scales of the columns lie: behind the panels."""
+    spec = plan.spec
+    assert spec.stored is not None and spec.k is not None
+    return f.gep(w, spec.stored.panels_bytes(spec.k, spec.n, plan.cut.tile.width))
+
+
+def _scaled(rest: Epilogue | None) -> Epilogue:
+    """An epilogue that multiplies each column by its scale first."""
+
+    def epilogue(b: Function, accumulators: Reg, site: Site) -> Reg:
+        scaled = b.fmul(accumulators, site.per_column(b.scales))
+        return scaled if rest is None else rest(b, scaled, site)
+
+    return epilogue
 
 
 class _Tail:

@@ -20,7 +20,9 @@ from graphc.backends.llvm.blocked import BLOCK
 from graphc.backends.llvm.convolution_plan import Convolution, Tiling, slots, tiling
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant, vector
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import Epilogue, Site, Stream, Tile, contract, zeros
+from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Site, Stream, Tile, contract, zeros
+
+FEW_TURNS = 32  # register tiles of an image up to which a panel's way counts
 
 
 def emit_convolution(
@@ -123,6 +125,7 @@ class _Kernel:
         groups = self.cut.row_groups(spec)
         with f.loop(f.row0, f.row1) as index:
             image, group = f.udiv(index, groups), f.urem(index, groups)
+            coming = self.coming(f, tile, f.sub(index, f.row0))
             y = f.mul(group, span)
             corner = f.add(f.mul(image, spec.source.bytes), f.mul(y, spec.stride[0] * spec.source.pitch))
             x = f.gep(f.x, f.add(corner, spec.start))
@@ -132,7 +135,7 @@ class _Kernel:
             last = spec.result.height % span
 
             def rows(count: int) -> list[Reg]:
-                self.rows(f, tile, count, x, image, y, offset)
+                self.rows(f, tile, count, x, image, y, offset, coming)
                 return []
 
             if last:
@@ -141,13 +144,36 @@ class _Kernel:
                 rows(span)
         f.ret()
 
-    def rows(self, f: Function, tile: Tile, count: int, x: Reg, image: Reg, y: Reg, offset: Reg) -> None:
+    def coming(self, f: Function, tile: Tile, turn: Reg) -> Reg | None:
+        """What a group of rows fetches ahead, a line a step: its part of the next panel, when that comes from far.
+
+        A panel that many rows use is worth its way, and one that is left to the prefetcher of the machine too.
+        """
+        spec, steps = self.spec, self.spec.group_channels[0] * self.spec.kernel[0] * self.spec.kernel[1]
+        panel = steps * self.cut.tile.width * tile.bytes
+        few = self.cut.row_groups(spec) * len(self.cut.widths) <= FEW_TURNS
+        if not (spec.dense and few and self.cut.panels(spec) * panel > self.target.l2 // 2):
+            return None
+        parts = self.cut.tile.width * tile.bytes // LINE
+        return f.gep(f.w, f.add(f.mul(f.urem(turn, parts), steps * LINE), panel))
+
+    def rows(
+        self,
+        f: Function,
+        tile: Tile,
+        count: int,
+        x: Reg,
+        image: Reg,
+        y: Reg,
+        offset: Reg,
+        coming: Reg | None,
+    ) -> None:
         """The tiles that cover `count` output rows."""
         start = 0
         for width in sorted(set(self.cut.widths), reverse=True):
             stop = start + width * self.cut.widths.count(width)
             with f.loop(start, stop, width) as column:
-                self.tile(f, tile.with_rows(count * width), width, x, image, y, offset, column)
+                self.tile(f, tile.with_rows(count * width), width, x, image, y, offset, column, coming)
             start = stop
 
     def tile(
@@ -160,6 +186,7 @@ class _Kernel:
         y: Reg,
         offset: Reg,
         first: Reg,
+        coming: Reg | None,
     ) -> None:
         """One register tile of `width` pixels from column `first` on, in one row or several."""
         source, result = self.spec.source, self.spec.result
@@ -167,10 +194,11 @@ class _Kernel:
         pixels = [divmod(pixel, width) for pixel in range(tile.rows)]
         scalars = tuple(i * down + j * across for i, j in pixels)
         here = f.gep(x, f.mul(first, across))
-        contraction = self.separate_groups
-        if self.spec.dense or self.spec.depthwise:
-            contraction = self.blocks if self.spec.dense else self.lane_by_lane
-        values = iter(contraction(f, tile, scalars, here))
+        if self.spec.dense:
+            values = iter(self.blocks(f, tile, scalars, here, coming))
+        else:
+            contraction = self.lane_by_lane if self.spec.depthwise else self.separate_groups
+            values = iter(contraction(f, tile, scalars, here))
         corner = f.add(offset, f.mul(first, result.pixel))
         for i, j in pixels:
             row, column = f.add(y, i), f.add(first, j)
@@ -202,7 +230,9 @@ class _Kernel:
         offsets = tuple(v * vector_bytes for v in range(tile.vectors))
         return Stream(w, self.cut.tile.width * tile.bytes, offsets, vector_bytes)
 
-    def blocks(self, f: Function, tile: Tile, scalars: tuple[int, ...], x: Reg) -> list[Reg]:
+    def blocks(
+        self, f: Function, tile: Tile, scalars: tuple[int, ...], x: Reg, coming: Reg | None
+    ) -> list[Reg]:
         """The contraction over blocks of input channels, each through `window`."""
         source, block = self.spec.source, self.spec.source.block
         whole, rest = divmod(self.spec.group_channels[0], block)
@@ -211,7 +241,8 @@ class _Kernel:
         def one(index: Reg, acc: list[Reg], depth: int) -> list[Reg]:
             here = f.gep(x, f.mul(index, source.plane))
             w = f.gep(f.w, f.mul(index, block * taps * step))
-            return self.window(f, tile, scalars, here, w, depth, acc)
+            ahead = coming and f.gep(coming, f.mul(index, block * taps * LINE))
+            return self.window(f, tile, scalars, here, w, depth, acc, ahead)
 
         acc = zeros(tile)
         if whole:
@@ -219,7 +250,15 @@ class _Kernel:
         return one(constant(whole, "i64"), acc, rest) if rest else acc
 
     def window(
-        self, f: Function, tile: Tile, scalars: tuple[int, ...], x: Reg, w: Reg, depth: int, acc: list[Reg]
+        self,
+        f: Function,
+        tile: Tile,
+        scalars: tuple[int, ...],
+        x: Reg,
+        w: Reg,
+        depth: int,
+        acc: list[Reg],
+        ahead: Reg | None = None,
     ) -> list[Reg]:
         """The contraction over the window and `depth` channels of one block."""
         source, (rows, columns) = self.spec.source, self.spec.kernel
@@ -228,19 +267,19 @@ class _Kernel:
         # Neighbouring columns lie together when whole blocks do: one run for all of them.
         together = columns if across == depth * tile.bytes else 1
 
-        def run(place: Reg, weights: Reg, inner: list[Reg]) -> list[Reg]:
+        def run(place: Reg, k: Reg, inner: list[Reg]) -> list[Reg]:
             stream = Stream(place, tile.bytes, scalars, tile.bytes)
-            return contract(f, tile, depth * together, stream, self.stream(tile, weights), inner)
+            vectors = self.stream(tile, f.gep(w, f.mul(k, step)))
+            coming = [Ahead(f.gep(ahead, f.mul(k, LINE)), LINE)] if ahead else []
+            return contract(f, tile, depth * together, stream, vectors, inner, coming)
 
         def row(i: Reg, inner: list[Reg]) -> list[Reg]:
-            place = f.gep(x, f.mul(i, down))
-            weights = f.gep(w, f.mul(i, columns * depth * step))
+            place, k = f.gep(x, f.mul(i, down)), f.mul(i, columns * depth)
             if together == columns:
-                return run(place, weights, inner)
+                return run(place, k, inner)
 
             def column(j: Reg, values: list[Reg]) -> list[Reg]:
-                at = f.gep(weights, f.mul(j, depth * step))
-                return run(f.gep(place, f.mul(j, across)), at, values)
+                return run(f.gep(place, f.mul(j, across)), f.add(k, f.mul(j, depth)), values)
 
             return f.fold(0, columns, 1, inner, column)
 

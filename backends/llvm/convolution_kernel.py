@@ -36,6 +36,9 @@ from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.sharing import unevenness
 from graphc.backends.llvm.storage import image_of
 from graphc.backends.llvm.target import Target
+from graphc.backends.llvm.winograd_driver import emit_batches
+from graphc.backends.llvm.winograd_kernel import emit_winograd
+from graphc.backends.llvm.winograd_plan import Winograd, choose, pack
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
@@ -67,6 +70,7 @@ class Direct:
     result, kept     how the kernel makes that output, and how it is to lie; converted when they differ
     packed           whether weights are packed when the model is compiled
     inline           whether the epilogue runs on the accumulators
+    winograd         how the only part runs on transformed tiles, None when as a sum over windows
     """
 
     node: Node
@@ -78,6 +82,7 @@ class Direct:
     kept: Image
     packed: bool
     inline: bool
+    winograd: Winograd | None = None
 
     @property
     def source_bytes(self) -> int:
@@ -92,11 +97,16 @@ class Direct:
     @property
     def weights_bytes(self) -> int:
         """Bytes of the packed weights of all parts."""
+        if self.winograd:
+            return lines(self.winograd.weights_bytes)
         return sum(part.weights_bytes for part in self.parts)
 
     @property
     def scratch_bytes(self) -> int:
-        return self.source_bytes + self.result_bytes + (0 if self.packed else self.weights_bytes)
+        own = self.source_bytes + self.result_bytes
+        if self.winograd:
+            return own + self.winograd.input_bytes + self.winograd.product_bytes
+        return own + (0 if self.packed else self.weights_bytes)
 
 
 def lines(size: int) -> int:
@@ -150,9 +160,11 @@ def plan_convolution(
         spec = _specification(each, source, result)
         begin = parts[-1].weights + parts[-1].weights_bytes if parts else 0
         parts.append(Part(each, spec, tiling(spec, target), begin))
-    return Direct(
-        node, tuple(parts), stored, source, main, result, kept, packable(kernel, w, fixed), is_short(kernel)
-    )
+    packed, winograd = packable(kernel, w, fixed), None
+    if packed and len(parts) == 1:
+        images = x.shape[0] if isinstance(x.shape[0], int) else None
+        winograd = choose(parts[0].spec, parts[0].cut, images, target)
+    return Direct(node, tuple(parts), stored, source, main, result, kept, packed, is_short(kernel), winograd)
 
 
 def _specification(each: Correlation, source: Image, result: Image) -> Convolution:
@@ -198,8 +210,11 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
     tail = None
     if plan.inline and k.kernel.epilogue:
         tail = ConvolutionEpilogue(k, plan.main, plan.result)
-    kernels = []
-    for i, part in enumerate(plan.parts):
+    kernels, stages = [], None
+    if plan.winograd:
+        epilogue, operands = (tail.of(plan.parts[0].sum), tail.operands) if tail else (None, {})
+        stages = emit_winograd(k.module, f"{f.name}.winograd", plan.winograd, epilogue, operands)
+    for i, part in enumerate(plan.parts if stages is None else ()):
         epilogue = tail.of(part.sum) if tail else None
         operands = tail.operands if tail else {}
         name = f"{f.name}.conv{i}" if len(plan.parts) > 1 else f"{f.name}.conv"
@@ -216,6 +231,9 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
     def convolve(source: Reg, result: Reg, image: Reg, count: Reg) -> None:
         """All parts, for `count` images from `image` on."""
         extra = tail.arguments(image) if tail else []
+        if plan.winograd and stages:
+            own, apart = plan.source_bytes + plan.result_bytes, images.apart
+            emit_batches(k, plan.winograd, stages, source, weights, result, count, own, extra, apart)
         for part, kernel in zip(plan.parts, kernels):
             ends = images.rows_and_panels(part, count)
             f.call(kernel.name, "void", source, f.gep(weights, part.weights), result, *ends, *extra)
@@ -255,11 +273,16 @@ class _Images:
         self.room = f.scratch
         if share is None:
             return
-        share.own_bytes = plan.source_bytes + plan.result_bytes
+        share.own_bytes = plan.scratch_bytes if plan.winograd else plan.source_bytes + plan.result_bytes
         self.whole = f.icmp("sge", count, f.mul(f.parts, 2))
         first, last = share.of(count)
         self.range = f.select(self.whole, first, constant(0, "i64")), f.select(self.whole, last, count)
         self.room = f.select(self.whole, share.own(f.scratch), f.scratch)
+
+    @property
+    def apart(self) -> Reg | None:
+        """Whether the member has its images for itself; None when none is converted."""
+        return self.whole if self.converted and self.k.share else None
 
     def part(self, total: Reg) -> tuple[Reg, Reg]:
         """The member's part of something in one image."""
@@ -337,6 +360,14 @@ def _weights(k: KernelFunction, plan: Direct) -> Reg:
 
 def _packing(plan: Direct) -> Packing:
     """Constant weights as the kernel reads them."""
+
+    winograd = plan.winograd
+    if winograd:
+        key = (
+            f"{plan.node.op.name}: {winograd.form} {winograd.tile} by {winograd.group}, {plan.parts[0].sum!r}"
+        )
+        select = plan.parts[0].sum.select
+        return Packing(key, plan.weights_bytes, lambda array: pack(select(array), winograd))
 
     def apply(array: Any) -> Any:
         import numpy as np

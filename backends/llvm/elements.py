@@ -122,8 +122,97 @@ class Elements:
         """To nearest, ties to even."""
         return Element(self.f.rint(x.reg), x.dtype) if x.dtype.is_float else x
 
+    def trunc(self, x: Element) -> Element:
+        """Towards zero."""
+        return Element(self.f.ftrunc(x.reg), x.dtype) if x.dtype.is_float else x
+
+    def copysign(self, x: Element, sign: Element) -> Element:
+        """|x| with the sign of another number, zeros included; of floating-point numbers."""
+        return Element(self.f.copysign(x.reg, sign.reg), x.dtype)
+
     def pow(self, x: Element, y: Element) -> Element:
         return Element(vector_math.pow(self.f, x.reg, y.reg), x.dtype)
+
+    def atan2(self, y: Element, x: Element) -> Element:
+        return Element(vector_math.atan2(self.f, y.reg, x.reg), x.dtype)
+
+    def floor_divide(self, x: Element, y: Element) -> Element:
+        """The largest whole number <= x/y; of whole numbers 0 where y is 0, as NumPy does."""
+        return self._floor_division(x, y)[0]
+
+    def remainder(self, x: Element, y: Element) -> Element:
+        """x - y·floor(x/y), exactly, with the sign of y; of whole numbers 0 where y is 0."""
+        return self._floor_division(x, y)[1]
+
+    def fmod(self, x: Element, y: Element) -> Element:
+        """x - y·trunc(x/y), exactly, with the sign of x; of whole numbers 0 where y is 0."""
+        if x.dtype.is_float:
+            return Element(self.f.frem(x.reg, y.reg), x.dtype)
+        return self._whole_division(x, y)[1]
+
+    def _whole_division(self, x: Element, y: Element) -> tuple[Element, Element]:
+        """(quotient towards zero, rest) of whole numbers; no case is left to the processor, which would trap."""
+        f, zero, one = self.f, self.constant(0, x), self.constant(1, x)
+        odd = self.equal(y, zero)
+        if x.dtype.kind == "int":
+            minus = self.equal(y, self.constant(-1, x))
+            divisor = self.select(self.or_(odd, minus), one, y)
+            quotient = Element(f.sdiv(x.reg, divisor.reg), x.dtype)
+            rest = Element(f.srem(x.reg, divisor.reg), x.dtype)
+            quotient = self.select(minus, self.neg(x), quotient)  # of the least number: wraps
+        else:
+            divisor = self.select(odd, one, y)
+            quotient = Element(f.udiv(x.reg, divisor.reg), x.dtype)
+            rest = Element(f.urem(x.reg, divisor.reg), x.dtype)
+        return self.select(odd, zero, quotient), self.select(odd, zero, rest)
+
+    def _floor_division(self, x: Element, y: Element) -> tuple[Element, Element]:
+        """(x // y, x % y).  For floats the steps of Python's and NumPy's divmod, from the exact rest."""
+        zero, one = self.constant(0, x), self.constant(1, x)
+        if not x.dtype.is_float:
+            quotient, rest = self._whole_division(x, y)
+            if x.dtype.kind == "uint":
+                return quotient, rest
+            crosses = self.and_(
+                self.not_equal(rest, zero), self.xor(self.less(rest, zero), self.less(y, zero))
+            )
+            return (
+                self.select(crosses, self.sub(quotient, one), quotient),
+                self.select(crosses, self.add(rest, y), rest),
+            )
+        rest = self.fmod(x, y)
+        quotient = self.div(self.sub(x, rest), y)
+        crosses = self.and_(self.not_equal(rest, zero), self.xor(self.less(rest, zero), self.less(y, zero)))
+        quotient = self.select(crosses, self.sub(quotient, one), quotient)
+        rest = self.select(crosses, self.add(rest, y), rest)
+        rest = self.select(self.equal(rest, zero), self.copysign(zero, y), rest)
+        whole = self.floor(quotient)
+        far = self.greater(self.sub(quotient, whole), self.constant(0.5, x))
+        whole = self.select(far, self.add(whole, one), whole)
+        direct = self.div(x, y)
+        whole = self.select(self.equal(quotient, zero), self.copysign(zero, direct), whole)
+        return self.select(self.equal(y, zero), direct, whole), rest
+
+    # Bits -----------------------------------------------------------------------------------------------------
+
+    def shift_left(self, x: Element, y: Element) -> Element:
+        """x·2^y of whole numbers, wrapping; 0 for y of the width and more."""
+        return self.select(self._shifts(y), self._shifted(self.f.shl, x, y), self.constant(0, x))
+
+    def shift_right(self, x: Element, y: Element) -> Element:
+        """floor(x/2^y) of whole numbers; for y of the width and more all bits are the sign's."""
+        if x.dtype.kind == "int":
+            far = self.select(self.less(x, self.constant(0, x)), self.constant(-1, x), self.constant(0, x))
+            return self.select(self._shifts(y), self._shifted(self.f.ashr, x, y), far)
+        return self.select(self._shifts(y), self._shifted(self.f.lshr, x, y), self.constant(0, x))
+
+    def _shifts(self, y: Element) -> Element:
+        width = constant(8 * y.dtype.itemsize, y.reg.type)
+        return Element(self.f.icmp("ult", y.reg, width), bool_)
+
+    def _shifted(self, by: Callable[..., Reg], x: Element, y: Element) -> Element:
+        """A shift whose amount is less than the width, as the instruction wants it."""
+        return Element(by(x.reg, self.f.and_(y.reg, 8 * y.dtype.itemsize - 1)), x.dtype)
 
     def __getattr__(self, name: str) -> Callable[[Element], Element]:
         """exp, log, tanh, sigmoid, erf, sin, cos ...: the functions of `vector_math`."""

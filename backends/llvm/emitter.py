@@ -148,6 +148,7 @@ class Module:
         self.functions: dict[str, Function] = {}
         self.declarations: dict[str, str] = {}
         self.tables: dict[str, str] = {}
+        self.memories: dict[str, int] = {}
         self.metadata: list[str] = []
 
     def function(
@@ -175,6 +176,10 @@ class Module:
         name = self.tables.setdefault(text, f"@table{len(self.tables)}")
         return Reg(name, "ptr")
 
+    def memory(self, name: str, size: int) -> None:
+        """Zeroed memory that code may write to, under a name that can be looked up: for code that is measured."""
+        self.memories[name] = size
+
     def node(self, text: str) -> str:
         """Add a metadata node (`distinct !{...}`, SELF stands for its own number); gives `!n`."""
         name = f"!{len(self.metadata)}"
@@ -194,6 +199,8 @@ class Module:
     def __str__(self) -> str:
         parts = [f'target triple = "{self.triple}"'] if self.triple else []
         parts += [f"{name} = private unnamed_addr constant {text}" for text, name in self.tables.items()]
+        for name, size in self.memories.items():
+            parts.append(f"@{name} = global [{size} x i8] zeroinitializer, align 64")
         parts += [str(f) for f in self.functions.values()]
         parts += [self.declarations[name] for name in sorted(self.declarations) if name not in self.functions]
         parts += [f"attributes #0 = {{ {' '.join(self.attributes)} }}"]
@@ -342,6 +349,10 @@ class Function:
 
     def fdiv(self, x: Operand, y: Operand) -> Reg:
         return self._binary("fdiv", x, y, floating=True)
+
+    def frem(self, x: Operand, y: Operand) -> Reg:
+        """The exact rest of x/y towards zero, C's fmod."""
+        return self._binary("frem", x, y, floating=True)
 
     def fneg(self, x: Reg) -> Reg:
         return self.emit(f"fneg {x}", x.type)

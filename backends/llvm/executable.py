@@ -152,6 +152,7 @@ def compile_plan(
     name: str = "",
     public: Mapping[str, np.ndarray] | None = None,
     cache: _cache.Cache | None = None,
+    weights: str = "fp32",
 ) -> Executable:
     """Compile a plan, made by `native_plan`, for a machine.
 
@@ -160,11 +161,12 @@ def compile_plan(
     name    prefix of the exported symbols, the graph's name by default
     public  the user's own arrays, which the weights file holds beside the packed ones; `data` by default
     cache   where objects are kept between processes; None compiles always
+    weights how weights of matrix products are stored: fp32, fp16 or int8
     """
     target = target or host()
     data = plan.graph.data if data is None else data
     public = data if public is None else public
-    module = build_module(plan, target, name, public)
+    module = build_module(plan, target, name, public, weights=weights)
     return Executable(plan, module, emit_object(module.text, target, cache), data, public)
 
 

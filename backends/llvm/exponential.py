@@ -1,4 +1,4 @@
-"""exp, log and what is made of them: expm1, log1p, tanh, sigmoid.
+"""exp, log and what is made of them: exp2, expm1, log2, log1p, tanh, sigmoid.
 
 One reduction serves them all: x = n ln2 + r with |r| <= ln2/2 and a polynomial for exp(r) - 1; for the
 logarithm x = 2^e m with sqrt(1/2) <= m < sqrt(2) and a polynomial for log(m).
@@ -29,6 +29,17 @@ def exp(b: Function, x: Reg) -> Reg:
     # Past these ends the result is inf or 0 anyway; inside, n stays where `scale` is valid.
     low, high = (-104.0, 89.0) if format_of(x).bits == 32 else (-746.0, 710.0)
     p, shifted = expm1_reduced(b, b.minimum(b.maximum(x, low), high))
+    return scale(b, b.fadd(p, 1.0), shifted)
+
+
+def exp2(b: Function, x: Reg) -> Reg:
+    """2^x, exact for whole x. The fraction x - n is exact, and e^((x - n) ln2) is what `exp` computes."""
+    bits = format_of(x).bits
+    low, high = (-151.0, 129.0) if bits == 32 else (-1076.0, 1025.0)
+    limited = b.minimum(b.maximum(x, low), high)
+    n, shifted = nearest_multiple(b, limited, 1.0)
+    r = b.fmul(b.fsub(limited, n), math.log(2.0))
+    p = b.fma(b.fmul(r, r), horner(b, r, c.EXP[bits]), r)
     return scale(b, b.fadd(p, 1.0), shifted)
 
 
@@ -88,6 +99,13 @@ def log(b: Function, x: Reg) -> Reg:
     """Natural logarithm. -inf at both zeros, NaN below."""
     m, e = split_exponent(b, x)
     return _log_domain(b, x, _log_reduced(b, b.fsub(m, 1.0), e))
+
+
+def log2(b: Function, x: Reg) -> Reg:
+    """Logarithm to base 2, exact for powers of 2."""
+    m, e = split_exponent(b, x)
+    natural = _log_reduced(b, b.fsub(m, 1.0), constant(0.0, x.type))
+    return _log_domain(b, x, b.fma(natural, c.LOG2_E[format_of(x).bits][0], e))
 
 
 def log1p(b: Function, x: Reg) -> Reg:

@@ -16,7 +16,7 @@ from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, copied_strid
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.packing import copy_rows
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import Epilogue, Site, Stream, Tile, contract, lane_mask, zeros
+from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Site, Stream, Tile, contract, lane_mask, zeros
 
 ROW_ACCUMULATORS = 8  # a single row works on several panels at once, to hide the latency of the additions
 PREFETCH = 1024  # bytes ahead in each stream of a single row, when B does not fit the second level
@@ -77,7 +77,7 @@ class _Kernel:
     @property
     def b_step(self) -> int:
         """Bytes between steps of a panel of B."""
-        return (self.spec.b_stride or self.cut.tile.width) * self.spec.bytes
+        return (self.spec.b_stride or self.cut.tile.width) * self.spec.b_bytes
 
     @property
     def whole_panels(self) -> int:
@@ -212,7 +212,7 @@ class _Kernel:
     def tile(self, f: Function, tile: Tile, row: Reg, mask: Reg | None) -> None:
         """One register tile: contraction, epilogue, store. `row` counts from the block's first."""
         a_row, a_step = self.a_strides
-        size, vector_bytes = tile.bytes, tile.lanes * tile.bytes
+        size, vector_bytes = tile.bytes, tile.lanes * self.spec.b_bytes
         scalars = Stream(
             f.gep(f.a, f.mul(row, a_row)), a_step, tuple(r * a_row for r in range(tile.rows)), size
         )
@@ -223,16 +223,18 @@ class _Kernel:
             tuple(v * vector_bytes for v in range(tile.vectors)),
             size if in_place else vector_bytes,
             mask if in_place else None,
+            stored=self.spec.stored,
         )
         depth = self.spec.k if self.cut.piece is None and self.spec.k is not None else f.depth
         sites = self.sites(f, tile, f.add(f.row, row), f.column, mask)
+        ahead = self.ahead(f, tile, row)
         if self.cut.piece is None:
-            self.finish(f, contract(f, tile, depth, scalars, vectors, zeros(tile)), sites)
+            self.finish(f, contract(f, tile, depth, scalars, vectors, zeros(tile), ahead), sites)
             return
         start = f.if_else(
             f.icmp("ne", f.first, 0), lambda: zeros(tile), lambda: [site.like_output(f.c) for site in sites]
         )
-        values = contract(f, tile, depth, scalars, vectors, start)
+        values = contract(f, tile, depth, scalars, vectors, start, ahead)
         if self.epilogue is None:
             self.finish(f, values, sites)
             return
@@ -243,6 +245,21 @@ class _Kernel:
             return []
 
         f.if_else(f.icmp("ne", f.last, 0), lambda: self.finish(f, values, sites), keep)
+
+    def ahead(self, f: Function, tile: Tile, row: Reg) -> list[Ahead]:
+        """What a tile fetches for those after it: its share of the next panel of B, and the next tile's rows of A."""
+        found = []
+        if self.spec.b_stride is None:
+            rows = min(self.spec.m or self.cut.block, self.cut.block)
+            panel = self.panel_bytes(f)
+            start = f.gep(f.gep(f.b, panel), f.mul(row, f.udiv(panel, rows)))
+            found.append(Ahead(start, -(-self.b_step * tile.rows // rows), 2))
+        a_row, a_step = self.a_strides
+        depth = self.cut.piece or self.spec.k or 0
+        if a_step == tile.bytes and a_row <= depth * tile.bytes + LINE:
+            start = f.gep(f.a, f.mul(f.add(row, tile.rows), a_row))
+            found.append(Ahead(start, tile.rows * tile.bytes, 1))
+        return found
 
     def sites(self, f: Function, tile: Tile, row: Reg, column: Reg, mask: Reg | None) -> list[Site]:
         corner = f.add(f.mul(row, self.c_row), f.mul(column, tile.bytes))
@@ -271,8 +288,8 @@ class _Kernel:
         one, group = self.cut.tile, self.row_panels
         tile = replace(one, rows=1, vectors=one.vectors * group)
         panel_bytes = self.panel_bytes(f)
-        far = self.spec.n * self.spec.k * tile.bytes > self.target.l2
-        vector_bytes = tile.lanes * tile.bytes
+        far = self.spec.n * self.spec.k * self.spec.b_bytes > self.target.l2
+        vector_bytes = tile.lanes * self.spec.b_bytes
         offsets = tuple(
             p * int(panel_bytes.name) + v * vector_bytes for p in range(group) for v in range(one.vectors)
         )
@@ -286,6 +303,7 @@ class _Kernel:
                 offsets,
                 tile.bytes if in_place else vector_bytes,
                 prefetch=PREFETCH if far else 0,
+                stored=self.spec.stored,
             )
             scalars = Stream(f.a, self.spec.strides[1] * tile.bytes, (0,), tile.bytes)
             values = contract(f, tile, self.spec.k, scalars, vectors, zeros(tile))

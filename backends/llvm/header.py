@@ -52,7 +52,7 @@ def header(signature: Signature) -> str:
         range_of_n = f"{signature.symbol}, {range_of_n}"
     version = f"0x{ABI_VERSION[0] << 16 | ABI_VERSION[1]:08X}"
     return f"""\
-/* {name}.h, written by graphc.  Link with {name}.so or {name}.o, and -lm; nothing else is needed. */
+/* {name}.h, written by graphc.  Link with {name}.so or {name}.o, -lm and -pthread; nothing else is needed. */
 #ifndef {upper}_H
 #define {upper}_H
 
@@ -83,10 +83,15 @@ size_t {name}_workspace(const {name} *handle, int64_t N);
 {arrays}
  * N is {range_of_n}.
  * Outputs and workspace must not overlap anything else; the workspace is aligned to 64 bytes, arrays to their elements.
- * Allocates nothing.  Threads may share a handle, each with a workspace of its own. */
+ * Threads may share a handle, each with a workspace of its own.
+ * threads is how many work on this run at most, the calling one included, with the same results for any number.  With 1
+ * nothing is allocated.  The first run with more starts the others, which have working memory of their own, sleep
+ * between runs and block all signals; they work for one run at a time, and one that finds them busy goes on alone, as
+ * does a run too small for them.  After fork the child's first run starts its own. */
 int32_t {name}_run(const {name} *handle, int64_t N{"".join(f", {a}" for a in arguments)},
     void *workspace, int32_t threads);
 
+/* Gives everything back and ends the handle's threads; no run may be under way. */
 void {name}_close({name} *handle);
 
 /* What a status means. */
@@ -121,7 +126,7 @@ def example(signature: Signature) -> str:
     names = "".join(f", {n}" for n, _ in described)
     return f"""\
 /* Runs {name} on raw arrays:  ./example WEIGHTS N < inputs > outputs
- * Compile with:  cc -std=c99 -o example example.c {name}.so -lm -Wl,-rpath,'$ORIGIN' */
+ * Compile with:  cc -std=c99 -pthread -o example example.c {name}.so -lm -Wl,-rpath,'$ORIGIN' */
 #include "{name}.h"
 
 #include <stdio.h>

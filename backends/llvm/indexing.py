@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from graphc.backends.llvm.affine import Form, Index, Ranges, ravel, strides
 from graphc.backends.llvm.anchor import Finished, emit_elements, place_of_result
-from graphc.backends.llvm.elements import Element
+from graphc.backends.llvm.elements import Element, Elements
 from graphc.backends.llvm.emitter import Reg, constant
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction
@@ -27,14 +27,20 @@ from graphc.ops.indexing import IndexOutOfRange
 def emit_indexing(k: KernelFunction) -> None:
     """One gather or scatter."""
     (node,) = k.kernel.nodes
-    x, positions = node.inputs
+    x, positions, *updates = node.inputs
     out = node.output
     by_element = node.op.name.endswith("elements")
     match node.op.name:
         case "gather" | "gather_elements":
-            moves = _Moves(k, node, out, out.shape, x, x.shape, positions, positions.shape, by_element, False)
+            moves = _Moves(k, node, out, out.shape, x, x.shape, positions, positions.shape, by_element)
         case "scatter_add" | "scatter_elements":
-            moves = _Moves(k, node, x, x.shape, out, out.shape, positions, positions.shape, by_element, True)
+            moves = _Moves(
+                k, node, x, x.shape, out, out.shape, positions, positions.shape, by_element, Elements.add
+            )
+        case "scatter":
+            (u,) = updates
+            merge = _MERGES[node.attributes["how"]]
+            moves = _Moves(k, node, u, u.shape, out, out.shape, positions, positions.shape, False, merge, x)
         case name:
             raise UnsupportedError(f"no native code for {name}")
     moves.emit(node.attributes["axis"], k.inputs | k.outputs)
@@ -50,7 +56,7 @@ def emit_max_pool_dx(k: KernelFunction) -> None:
     flat, plane = ((*v.shape[:2], product(v.shape[2:])) for v in (c, x))
     main = place_of_result(k.kernel)
     where = k.f.scratch if main is None else k.outputs[main]
-    moves = _Moves(k, node, c, flat, x, plane, positions, flat, True, True)
+    moves = _Moves(k, node, c, flat, x, plane, positions, flat, True, Elements.add)
     moves.emit(2, {**k.inputs, x: where})
     if k.kernel.epilogue:
         emit_elements(k, Finished, {x: where})
@@ -59,7 +65,11 @@ def emit_max_pool_dx(k: KernelFunction) -> None:
 
 @dataclass(slots=True)
 class _Moves:
-    """`moved` are the elements that go from or to the array `addressed`; each has its shape beside it."""
+    """`moved` are the elements that go from or to the array `addressed`; each has its shape beside it.
+
+    merge  how what comes and what is there become one, when elements go to `addressed`; None when they come from it
+    onto   what `addressed` holds before; None for zeros
+    """
 
     k: KernelFunction
     node: Node
@@ -70,7 +80,8 @@ class _Moves:
     positions: Value
     positions_shape: tuple[Dim, ...]
     by_element: bool
-    adds: bool
+    merge: Callable[[Elements, Element, Element], Element] | None = None
+    onto: Value | None = None
     space: Space = field(init=False)
     e: Evaluator = field(init=False)
     size: Dim = 0
@@ -81,8 +92,8 @@ class _Moves:
         self.e = Evaluator(self.k.f, Program(Ranges(self.space.extents)), self.k.sizes, pointers)
         message = f"an index is out of range for a size of {self.size}"
         self.k.faults.append(Fault(self.node, message, IndexOutOfRange))
-        if self.adds:
-            self._clear()
+        if self.merge:
+            self._begin()
         index = self.space.index()
         behind = axis + (1 if self.by_element else len(self.positions_shape))
         own = index if self.by_element else index[axis:behind]
@@ -112,8 +123,8 @@ class _Moves:
 
         def body() -> None:
             element = e.load(self.addressed, there, (), addressed)
-            if self.adds:
-                element = e.elements.add(element, e.load(self.moved, here, ()))
+            if self.merge:
+                element = self.merge(e.elements, element, e.load(self.moved, here, ()))
                 e.store(element, self.addressed, there, addressed)
             else:
                 e.store(element, self.moved, here, e.pointers[self.moved])
@@ -135,7 +146,21 @@ class _Moves:
             f.ret(constant(len(self.k.faults), "i32"))
         return position
 
-    def _clear(self) -> None:
+    def _begin(self) -> None:
+        """What stands in `addressed` before anything is written to it."""
         f, out = self.k.f, self.addressed
-        size = self.k.sizes(out.type.nbytes)
-        f.intrinsic("memset", ["ptr", "i64"], "void", self.e.pointers[out], "i8 0", size, "i1 false")
+        size, there = self.k.sizes(out.type.nbytes), self.e.pointers[out]
+        if self.onto is None:
+            f.intrinsic("memset", ["ptr", "i64"], "void", there, "i8 0", size, "i1 false")
+        else:
+            origin = self.e.pointers[self.onto]
+            f.intrinsic("memcpy", ["ptr", "ptr", "i64"], "void", there, origin, size, "i1 false")
+
+
+_MERGES: dict[str, Callable[[Elements, Element, Element], Element]] = {
+    "set": lambda b, old, new: new,
+    "add": Elements.add,
+    "mul": Elements.mul,
+    "max": Elements.maximum,
+    "min": Elements.minimum,
+}

@@ -59,6 +59,7 @@ class KernelFunction:
     packed   those of them the function wants in another layout
     layouts  how inputs and outputs lie that are not row-major
     share    the part of the kernel that a call computes; None when every call computes all
+    weights  how weights of matrix products are stored: fp32, fp16 or int8
     """
 
     f: Function
@@ -72,6 +73,7 @@ class KernelFunction:
     packed: dict[Value, Packing] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     share: Share | None = None
+    weights: str = "fp32"
 
     @property
     def module(self) -> Module:
@@ -108,6 +110,7 @@ def begin(
     fixed: frozenset[Value] = frozenset(),
     layouts: Layouts | None = None,
     shared: bool = False,
+    weights: str = "fp32",
 ) -> KernelFunction:
     """Open the function of a kernel."""
     parameters = {f"in{i}": "ptr readonly" for i in range(len(kernel.inputs))}
@@ -121,4 +124,6 @@ def begin(
     sizes = Sizes(f, {symbol: f.parameters[f"size_{symbol}"] for symbol in symbols})
     share = Share(f) if shared else None
     known = fixed & set(kernel.inputs)
-    return KernelFunction(f, target, kernel, sizes, inputs, outputs, known, dict(layouts or {}), share=share)
+    return KernelFunction(
+        f, target, kernel, sizes, inputs, outputs, known, dict(layouts or {}), share=share, weights=weights
+    )

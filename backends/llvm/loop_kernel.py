@@ -181,17 +181,19 @@ def in_vectors(
         whole = f.and_(total, -lanes) if rest and not begin else total
         if rest and begin:
             whole = f.add(f.and_(f.sub(total, begin), -lanes), begin)
+    phase = begin % lanes
     if whole != begin:
         ends: tuple[Operand, Operand] = (begin, whole)
         if share:
             first, last = share.of(f.udiv(f.sub(f.operand(whole, "i64"), constant(begin, "i64")), lanes))
             ends = f.add(f.mul(first, lanes), begin), f.add(f.mul(last, lanes), begin)
-        with f.loop(*ends, lanes) as i, evaluator.scope({inner: i}), evaluator.vector(inner, lanes):
+        vectors = evaluator.vector(inner, lanes, phase=phase)
+        with f.loop(*ends, lanes) as i, evaluator.scope({inner: i}), vectors:
             body()
     if not rest:
         return
     with f.if_(share.last) if share and whole != begin else nullcontext():
-        _rest(evaluator, inner, lanes, masked, body, f.operand(whole, "i64"), total, length)
+        _rest(evaluator, inner, lanes, masked, body, f.operand(whole, "i64"), total, length, phase)
 
 
 def _rest(
@@ -203,6 +205,7 @@ def _rest(
     start: Reg,
     total: Reg,
     length: Dim,
+    phase: int,
 ) -> None:
     """The elements from `start` on, which fill no vector."""
     f = evaluator.f
@@ -214,7 +217,7 @@ def _rest(
     def tail() -> None:
         left = constant(length % lanes, "i64") if isinstance(length, int) else f.sub(total, start)
         mask = present(f, left, lanes)
-        with evaluator.scope({inner: start}), evaluator.vector(inner, lanes, mask):
+        with evaluator.scope({inner: start}), evaluator.vector(inner, lanes, mask, phase):
             body()
 
     if isinstance(length, int):

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from graphc.backends.llvm import blocked_weight_gradient, contraction, convolution_kernel, gates, scan_kernel
+from graphc.backends.llvm import (
+    attention,
+    blocked_weight_gradient,
+    contraction,
+    convolution_kernel,
+    gates,
+    scan_kernel,
+    sequential,
+)
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
 from graphc.backends.llvm.indexing import emit_indexing
+from graphc.backends.llvm.join import emit_join
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
 from graphc.backends.llvm.loop_kernel import emit_loop_kernel
-from graphc.backends.llvm.pooling import emit_pooling
+from graphc.backends.llvm.max_pooling import windows_of
+from graphc.backends.llvm.pooling import emit_pooling, scatters
 from graphc.backends.llvm.random import emit_random
 from graphc.backends.llvm.row_kernel import emit_row_kernel
 from graphc.backends.llvm.storage import image_of
@@ -33,11 +43,14 @@ def _convolution(k: KernelFunction) -> None:
 
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "loop": emit_loop_kernel,
+    "join": emit_join,
     "row": emit_row_kernel,
     "contraction": contraction.emit_contraction,
+    "attention": attention.emit_attention,
     "convolution": _convolution,
     "pooling": emit_pooling,
     "indexing": emit_indexing,
+    "sequential": sequential.emit_sequential,
     "random": emit_random,
     "gates": gates.emit_gates,
     "scan": lambda k: scan_kernel.emit_scan(k),
@@ -53,16 +66,18 @@ def lower(
     fixed: frozenset[Value] = frozenset(),
     layouts: Layouts | None = None,
     shared: bool = False,
+    weights: str = "fp32",
 ) -> KernelFunction:
     """Add the function of a kernel to a module; see `kernel_function` for its parameters.
 
     fixed: values whose arrays are known now and never change. layouts: how values lie that are not row-major.
-    shared: threads are to share the kernel, if it is of a kind that can be.
+    shared: threads are to share the kernel, if it is of a kind that can be. weights: how those of matrix products are
+    stored.
     """
     if kernel.kind not in _BODIES:
         raise UnsupportedError(f"no native code for {kernel.kind} kernels: {kernel!r}")
     shared = shared and _divisible(kernel, target, fixed, layouts or {})
-    function = begin(module, target, name, kernel, symbols, fixed, layouts, shared)
+    function = begin(module, target, name, kernel, symbols, fixed, layouts, shared, weights)
     if all(value.type.size == 0 for value in kernel.outputs):
         function.f.ret(constant(0, "i32"))
     else:
@@ -74,13 +89,12 @@ def lower(
 def _divisible(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> bool:
     """Whether whoever writes the kernel's body knows how to divide it."""
     match kernel.kind:
-        case "loop" | "row" | "contraction" | "gates" | "random":
+        case "loop" | "row" | "contraction" | "gates" | "attention" | "random":
             return True
         case "pooling":
-            return kernel.anchor is not None and kernel.anchor.op.name != "max_pool_dx"
+            return not scatters(kernel)
         case "convolution":
-            plan = convolution_kernel.plan_convolution(kernel, target, fixed, layouts)
-            return plan is not None and kernel.anchor is not None and kernel.anchor.op.name != "conv_dw"
+            return True
         case "scan":
             return scan_kernel.may_share(kernel, target, fixed)
     return False
@@ -107,6 +121,10 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layou
         return scan_kernel.scratch_bytes(kernel, target, fixed)
     if kernel.kind == "gates":
         return gates.scratch_bytes(kernel, target, fixed)
+    if kernel.kind == "sequential":
+        return sequential.scratch_bytes(kernel)
+    if kernel.kind == "attention":
+        return attention.scratch_bytes(kernel, target)
     match kernel.anchor.op.name if kernel.anchor else "":
         case "matmul":
             return contraction.scratch_bytes(kernel, target, fixed)
@@ -114,7 +132,9 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layou
             return convolution_kernel.scratch_bytes(kernel, target, fixed, layouts)
         case "conv_dw":
             return blocked_weight_gradient.scratch_bytes(kernel, target, layouts)
-        case "max_pool_dx" if kernel.anchor is not None and place_of_result(kernel) is None:
+        case "max_pool_dx" if (
+            kernel.anchor is not None and scatters(kernel) and place_of_result(kernel) is None
+        ):
             return kernel.anchor.output.type.nbytes
     return 0
 
@@ -131,6 +151,9 @@ def structure(kernel: Kernel, fixed: frozenset[Value], layouts: Layouts) -> str:
         results = " ".join(f"{numbers[v]}:{v.type.gir}" for v in node.outputs)
         anchor = "*" * (node is kernel.anchor)
         lines.append(f"{results}={anchor}{node.op.name}({operands}){{{attributes}}}")
+        pool = windows_of(node) if node.op.name == "max_pool_dx" else None
+        if pool is not None:
+            lines.append(repr(sorted(pool.attributes.items())))
     lines.append(" ".join(numbers[v] for v in kernel.outputs))
     lines += [f"{numbers[v]}:{layouts[v]!r}" for v in (*kernel.inputs, *kernel.outputs) if v in layouts]
     return "\n".join(lines)

@@ -1,7 +1,8 @@
 """Elements in memory: loads and stores at a point, as scalars or as vectors along one loop.
 
-A vector's elements are contiguous, backwards, a few apart, or anywhere, as the stride of their index form says. A mask
-switches lanes off at the end of a row, a guard where a padded array has nothing; no lane that is off touches memory.
+A vector's elements are contiguous, backwards, a few apart, each several times, or anywhere, as their index form says.
+A mask switches lanes off at the end of a row, a guard where a padded array has nothing; no lane that is off touches
+memory.
 """
 
 from __future__ import annotations
@@ -41,12 +42,10 @@ class Memory(Point):
         stride = self._stride(offset)
         if stride == 1:
             where = self._address(value, offset, pointer)
-            if holds is not None and not holds.lanes and self.mask is None:
-                loaded = f.load(f.select(holds.reg, where, self._nothing()), type)
-            elif mask is None:
-                loaded = f.load(where, type)
-            else:
-                loaded = f.masked_load(where, type, mask)
+            if holds is not None and not holds.lanes:
+                # One condition for all lanes moves the address: LLVM 22 reads past masks that are the and of two.
+                where, mask = f.select(holds.reg, where, self._nothing()), self.mask
+            loaded = f.load(where, type) if mask is None else f.masked_load(where, type, mask)
         elif stride == -1 and mask is None:
             where = f.gep(self._address(value, offset, pointer), -(self.count - 1) * size)
             backwards = f.load(where, type)
@@ -56,9 +55,28 @@ class Memory(Point):
             if holds is not None:
                 where = f.select(holds.reg, where, self._nothing())
             loaded = _every(f, where, stride, self.count, memory_type(dtype), size, self.mask)
+        elif (times := self._times(offset)) and self._few(holds):
+            where = self._address(value, offset, pointer)
+            if holds is not None:
+                where = f.select(holds.reg, where, self._nothing())
+            loaded = _repeated(f, where, *times, self.count, memory_type(dtype), self.mask)
         else:
             loaded = self._gather(value, offset, stride, mask, pointer)
         return self._from_memory(loaded, value)
+
+    def _times(self, offset: Form) -> tuple[int, int] | None:
+        """How often each element stands in the vector, and how often it did before the first lane; None: unknown."""
+        found = [q for q in offset.quotients if self.along in q.numerator.variables]
+        if len(found) != 1 or offset.coefficient(self.along or 0) != 0 or self.phase is None:
+            return None
+        (quotient,) = found
+        own, times, first = quotient.numerator, quotient.divisor, quotient.numerator.constant
+        neighbours = own.coefficient(self.along or 0) == 1 and len(own.terms) == 1
+        if not neighbours or dict(offset.terms).get(quotient) != 1:
+            return None
+        if not isinstance(times, int) or not isinstance(first, int) or times > 4 or self.count % times:
+            return None
+        return times, (self.phase + first) % times
 
     def _few(self, holds: Element | None) -> bool:
         """Whether which lanes are on is known now, but for one condition on all of them."""
@@ -162,6 +180,20 @@ def _lanes_on(mask: Reg | None) -> list[int]:
     if mask is None or not mask.name.startswith("<"):
         return []
     return [lane for lane, bit in enumerate(mask.name[1:-1].split(", ")) if bit == "i1 true"]
+
+
+def _repeated(
+    f: Function, where: Reg, times: int, skipped: int, count: int, scalar: str, mask: Reg | None
+) -> Reg:
+    """Neighbouring elements, each `times` times, the first `skipped` times less; no lane that is off is read for."""
+    last = max(_lanes_on(mask)) if mask is not None else count - 1
+    needed, type = (last + skipped) // times + 1, vector(scalar, count)
+    if needed == count // times and not needed & (needed - 1):
+        part = f.load(where, vector(scalar, needed))
+    else:
+        part = f.masked_load(where, type, present(f, constant(needed, "i64"), count))
+    lanes = [min((lane + skipped) // times, needed - 1) for lane in range(count)]
+    return f.shuffle(part, part, lanes)
 
 
 def _every(f: Function, where: Reg, stride: int, count: int, scalar: str, size: int, mask: Reg | None) -> Reg:

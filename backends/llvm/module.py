@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api
 from graphc.backends.llvm.calls import Calls
+from graphc.backends.llvm.clock import Clock
 from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
@@ -52,6 +54,7 @@ class NativeModule:
     faults   what each status from FAULT on means: status s is faults[s - FAULT]
     file     the form of the weights file that `NAME_open` takes, and the number that names the layout of the weights;
              None for code that changes its weights, which has no C interface
+    clock    what the marks between the kernels mean; None for code without
     """
 
     text: str
@@ -62,6 +65,7 @@ class NativeModule:
     target: Target
     file: WeightsFile | None
     identity: int
+    clock: Clock | None = None
 
     @property
     def entry(self) -> str:
@@ -75,21 +79,30 @@ def fixed_values(plan: Plan) -> frozenset[Value]:
 
 
 def build_module(
-    plan: Plan, target: Target, name: str = "", public: Mapping[str, np.ndarray] | None = None
+    plan: Plan,
+    target: Target,
+    name: str = "",
+    public: Mapping[str, np.ndarray] | None = None,
+    *,
+    weights: str = "fp32",
+    clocked: bool = False,
 ) -> NativeModule:
     """The module of a plan.
 
     name: prefix of the exported symbols, the graph's name by default. public: the user's arrays, which stand in the
-    weights file too; asked for shapes only.
+    weights file too; asked for shapes only. weights: how those of matrix products are stored, fp32, fp16 or int8.
+    clocked: with a clock between the kernels.
     """
-    return _Driver(plan, target, name or plan.graph.name).build(dict(public or {}))
+    return _Driver(plan, target, name or plan.graph.name, weights, clocked).build(dict(public or {}))
 
 
 class _Driver(Calls):
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, name: str) -> None:
+    def __init__(self, plan: Plan, target: Target, name: str, stored: str, clocked: bool) -> None:
         super().__init__(target.module(), plan, target, name, fixed_values(plan))
+        self.stored = stored
+        self.clock = Clock(self.module, name) if clocked else None
         self.results = [i for i in range(len(plan.graph.outputs)) if i not in plan.donated]
         self.pieces: dict[tuple[str, str], Piece] = {}
         self.weights_bytes = 0
@@ -118,9 +131,19 @@ class _Driver(Calls):
             identity = self._identity(file)
             self._add_c_interface(file, identity)
         faults = tuple(self.faults)
+        if self.clock:
+            self.clock.finish()
         text = str(self.module)
         return NativeModule(
-            text, self._signature(), pieces, self.weights_bytes, faults, self.target, file, identity
+            text,
+            self._signature(),
+            pieces,
+            self.weights_bytes,
+            faults,
+            self.target,
+            file,
+            identity,
+            self.clock,
         )
 
     def _emit_kernels(self, f: Function) -> None:
@@ -131,11 +154,20 @@ class _Driver(Calls):
         self.calls(f)
         # Updates of parameters come last: what they overwrite may still be an output to copy.
         copies = sorted(self.plan.copies, key=lambda copy: copy[1] in self.plan.donated)
+        if copies or self.clock:
+            self.meet(f, "alone")
+            self.mark(f, None)
         if copies:
             with self.by_the_first(f):
                 for value, index in copies:
                     self._copy(f, value, index)
+            self.mark(f, None)
         f.ret(constant(0, "i32"))
+
+    def mark(self, f: Function, kernel: Kernel | None) -> None:
+        if self.clock:
+            with f.if_(f.icmp("eq", f.part, 0)) if self.shared else nullcontext():
+                self.clock.mark(f, kernel)
 
     def _emit_team(self, f: Function, work: str) -> None:
         """Run the kernels on a team, when the run takes long enough and there is one to be had, or alone."""
@@ -187,12 +219,12 @@ class _Driver(Calls):
         weights = Weights(file.length, identity, file.offset) if self.weights_bytes else None
         faults = [f"{fault.node.name}: {fault.message}" for fault in self.faults]
         needed = required(self.target.features)
-        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults)
+        emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults, self.shared)
 
     def lowered(self, name: str, kernel: Kernel) -> KernelFunction:
         return lower(
             self.module, self.target, name, kernel, self.symbols, self.fixed, self.plan.layouts,
-            self.is_shared(kernel),
+            self.is_shared(kernel), self.stored,
         )  # fmt: skip
 
     def alone(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:

@@ -22,8 +22,12 @@ from graphc.backends.llvm.emitter import (
     like,
     vector,
 )
+from graphc.backends.llvm.stored import Stored
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import Tile
+from graphc.errors import WeightsError
+
+LARGEST = 127  # of a weight stored in eight bits
 
 
 def pack_b(b: Any, width: int) -> Any:
@@ -42,6 +46,30 @@ def pack_b(b: Any, width: int) -> Any:
 def packed_bytes(k: int, n: int, width: int, element: str) -> int:
     """Bytes of the packed B."""
     return -(-n // width) * width * k * BITS[element] // 8
+
+
+def pack_stored(w: Any, width: int, stored: Stored) -> Any:
+    """B of shape (K, N) in fewer bits, as bytes: panels, then the scales if there are any.
+
+    Raises WeightsError for numbers that cannot be stored so.
+    """
+    k, n = w.shape
+    if not np.isfinite(w).all():
+        raise WeightsError(f"weights that are not finite cannot be stored as {stored.word}")
+    packed = np.zeros(stored.packed_bytes(k, n, width), np.uint8)
+    if stored.scaled:
+        scale = np.abs(w).max(axis=0, initial=0).astype(np.float32) / np.float32(LARGEST)
+        whole = np.rint(w / np.where(scale == 0, 1, scale))
+        panels = pack_b(np.clip(whole, -LARGEST, LARGEST).astype(np.int8), width)
+        at = stored.panels_bytes(k, n, width)
+        packed[at : at + 4 * n] = scale.view(np.uint8)
+    else:
+        if np.abs(w).max(initial=0) > np.finfo(np.float16).max:
+            raise WeightsError("weights beyond 65504 cannot be stored as fp16", fix='weights="int8"')
+        panels = pack_b(w.astype(np.float16), width)
+    flat = panels.reshape(-1).view(np.uint8)
+    packed[: len(flat)] = flat
+    return packed
 
 
 def tail_mask(f: Function, left: Reg, lanes: int) -> Reg:

@@ -1,9 +1,9 @@
 """Convolution of plain NCHW images, for few channels and for gradients: vectors along the columns of the output.
 
-A register tile is several output channels by one or two vectors of columns; one step loads the columns once and meets
-them with one weight of each channel. Every output is one chain of fused multiply-adds over channels, window rows and
-window columns. The convolution and its derivative by the input are the same loops with other strides of the weights
-and other offsets of the taps; see `planes.py` for what they read.
+A register tile is several output channels by two vectors of columns, or by one vector of several rows where images are
+narrow; one step loads the columns once and meets them with one weight of each channel. Every output is one chain of
+fused multiply-adds over channels, window rows and window columns. The convolution and its derivative by the input are
+the same loops with other strides of the weights and other offsets of the taps; see `planes.py` for what they read.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from graphc.backends.llvm.affine import Ranges, ravel
 from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_elements, place_of_result
 from graphc.backends.llvm.elements import Element, memory_type
-from graphc.backends.llvm.emitter import Function, Reg, constant, vector
+from graphc.backends.llvm.emitter import Function, Operand, Reg, constant, vector
 from graphc.backends.llvm.epilogue import is_short
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction
+from graphc.backends.llvm.loop_kernel import plain
 from graphc.backends.llvm.memory import present
 from graphc.backends.llvm.planes import Axis, Planes, emit_clear, emit_prepare
 from graphc.backends.llvm.program import Space, trace
@@ -28,6 +29,7 @@ from graphc.ir.partition import Kernel
 from graphc.ir.types import is_static
 
 MOST_CHANNELS = 8  # output channels in a tile
+MOST_ROWS = 4  # rows of narrow images in a tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,11 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The register tile: output channels, vectors of columns."""
+    """The register tile: output channels, vectors of columns, rows."""
 
     channels: int
     vectors: int
+    rows: int = 1
 
 
 def plan_correlation(node: Node, target: Target) -> Correlation | None:
@@ -122,7 +125,9 @@ def cut_of(spec: Correlation, target: Target) -> Cut:
     room = min((target.vector_registers - vectors - 1) // vectors, MOST_CHANNELS, spec.outputs)
     channels = min(range(1, room + 1), key=lambda n: (-(-spec.outputs // n), -n))
     even = -(-spec.outputs // -(-spec.outputs // channels))
-    return Cut(even, vectors)
+    # A narrow image has one vector a row: several rows keep enough sums in flight and share each weight.
+    rows = (target.vector_registers - 1) // (even + 1) if vectors == 1 else 1
+    return Cut(even, vectors, max(1, min(rows, MOST_ROWS, spec.height)))
 
 
 def scratch_bytes(kernel: Kernel, target: Target) -> int:
@@ -165,26 +170,40 @@ class _Loops:
         self.program = trace(k.kernel.nodes, roots, ranges, {node.output: index})
         self.stores = [ravel(i, v.shape) for v, i in roots]
         self.own_store = ravel(index, node.output.shape)
+        self.rows: tuple[Operand, Operand] = (0, spec.height)
         self.e = Evaluator(k.f, self.program, k.sizes, k.inputs)
 
     def emit(self) -> None:
-        f, spec, planes = self.f, self.spec, self.spec.planes
+        f, spec, planes, share = self.f, self.spec, self.spec.planes, self.k.share
         source, w = (self.k.inputs[v] for v in self.node.inputs)
         image = planes.channels * planes.rows.size * planes.columns.size * planes.item
+        count, room = self.k.sizes(self.node.output.shape[0]), f.scratch
+        images: tuple[Operand, Operand] = (0, plain(count))
+        if share:
+            # Whole images when there are enough, else rows of each; who computes from planes prepares them.
+            share.own_bytes = planes.bytes
+            room = share.own(f.scratch)
+            whole = f.icmp("sge", count, f.mul(f.parts, 2))
+            zero, height = constant(0, "i64"), constant(spec.height, "i64")
+            first, last = share.of(count)
+            images = f.select(whole, first, zero), f.select(whole, last, count)
+            first, last = share.of(height)
+            self.rows = f.select(whole, zero, first), f.select(whole, height, last)
         if not planes.in_place:
-            emit_clear(f, planes, f.scratch)
-        batch = self.node.output.shape[0]
-        with f.loop(0, self.k.sizes(batch)) as n:
+            emit_clear(f, planes, room)
+        with f.loop(*images) as n:
             x = f.gep(source, f.mul(n, image))
             if not planes.in_place:
-                emit_prepare(f, self.k.target, planes, x, f.scratch)
-                x = f.scratch
+                emit_prepare(f, self.k.target, planes, x, room)
+                x = room
             with f.loop(0, spec.groups) as group:
                 here = f.gep(x, f.mul(group, spec.inputs * planes.plane * spec.item))
                 self._channels(n, group, here, w)
         if not self.inline:
             main = self.main
             assert main is not None
+            if share:
+                share.barrier()
             emit_elements(self.k, Finished, {self.node.output: self.k.outputs[main]})
 
     def _channels(self, n: Reg, group: Reg, x: Reg, w: Reg) -> None:
@@ -199,8 +218,7 @@ class _Loops:
         def tile(o: Reg, count: int) -> None:
             own = f.gep(start, f.mul(o, spec.w_strides[0] * spec.item))
             channel = f.add(f.mul(group, spec.outputs), o)
-            with f.loop(0, spec.height) as row:
-                self._columns(n, channel, row, count, x, own)
+            self._rows(n, channel, count, x, own)
 
         if whole:
             with f.loop(0, whole, channels) as o:
@@ -208,18 +226,41 @@ class _Loops:
         if spec.outputs % channels:
             tile(constant(whole, "i64"), spec.outputs % channels)
 
-    def _columns(self, n: Reg, channel: Reg, row: Reg, channels: int, x: Reg, w: Reg) -> None:
-        """One row of the output for a tile's channels."""
+    def _rows(self, n: Reg, channel: Reg, channels: int, x: Reg, w: Reg) -> None:
+        """All rows of the output for a tile's channels: the tallest tiles, then tiles one row lower, as GEMM's."""
+        f, tallest = self.f, self.cut.rows
+        first, last = (f.operand(end, "i64") for end in self.rows)
+        if tallest == 1:
+            with f.loop(plain(first), plain(last)) as row:
+                self._columns(n, channel, row, 1, channels, x, w)
+            return
+        total = f.sub(last, first)
+        count = f.udiv(f.add(total, tallest - 1), tallest)
+        missing = f.sub(f.mul(count, tallest), total)
+        exact = f.icmp("sle", missing, count)
+        tall = f.select(exact, f.sub(count, missing), f.udiv(total, tallest))
+        tall = f.add(first, f.mul(tall, tallest))
+        low = f.select(exact, last, tall)
+        ends = [(first, tall, tallest), (tall, low, tallest - 1)]
+        if tallest > 2:
+            ends.append((low, last, 1))
+        for start, stop, height in ends:
+            with f.loop(start, stop, height) as row:
+                self._columns(n, channel, row, height, channels, x, w)
+
+    def _columns(self, n: Reg, channel: Reg, row: Reg, height: int, channels: int, x: Reg, w: Reg) -> None:
+        """Some rows of the output for a tile's channels."""
         f, spec = self.f, self.spec
         wide = self.cut.vectors * spec.lanes
         whole = spec.width - spec.width % wide
 
         def tile(column: Reg, vectors: int, mask: Reg | None) -> None:
-            found = self._contract(row, column, channels, vectors, mask, x, w)
+            found = iter(self._contract(row, column, (channels, height, vectors), mask, x, w))
             for o in range(channels):
-                for v in range(vectors):
-                    at = (n, f.add(channel, o), row, f.add(column, v * spec.lanes))
-                    self._finish(found[o * vectors + v], at, mask if v == vectors - 1 else None)
+                for i in range(height):
+                    for v in range(vectors):
+                        at = (n, f.add(channel, o), f.add(row, i), f.add(column, v * spec.lanes))
+                        self._finish(next(found), at, mask if v == vectors - 1 else None)
 
         if whole:
             with f.loop(0, whole, wide) as column:
@@ -230,10 +271,12 @@ class _Loops:
             tile(constant(whole, "i64"), -(-left // spec.lanes), mask)
 
     def _contract(
-        self, row: Reg, column: Reg, channels: int, vectors: int, mask: Reg | None, x: Reg, w: Reg
+        self, row: Reg, column: Reg, tile: tuple[int, int, int], mask: Reg | None, x: Reg, w: Reg
     ) -> list[Reg]:
-        """The accumulators of a tile."""
+        """The accumulators of a tile: by channel, row, vector."""
         f, spec, planes, item = self.f, self.spec, self.spec.planes, self.spec.item
+        channels, height, vectors = tile
+        below = spec.stride * planes.pitch
         first = f.gep(x, f.mul(f.add(f.mul(row, spec.stride), spec.row[0]), planes.pitch * item))
         first = f.gep(first, f.mul(column, item))
         last = mask if planes.in_place else None
@@ -242,14 +285,15 @@ class _Loops:
             for q in range(spec.taps[1]):
                 at = planes.column(spec.column[0] + q * spec.column[1]) * item
                 columns = []
-                for v in range(vectors):
-                    where = f.gep(place, at + v * spec.lanes * item)
-                    columns.append(_load(f, where, spec.type, last if v == vectors - 1 else None))
+                for i in range(height):
+                    for v in range(vectors):
+                        where = f.gep(place, at + (i * below + v * spec.lanes) * item)
+                        columns.append(_load(f, where, spec.type, last if v == vectors - 1 else None))
                 after = []
                 for o in range(channels):
                     one = f.load(f.gep(weights, (o * spec.w_strides[0] + q) * item), planes.element)
-                    weight = f.splat(one, spec.lanes)
-                    after += [f.fma(weight, columns[v], acc[o * vectors + v]) for v in range(vectors)]
+                    weight, own = f.splat(one, spec.lanes), acc[o * len(columns) : (o + 1) * len(columns)]
+                    after += [f.fma(weight, x, total) for x, total in zip(columns, own)]
                 acc = after
             return acc
 
@@ -263,7 +307,7 @@ class _Loops:
 
             return f.fold(0, spec.taps[0], 1, acc, one)
 
-        zeros = [constant(0, spec.type)] * (channels * vectors)
+        zeros = [constant(0, spec.type)] * (channels * height * vectors)
         return f.fold(0, spec.inputs, 1, zeros, channel)
 
     def _finish(self, value: Reg, at: tuple[Reg, ...], mask: Reg | None) -> None:

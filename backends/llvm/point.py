@@ -56,6 +56,7 @@ class Point:
     along   the loop whose neighbouring values a vector holds; None for scalars only
     count   lanes of a vector, 0 for scalars only
     mask    lanes that exist, None for all
+    phase   the first lane's index modulo the lanes, None when that is not known
     """
 
     def __init__(self, f: Function, sizes: Sizes) -> None:
@@ -64,16 +65,19 @@ class Point:
         self.along: int | None = None
         self.count = 0
         self.mask: Reg | None = None
+        self.phase: int | None = None
 
     @contextmanager
-    def vector(self, along: int | None, count: int, mask: Reg | None = None) -> Iterator[None]:
+    def vector(
+        self, along: int | None, count: int, mask: Reg | None = None, phase: int | None = None
+    ) -> Iterator[None]:
         """Inside, expressions that depend on the loop `along` are vectors of `count` neighbours."""
-        before = self.along, self.count, self.mask
-        self.along, self.count, self.mask = along, count, mask
+        before = self.along, self.count, self.mask, self.phase
+        self.along, self.count, self.mask, self.phase = along, count, mask, phase
         try:
             yield
         finally:
-            self.along, self.count, self.mask = before
+            self.along, self.count, self.mask, self.phase = before
 
     def full(self, x: Element) -> Element:
         """As a vector of this point's lanes."""

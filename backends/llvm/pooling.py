@@ -1,4 +1,4 @@
-"""Pooling: the maximum or the average of windows, and the gradient of the average.
+"""Pooling: the maximum or the average of windows, and their gradients.
 
 Taps are taken in row-major order, as the reference takes them, so averages have the same bits and the first of equal
 maxima wins. A tap that falls into the padding is switched off by its guard.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.backends.llvm.affine import Form, Quotient, ravel
+from graphc.backends.llvm.affine import Form, Quotient
 from graphc.backends.llvm.anchor import Anchor, emit_anchor_kernel, inside
 from graphc.backends.llvm.blocked_pooling import emit_blocked_max_pool
 from graphc.backends.llvm.elements import Element
@@ -19,59 +19,12 @@ from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import Condition, Guard
 from graphc.backends.llvm.indexing import emit_max_pool_dx
 from graphc.backends.llvm.kernel_function import KernelFunction
-from graphc.backends.llvm.reducers import reducer_start
+from graphc.backends.llvm.max_pooling import MaxPool, MaxPoolGradient, windows_of
 from graphc.errors import UnsupportedError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Node
+from graphc.ir.partition import Kernel
 from graphc.ir.types import int64
-
-
-@dataclass(slots=True)
-class MaxPool(Anchor):
-    """The maximum of each window, and its position in the plane when somebody asks for it."""
-
-    with_position: bool = True
-
-    def prepare(self) -> None:
-        (x,) = self.node.inputs
-        a = self.node.attributes
-        taps = [self.loop(size) for size in a["kernel"]]
-        positions: list[Form] = []
-        guard: Guard = ()
-        rows = zip(self.space.index()[2:], taps, x.shape[2:], a["strides"], a["dilation"], a["padding"])
-        for window, tap, size, stride, dilation, (low, _) in rows:
-            position = window * stride + tap * dilation - low
-            positions.append(position)
-            guard += inside(position, size)
-        self.reads(x, (*self.space.index()[:2], *positions), guard)
-        self.forms.append(ravel(tuple(positions), x.shape[2:]))
-
-    def compute(self, e: Evaluator) -> Sequence[Element]:
-        b, dtype = e.elements, self.node.outputs[0].dtype
-        (access,), (position,) = self.accesses, self.forms
-        start = [e.full(b.number(reducer_start("max", dtype), dtype))]
-        if self.with_position:
-            start.append(e.full(b.number(-1, int64)))
-
-        def step(values: list[Reg]) -> list[Reg]:
-            best = Element(values[0], dtype)
-            x, here = e.full(e.load(access.value, access.offset, access.guard)), e.holds(access.guard)
-            present = None if here is None else e.full(here)
-            if not self.with_position:
-                larger = b.maximum(best, x)
-                return [(larger if present is None else b.select(present, larger, best)).reg]
-            where = Element(values[1], int64)
-            better = b.or_(b.greater(x, best), b.less(where, b.constant(0, where)))
-            if dtype.is_float:
-                better = b.or_(better, b.and_(b.is_nan(x), b.not_(b.is_nan(best))))
-            if present is not None:
-                better = b.and_(better, present)
-            at = e.full(Element(e.index(position), int64))
-            return [b.select(better, x, best).reg, b.select(better, at, where).reg]
-
-        found = self.fold(e, [x.reg for x in start], step)
-        value = Element(found[0], dtype)
-        return [value, Element(found[1], int64) if self.with_position else b.number(-1, int64)]
 
 
 @dataclass(slots=True)
@@ -148,19 +101,28 @@ class Average(Anchor):
 
 def emit_pooling(k: KernelFunction) -> None:
     """A pooling kernel with its epilogue."""
-    if k.kernel.anchor is not None and k.kernel.anchor.op.name == "max_pool_dx":
+    if k.kernel.anchor is not None and scatters(k.kernel):
         emit_max_pool_dx(k)
         return
     if emit_blocked_max_pool(k):
         return
 
     def make(node: Node, space: Any) -> Anchor:
-        if node.op.name == "max_pool":
-            wanted = node.outputs[1]
-            asked = wanted in k.kernel.outputs or any(wanted in n.inputs for n in k.kernel.nodes)
-            return MaxPool(node, space, with_position=asked)
-        if node.op.name in ("avg_pool", "avg_pool_dx"):
-            return Average(node, space)
+        match node.op.name:
+            case "max_pool":
+                wanted = node.outputs[1]
+                asked = wanted in k.kernel.outputs or any(wanted in n.inputs for n in k.kernel.nodes)
+                return MaxPool(node, space, with_position=asked)
+            case "max_pool_dx":
+                return MaxPoolGradient(node, space)
+            case "avg_pool" | "avg_pool_dx":
+                return Average(node, space)
         raise UnsupportedError(f"no native code for {node.op.name}")
 
     emit_anchor_kernel(k, make)
+
+
+def scatters(kernel: Kernel) -> bool:
+    """Whether a kernel adds to positions of which nothing is known."""
+    node = kernel.anchor
+    return node is not None and node.op.name == "max_pool_dx" and windows_of(node) is None

@@ -88,6 +88,8 @@ def reducer(node: Node) -> Reducer:
     match node.op.name:
         case "sum":
             return Reducer(dtype, 0, Elements.add)
+        case "prod":
+            return Reducer(dtype, 1, Elements.mul)
         case "max":
             return Reducer(dtype, lowest, Elements.maximum)
         case "min":

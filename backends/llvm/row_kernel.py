@@ -28,6 +28,7 @@ from graphc.backends.llvm.sharing import outermost
 from graphc.errors import ArgumentShapeError, UnsupportedError
 from graphc.ir.dims import Dim, product
 from graphc.ir.graph import Node, Value
+from graphc.ir.limits import OF_NOTHING
 from graphc.ir.op import Kind
 from graphc.ir.types import bool_, int64
 
@@ -172,7 +173,7 @@ class _RowKernel:
     def _refuse_empty_rows(self) -> None:
         """A maximum of no elements does not exist; only a size known at run time can be the cause."""
         size = product(self.shape[a] for a in self.reduced)
-        refusing = [r.node for r in self.reductions if r.node.op.name != "sum"]
+        refusing = [r.node for r in self.reductions if r.node.op.name not in OF_NOTHING]
         if isinstance(size, int) or not refusing:
             return
         message = f"a {refusing[0].op.name} of no elements does not exist"

@@ -297,8 +297,17 @@ class _Body(Calls):
 
     def lowered(self, name: str, kernel: Kernel) -> KernelFunction:
         shared = self.shared and self.is_shared(kernel)
+        weights = "fp32" if self.loop.packs else self.k.weights  # what is packed at run time stays as it is
         return lowering.lower(
-            self.module, self.target, name, kernel, self.symbols, self.fixed, self.plan.layouts, shared
+            self.module,
+            self.target,
+            name,
+            kernel,
+            self.symbols,
+            self.fixed,
+            self.plan.layouts,
+            shared,
+            weights,
         )
 
     def address(self, f: Function, value: Value, packing: Packing | None = None) -> Reg:

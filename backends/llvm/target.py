@@ -21,7 +21,10 @@ X86_64_V4 = (*X86_64_V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512v
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A machine: signed features (`+avx2`), cache sizes in bytes, architectural vector registers."""
+    """A machine: signed features (`+avx2`), cache sizes in bytes, architectural vector registers.
+
+    strict   only kernels that round no more coarsely than the sums they stand for
+    """
 
     triple: str
     cpu: str
@@ -34,6 +37,7 @@ class Target:
     l2: int
     l3: int
     cores: int
+    strict: bool = False
 
     def lanes(self, element: str) -> int:
         """Lanes of a full vector: `lanes("float")` is 16 with 512-bit vectors."""

@@ -5,7 +5,8 @@ of every kernel that can be shared, and they meet at barriers (`emit_barrier`). 
 alone, which changes no bit. Members are started by the first run that wants them, never before; between runs they spin
 for some tens of microseconds, then sleep. A child made by `fork` has none of them: the owner word holds the process,
 and the first run in the child starts its own. Members block signals, take over the rounding mode and the treatment
-of denormals of the thread they work for, and end with the process.
+of denormals of the thread they work for, and end with the process. What C opens has a team of its own for each handle,
+whose members `NAME_close` ends.
 
 The team's memory, in bytes: who owns it, the entries, members started; the job; members still at work; the barrier's
 counter and generation; then a slot for each member.
@@ -26,8 +27,9 @@ OWNER, ACQUIRE, RUN, STARTED = 0, 8, 16, 24
 JOB, CONTEXT, PARTS, CONTROL = 64, 72, 80, 88
 PENDING, COUNT, GENERATION = 128, 192, 256
 SLOTS, SLOT = 320, 64
-ROUND, ASLEEP, TEAM, INDEX, ROOM, ROOM_BYTES = 0, 4, 8, 16, 24, 32  # within a slot
+ROUND, ASLEEP, TEAM, INDEX, ROOM, ROOM_BYTES, THREAD = 0, 4, 8, 16, 24, 32, 40  # within a slot
 MOST = 64  # members, with the thread that asks
+BYTES = SLOTS + SLOT * MOST
 
 SPINS = 1000  # pauses of about 50 ns each on current processors
 WAIT, WAKE = 128, 129  # private futex operations
@@ -84,17 +86,36 @@ def emit_barrier(module: Module) -> str:
     return name
 
 
-def emit_team(module: Module) -> None:
-    """Add `graphc_acquire` and `graphc_run`, and the loop of a member."""
+def emit_team(module: Module, internal: bool = False) -> None:
+    """Add `graphc_acquire` and `graphc_run`, and the loop of a member; `internal` for this module alone."""
     futex, getpid, sigmask = SYSTEM_CALLS[_architecture(module)]
     _emit_member(module, futex)
-    _emit_acquire(module, getpid, sigmask)
-    _emit_run(module, futex)
+    _emit_acquire(module, getpid, sigmask, internal)
+    _emit_run(module, futex, internal)
 
 
-def _emit_acquire(module: Module, getpid: int, sigmask: int) -> None:
-    f = module.function("graphc_acquire", {"team": "ptr", "threads": "i64", "need": "i64"}, returns="i64")
-    handle, blocked, before = f.alloca("i64"), f.alloca("i64"), f.alloca("i64")
+def emit_end(module: Module) -> str:
+    """The function `end(team)`: its members leave, when they are of this process, and their memory is given back."""
+    futex, getpid, _ = SYSTEM_CALLS[_architecture(module)]
+    f = module.function("graphc.end", {"team": "ptr"}, internal=True, inline=False)
+    owner = _atomic_load(f, f.team, "i64", "monotonic")
+    with f.if_(f.icmp("eq", f.and_(owner, -2), f.shl(_system_call(f, getpid), 1))):
+        f.store(constant(0, "ptr"), f.gep(f.team, JOB))
+        with f.loop(1, f.add(f.load(f.gep(f.team, STARTED), "i64"), 1)) as index:
+            slot = f.gep(f.team, f.add(f.mul(index, SLOT), SLOTS))
+            _call_up(f, slot, futex)
+            f.call("pthread_join", "i32", f.load(f.gep(slot, THREAD), "i64"), constant(0, "ptr"))
+    with f.loop(0, MOST) as index:
+        slot = f.gep(f.team, f.add(f.mul(index, SLOT), SLOTS))
+        f.call("free", "void", f.load(f.gep(slot, ROOM), "ptr"))
+    f.ret()
+    return f.name
+
+
+def _emit_acquire(module: Module, getpid: int, sigmask: int, internal: bool) -> None:
+    parameters = {"team": "ptr", "threads": "i64", "need": "i64"}
+    f = module.function("graphc_acquire", parameters, returns="i64", internal=internal, inline=False)
+    blocked, before = f.alloca("i64"), f.alloca("i64")
     one = constant(1, "i64")
     wanted = f.smin(f.threads, MOST)
     free = f.shl(_system_call(f, getpid), 1)
@@ -120,9 +141,8 @@ def _emit_acquire(module: Module, getpid: int, sigmask: int) -> None:
             member, null = Reg("@graphc.member", "ptr"), constant(0, "ptr")
             # After one failure none is tried: slots are filled in order.
             with f.if_(f.icmp("eq", f.load(f.gep(f.team, STARTED), "i64"), f.sub(index, 1))):
-                failed = f.call("pthread_create", "i32", handle, null, member, slot)
+                failed = f.call("pthread_create", "i32", f.gep(slot, THREAD), null, member, slot)
                 with f.if_(f.icmp("eq", failed, 0)):
-                    f.call("pthread_detach", "i32", f.load(handle, "i64"))
                     f.store(index, f.gep(f.team, STARTED))
         _system_call(
             f, sigmask, constant(BLOCK_SIGNALS, "i64"), before, constant(0, "ptr"), constant(8, "i64")
@@ -152,9 +172,9 @@ def _emit_acquire(module: Module, getpid: int, sigmask: int) -> None:
     f.ret(granted)
 
 
-def _emit_run(module: Module, futex: int) -> None:
+def _emit_run(module: Module, futex: int, internal: bool) -> None:
     parameters = {"team": "ptr", "job": "ptr", "context": "ptr", "parts": "i64"}
-    f = module.function("graphc_run", parameters)
+    f = module.function("graphc_run", parameters, internal=internal, inline=False)
     pending = f.gep(f.team, PENDING)
     f.store(f.job, f.gep(f.team, JOB))
     f.store(f.context, f.gep(f.team, CONTEXT))
@@ -162,11 +182,7 @@ def _emit_run(module: Module, futex: int) -> None:
     _save_control(f, f.gep(f.team, CONTROL))
     _atomic_store(f, f.sub(f.parts, 1), pending, "monotonic")
     with f.loop(1, f.parts) as index:
-        slot = f.gep(f.team, f.add(f.mul(index, SLOT), SLOTS))
-        f.emit(f"atomicrmw add {slot}, i32 1 seq_cst", "i32")
-        asleep = f.emit(f"load atomic i32, {f.gep(slot, ASLEEP)} seq_cst, align 4", "i32")
-        with f.if_(f.icmp("ne", asleep, 0)):
-            _system_call(f, futex, slot, constant(WAKE, "i64"), constant(1, "i64"))
+        _call_up(f, f.gep(f.team, f.add(f.mul(index, SLOT), SLOTS)), futex)
     none = constant(0, "i64")
     f.line(f"call void {f.job.name}({f.context}, {none}, {f.parts}, {f.team}, ptr null)")
     _spin_until(f, lambda: f.icmp("eq", _atomic_load(f, pending, "i64", "acquire"), 0))
@@ -175,21 +191,29 @@ def _emit_run(module: Module, futex: int) -> None:
     f.ret()
 
 
+def _call_up(f: Function, slot: Reg, futex: int) -> None:
+    """Begin a member's next round."""
+    f.emit(f"atomicrmw add {slot}, i32 1 seq_cst", "i32")
+    asleep = f.emit(f"load atomic i32, {f.gep(slot, ASLEEP)} seq_cst, align 4", "i32")
+    with f.if_(f.icmp("ne", asleep, 0)):
+        _system_call(f, futex, slot, constant(WAKE, "i64"), constant(1, "i64"))
+
+
 def _emit_member(module: Module, futex: int) -> None:
-    """What a member does for ever: wait for its round to change, run its part of the job, say so."""
+    """What a member does until there is no job: wait for its round to change, run its part of the job, say so."""
     f = module.function("graphc.member", {"slot": "ptr"}, returns="ptr", internal=True, inline=False)
     team = f.load(f.gep(f.slot, TEAM), "ptr")
     index = f.load(f.gep(f.slot, INDEX), "i64")
     asleep = f.gep(f.slot, ASLEEP)
     entry = f.current
-    again, spin, sleep, check, nap, up, work = (
-        f.fresh(stem) for stem in ("again", "spin", "sleep", "check", "nap", "up", "work")
+    again, spin, sleep, check, nap, up, work, leave, stay = (
+        f.fresh(stem) for stem in ("again", "spin", "sleep", "check", "nap", "up", "work", "leave", "stay")
     )
     last, following = Reg(f"%{f.fresh()}", "i32"), Reg(f"%{f.fresh()}", "i32")
     tries, tried = Reg(f"%{f.fresh()}", "i64"), Reg(f"%{f.fresh()}", "i64")
     f.br(again)
     f.begin(again)
-    f.line(f"{last.name} = phi i32 [ 0, %{entry} ], [ {following.name}, %{work} ]")
+    f.line(f"{last.name} = phi i32 [ 0, %{entry} ], [ {following.name}, %{stay} ]")
     f.br(spin)
     f.begin(spin)
     f.line(f"{tries.name} = phi i64 [ 0, %{again} ], [ {tried.name}, %{check} ]")
@@ -211,8 +235,12 @@ def _emit_member(module: Module, futex: int) -> None:
     f.br(work)
     f.begin(work)
     f.line(f"{following.name} = add {last}, 1")  # rounds are counted one by one: none is missed
-    _restore_control(f, f.gep(team, CONTROL))
     job, context = f.load(f.gep(team, JOB), "ptr"), f.load(f.gep(team, CONTEXT), "ptr")
+    f.cond_br(f.icmp("eq", job, constant(0, "ptr")), leave, stay)
+    f.begin(leave)
+    f.ret(constant(0, "ptr"))
+    f.begin(stay)
+    _restore_control(f, f.gep(team, CONTROL))
     parts, room = f.load(f.gep(team, PARTS), "i64"), f.load(f.gep(f.slot, ROOM), "ptr")
     f.line(f"call void {job.name}({context}, {index}, {parts}, {team}, {room})")
     f.emit(f"atomicrmw sub {f.gep(team, PENDING)}, i64 1 release", "i64")
@@ -296,7 +324,7 @@ def process_team() -> int:
             emit_team(module)
             code = load(emit_object(str(module), target), ["graphc_acquire", "graphc_run"], target)
             _immortal(code)
-            memory = mmap.mmap(-1, SLOTS + SLOT * MOST, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            memory = mmap.mmap(-1, BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             words = (ctypes.c_int64 * (len(memory) // 8)).from_buffer(memory)
             _immortal(words)
             words[ACQUIRE // 8] = code.address("graphc_acquire")

@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.backends.llvm.emitter import BITS, Function, Reg, constant, vector
+from graphc.backends.llvm.stored import Stored
 from graphc.backends.llvm.target import Target
 
 FMA_PER_CYCLE = 2
 LOADS_PER_CYCLE = 2
 FMA_LATENCY = 4
 MAX_ROWS = 14
+LINE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Stream:
     """Operand addresses: item i of step k lies at `base + k * step + offsets[i]` bytes.
 
     mask: lanes of the last item that exist, for vectors at the edge of an array. prefetch: bytes to fetch
-    ahead, 0 for none.
+    ahead, 0 for none. stored: how vectors lie in memory that are stored in fewer bits.
     """
 
     base: Reg
@@ -104,6 +106,22 @@ class Stream:
     align: int
     mask: Reg | None = None
     prefetch: int = 0
+    stored: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Memory to bring near while a tile works: `step` bytes for each step, from `base` on, into cache `level`."""
+
+    base: Reg
+    step: int
+    level: int = 2
+
+    def emit(self, b: Function, k: Reg, steps: int) -> None:
+        """The lines that belong to `steps` steps from step k on."""
+        here = b.gep(self.base, b.mul(k, self.step))
+        for line in range(-(-self.step * steps // LINE)):
+            b.prefetch(b.gep(here, line * LINE), locality=4 - self.level)
 
 
 def zeros(tile: Tile) -> list[Reg]:
@@ -112,11 +130,17 @@ def zeros(tile: Tile) -> list[Reg]:
 
 
 def contract(
-    b: Function, tile: Tile, depth: int | Reg, scalars: Stream, vectors: Stream, accumulators: Sequence[Reg]
+    b: Function,
+    tile: Tile,
+    depth: int | Reg,
+    scalars: Stream,
+    vectors: Stream,
+    accumulators: Sequence[Reg],
+    ahead: Sequence[Ahead] = (),
 ) -> list[Reg]:
     """`depth` steps of `acc[r][v] += scalar[r] * vector[v]`; gives the accumulators after them, row by row.
 
-    The loop is unrolled by `tile.unroll`; the steps left over follow it.
+    The loop is unrolled by `tile.unroll`; the steps left over follow it. ahead: what is fetched meanwhile.
     """
     if len(scalars.offsets) != tile.rows or len(vectors.offsets) != tile.vectors:
         raise ValueError(f"streams of {len(scalars.offsets)} and {len(vectors.offsets)} for {tile}")
@@ -125,6 +149,8 @@ def contract(
         def body(k: Reg, acc: list[Reg]) -> list[Reg]:
             scalar = b.gep(scalars.base, b.mul(k, scalars.step))
             column = b.gep(vectors.base, b.mul(k, vectors.step))
+            for each in ahead:
+                each.emit(b, k, count)
             for step in range(count):
                 acc = _step(b, tile, scalars, vectors, scalar, column, step, acc)
             return acc
@@ -158,6 +184,8 @@ def _step(
         where = b.gep(column, step * vectors.step + offset)
         if vectors.mask is not None and index == tile.vectors - 1:
             columns.append(b.masked_load(where, tile.type, vectors.mask, tile.bytes))
+        elif vectors.stored is not None:
+            columns.append(vectors.stored.load(b, where, tile.lanes))
         else:
             columns.append(b.load(where, tile.type, vectors.align))
         if vectors.prefetch:

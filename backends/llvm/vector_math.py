@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid, erf, sin, cos, pow and their kin, emitted as LLVM IR for float and double.
+"""exp, log, tanh, sigmoid, erf, sin, cos, atan, pow and their kin, emitted as LLVM IR for float and double.
 
 Every function takes the builder and a `Reg`, a scalar or a vector of any width, and gives the result's `Reg`.
 Only correctly rounded operations are used (+ - * / sqrt fma and bits), so a lane has the same bits at
@@ -10,8 +10,9 @@ bounds: docs/design/vector_math.md; polynomials: benchmarks/fit_coefficients.py.
 from collections.abc import Callable
 
 from . import coefficients as c
+from .arctangent import atan, atan2
 from .emitter import Function, Reg
-from .exponential import exp, expm1, expm1_reduced, log, log1p, sigmoid, tanh
+from .exponential import exp, exp2, expm1, expm1_reduced, log, log1p, log2, sigmoid, tanh
 from .polynomial import format_of, horner, scale_normal
 from .power import pow
 from .trigonometry import cos, sin
@@ -19,12 +20,16 @@ from .trigonometry import cos, sin
 __all__ = [
     "BINARY",
     "UNARY",
+    "atan",
+    "atan2",
     "cos",
     "erf",
     "exp",
+    "exp2",
     "expm1",
     "log",
     "log1p",
+    "log2",
     "pow",
     "rsqrt",
     "sigmoid",
@@ -51,10 +56,13 @@ def rsqrt(b: Function, x: Reg) -> Reg:
 
 
 UNARY: dict[str, Callable[[Function, Reg], Reg]] = {
+    "atan": atan,
     "exp": exp,
+    "exp2": exp2,
     "expm1": expm1,
     "log": log,
     "log1p": log1p,
+    "log2": log2,
     "tanh": tanh,
     "sigmoid": sigmoid,
     "erf": erf,
@@ -62,4 +70,4 @@ UNARY: dict[str, Callable[[Function, Reg], Reg]] = {
     "cos": cos,
     "rsqrt": rsqrt,
 }
-BINARY: dict[str, Callable[[Function, Reg, Reg], Reg]] = {"pow": pow}
+BINARY: dict[str, Callable[[Function, Reg, Reg], Reg]] = {"atan2": atan2, "pow": pow}

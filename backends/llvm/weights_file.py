@@ -19,8 +19,8 @@ from graphc.backends.llvm.c_api import PREAMBLE, preamble
 NATIVE = "graphc.native"
 ALIGNMENT = 64
 _TYPES = {
-    "float32": "F32", "float64": "F64", "int8": "I8", "int32": "I32", "int64": "I64",
-    "uint8": "U8", "uint32": "U32", "uint64": "U64", "bool": "BOOL",
+    "float32": "F32", "float64": "F64", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+    "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64", "bool": "BOOL",
 }  # fmt: skip
 
 

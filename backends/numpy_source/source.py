@@ -26,8 +26,8 @@ _READER = '''def load_weights(path=None):
     path = Path(path or Path(__file__).with_name("weights.safetensors"))
     blob = path.read_bytes()
     length = int.from_bytes(blob[:8], "little")
-    dtypes = {"F32": np.float32, "F64": np.float64, "I8": np.int8, "I32": np.int32, "I64": np.int64,
-              "U8": np.uint8, "U32": np.uint32, "U64": np.uint64, "BOOL": np.bool_}
+    dtypes = {"F32": np.float32, "F64": np.float64, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+              "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64, "BOOL": np.bool_}
     header = json.loads(blob[8:8 + length])
     arrays = {}
     for name, entry in header.items():
@@ -49,6 +49,18 @@ def numpy_source(graph: Graph, function: str = "forward") -> str:
     from `weights`, a dict of arrays by name; by default `weights.safetensors` beside the file.
     """
     return _Writer(_without_bodies(graph), function).text()
+
+
+def statements(graph: Graph) -> dict[str, str]:
+    """The statement of `numpy_source` that computes each value, by its name; what is written in place has none."""
+    writer = _Writer(_without_bodies(graph), "forward")
+    return {
+        value.name: line
+        for node in writer.graph.nodes
+        if not writer._hidden(node)
+        for line in writer._statement(node)
+        for value in node.outputs
+    }
 
 
 def _without_bodies(graph: Graph) -> Graph:

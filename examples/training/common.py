@@ -39,6 +39,15 @@ def accuracy(net, test):
     return float(np.mean(scores(net, x).argmax(axis=1) == y))
 
 
-def cosine(first, epochs):
-    """A learning rate that falls from `first` to 0 along half a cosine (Loshchilov and Hutter, SGDR, 2017)."""
-    return lambda epoch: first * 0.5 * (1 + np.cos(np.pi * epoch / epochs))
+def cosine(first, epochs, warm_up=0):
+    """A learning rate that rises evenly for `warm_up` epochs, then falls to 0 along half a cosine.
+
+    Loshchilov and Hutter, SGDR, 2017; Goyal et al., Accurate, large minibatch SGD, 2017.
+    """
+
+    def rate(epoch):
+        if epoch < warm_up:
+            return first * (epoch + 1) / (warm_up + 1)
+        return first * 0.5 * (1 + np.cos(np.pi * (epoch - warm_up) / (epochs - warm_up)))
+
+    return rate

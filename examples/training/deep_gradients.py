@@ -62,8 +62,9 @@ def main(small=False):
         print(f"  {name:32}{line[0]:10.2g}{line[DEPTH // 2 - 1]:10.2g}{line[-1]:10.2g}")
     PICTURES.mkdir(parents=True, exist_ok=True)
     save_chart(
-        PICTURES / "deep_gradients.svg", sizes, title="Size of the gradient, δ", x_label="layer",
-        y_label="root mean square", log=True, first=1,
+        PICTURES / "deep_gradients.svg", {name: line[::-1] for name, line in sizes.items()},
+        title="Size of the gradient δ in 30 layers", x_label="layers back from the loss", y_label="root mean square",
+        log=True, first=1,
     )  # fmt: skip
     ratio = {name: line[0] / line[-1] for name, line in sizes.items()}
     return {

@@ -1,6 +1,6 @@
 """Initial values: zeros cannot learn, small numbers fade, Xavier's and He's keep the variance through every layer.
 
-python examples/training/initialisation.py      draws build/examples/initialisation.svg
+python examples/training/initialisation.py      draws three pictures in build/examples
 """
 
 from pathlib import Path
@@ -60,20 +60,21 @@ def size_by_layer(draw, activation):
 def symmetry():
     """A network that begins with zeros, and one that begins with He's numbers, trained on spirals."""
     train, test = data.held_out(*data.spirals(300), seed=0)
-    found = {}
+    found, losses = {}, {}
     for name, draw in (("zero", init.zeros_), ("constant", lambda w: init.constant_(w, 0.5)), ("He", None)):
         graphc.manual_seed(0)
         net = nn.Sequential(nn.Linear(2, 100), nn.ReLU(), nn.Linear(100, 2))
         for layer in (net[0], net[2]):
             (init.kaiming_normal_ if draw is None else draw)(layer.weight)
             init.zeros_(layer.bias)
-        fit(net, F.cross_entropy, optim.Adam(net.parameters(), lr=0.01), train, epochs=60, report=None)
+        optimizer = optim.Adam(net.parameters(), lr=0.01)
+        losses[name] = fit(net, F.cross_entropy, optimizer, train, epochs=60, report=None)
         units = len(np.unique(net[0].weight.numpy().round(6), axis=0))
         found[name] = accuracy(net, test), units
         print(
             f"begun with {name:8}: {found[name][0]:.1%} of held-out spirals, {units} different hidden units"
         )
-    return found
+    return found, losses
 
 
 def main(small=False):
@@ -81,12 +82,18 @@ def main(small=False):
     print(f"{'size of the activations in layer':34}{1:>10}{DEPTH // 2:>10}{DEPTH:>10}")
     for name, line in sizes.items():
         print(f"  {name:32}{line[0]:10.2g}{line[DEPTH // 2 - 1]:10.2g}{line[-1]:10.2g}")
+    learned, losses = symmetry()
     PICTURES.mkdir(parents=True, exist_ok=True)
+    for activation, picture in ((F.tanh, "initialisation_tanh"), (F.relu, "initialisation_relu")):
+        save_chart(
+            PICTURES / f"{picture}.svg", {n: sizes[n] for n, scheme in SCHEMES.items() if scheme[1] is activation},
+            title=f"Size of the activations, {picture[-4:].replace('relu', 'ReLU')}", x_label="layer",
+            y_label="root mean square", log=True, first=1,
+        )  # fmt: skip
     save_chart(
-        PICTURES / "initialisation.svg", sizes, title="Size of the activations", x_label="layer",
-        y_label="root mean square", log=True, first=1,
+        PICTURES / "initialisation_loss.svg", losses, title="Learning the spirals, by initial values",
+        x_label="epoch", y_label="loss", first=1,
     )  # fmt: skip
-    learned = symmetry()
     kept = {n: sizes[n][-1] / sizes[n][0] for n in sizes if n.startswith(("Xavier", "He"))}
     return {
         "zero: last layer": (sizes["zero"][-1], "<=", 0.0),

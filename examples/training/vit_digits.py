@@ -17,19 +17,16 @@ from vit import ViT
 
 
 def main(small=False):
-    """Images move by up to one pixel while training, so that the positions do not learn them by heart."""
-    epochs = 6 if small else 40
+    """Attention has to find out what lies next to what, so the first epochs go slowly; else it does not get far."""
+    layers, epochs, size, warm_up = (2, 8, 16, 2) if small else (3, 40, 32, 5)
     graphc.manual_seed(0)
     train, test = data.held_out(*data.digits(), seed=0)
-    net = ViT(width=32, layers=2 if small else 3)
+    net = ViT(width=32, layers=layers)
     optimizer = optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.01)
-    fit(
-        net, F.cross_entropy, optimizer, train, epochs,
-        augment=None if small else lambda x, rng: data.shift(x, 1, rng), schedule=cosine(3e-3, epochs),
-    )  # fmt: skip
+    fit(net, F.cross_entropy, optimizer, train, epochs, size, schedule=cosine(3e-3, epochs, warm_up))
     score = accuracy(net, test)
     print(f"ViT on digits: {score:.2%} of {len(test[1])} held out")
-    return {"ViT on digits": (score, ">=", 0.85 if small else 0.95)}
+    return {"ViT on digits": (score, ">=", 0.92 if small else 0.95)}
 
 
 if __name__ == "__main__":

@@ -29,10 +29,11 @@ Ranges = Mapping[str, tuple[int, int | None]]
 InputType = str | TensorType
 
 
-def trace(model: Any, /, **inputs: InputType) -> Graph:
-    """The graph of a module or function for inputs of the given types.
+def trace(model: Any, /, inputs: Any = None, *, dims: Any = None, **types: InputType) -> Graph:
+    """The graph of a module or function for inputs of the given types, as `x="..."` or as inputs={"x": "..."}.
 
-    A name in a type is a size left open; the same name is the same size.  Modules behave as in `eval()`.  Arrays the
+    A name in a type is a size left open; the same name is the same size.  `dims` gives ranges of sizes, as
+    {"N": (1, 4096)}.  Modules behave as in `eval()`.  Arrays the
     graph needs stand in `graph.data`: floating-point ones are parameters, others constants, named as in the program.
 
     Raises TraceError at the user's line where the program cannot be traced, ShapeError or DTypeError where operands do
@@ -43,8 +44,22 @@ def trace(model: Any, /, **inputs: InputType) -> Graph:
     ...     return np.tanh(x) + 1
     >>> trace(f, x="float32[N,3]").output_names
     ('output',)
+    >>> trace(f, inputs={"x": "float32[N,3]"}, dims={"N": (2, 8)}).dims
+    {'N': (2, 8)}
     """
-    return trace_graph(model, inputs)
+    given = dict(types)
+    # Where they are types, `inputs` and `dims` are names of inputs like any other.
+    if isinstance(inputs, str | TensorType):
+        given, inputs = {"inputs": inputs, **given}, None
+    if isinstance(dims, str | TensorType):
+        given, dims = {"dims": dims, **given}, None
+    if not isinstance(inputs or {}, Mapping):
+        raise UsageError(
+            f"inputs={inputs!r} is no dictionary of types", span=here(), fix='inputs={"x": "float32[N,3]"}'
+        )
+    for name in given.keys() & (inputs or {}).keys():
+        raise UsageError(f"input {name} is given twice: by its name and in inputs={{...}}", span=here())
+    return trace_graph(model, {**(inputs or {}), **given}, dims=dims)
 
 
 def trace_graph(
@@ -148,8 +163,14 @@ def _types(inputs: Mapping[str, InputType]) -> dict[str, TensorType]:
     for name, given in inputs.items():
         try:
             types[name] = given if isinstance(given, TensorType) else parse_type(given)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             errors.append(UsageError(f"input {name}: {error}"))
+        except TypeError:
+            shown = (
+                f"an array {given.dtype}{list(given.shape)}" if isinstance(given, np.ndarray) else repr(given)
+            )
+            fix = f'write its type: {name}="float32[N,3]"'
+            errors.append(UsageError(f"input {name}: {shown} is no type", fix=fix))
     raise_all(errors)
     return types
 

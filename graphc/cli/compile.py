@@ -48,13 +48,13 @@ def command(
         refuse_foreign(Path(output), _is_artefact)
     start = time.perf_counter()
     with model_at_work(console):
-        found = load_model(request, console)
+        found = load_model(request, console, stored=True)
         from graphc import api  # after the model: an error in it is told at once
 
         executable = api.compile(
-            found.model, inputs=found.inputs, dims=found.dims, sizes=request.sizes, weights=found.weights,
-            name=found.name, backend=backend, cpu=cpu, threads=threads, train=train,
-            numerics="strict" if strict else "default", cache=not no_cache,
+            found.model, inputs=found.inputs, dims=found.dims, sizes=request.sizes,
+            weights=(found.weights, request.stored), name=found.name, backend=backend, cpu=cpu, threads=threads,
+            train=train, numerics="strict" if strict else "default", cache=not no_cache,
         )  # fmt: skip
     path = Path(output or f"{found.name}.graphc")
     for text in executable.save(path, emit=kinds, pictures=render):
@@ -62,7 +62,16 @@ def command(
     seconds = time.perf_counter() - start
     files = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
     console.note(f"compiled in {in_seconds(seconds)}")
-    data = {"artefact": str(path), "files": files, "seconds": seconds, "memory": executable.plan.verdict}
+    if request.stored != "fp32":
+        console.note(str(executable.precision))
+    data = {
+        "artefact": str(path),
+        "files": files,
+        "seconds": seconds,
+        "memory": executable.plan.verdict,
+        "weights": executable.precision.weights,
+        "deviation": executable.precision.deviation,
+    }
     console.result(data, f"{path}\n{table((name, in_bytes(size)) for name, size in files.items())}")
 
 

@@ -20,8 +20,14 @@ _CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "(GC\d{4})"$', re.MULTILI
 @model_options
 @click.option("--after", metavar="PASS", help="Print the graph after this pass; `all` prints every step.")
 @click.option("--train", is_flag=True, help="With the gradients of the parameters.")
+@click.option("--backward", is_flag=True, help="The chain rule instead, op by op.")
+@click.option("--latex", is_flag=True, help="With --backward: as LaTeX.")
+@click.option("--values", is_flag=True, help="With --backward: with numbers of one run.")
 @click.pass_context
-def command(context: click.Context, request: Request, after: str | None, train: bool) -> None:
+def command(
+    context: click.Context, request: Request, after: str | None, train: bool, backward: bool, latex: bool,
+    values: bool,
+) -> None:  # fmt: skip
     """Explain an error code, or what was done with a model and why.
 
     \b
@@ -29,11 +35,14 @@ def command(context: click.Context, request: Request, after: str | None, train: 
       graphc explain lenet.py               passes, fusion with the reason of each refusal, memory
       graphc explain lenet.py --after fuse  the graph after a pass
       graphc explain lenet.py --train --after differentiate
+      graphc explain lenet.py --backward    the chain rule op by op, with shapes; --latex for a paper
     """
     console = console_of(context)
     if re.fullmatch(r"[Gg][Cc]\d+", request.target):
         explain_code(request.target.upper(), console)
         return
+    if after and (backward or latex):
+        raise UsageError("--after is about passes, --backward about the chain rule", fix="give one of them")
     with model_at_work(console):
         found = load_model(request, console)
         from graphc import api  # after the model: an error in it is told at once
@@ -46,8 +55,10 @@ def command(context: click.Context, request: Request, after: str | None, train: 
             name=found.name,
             after=after,
             train=train,
+            backward=backward or latex,
+            values=values,
         )
-    console.result(explanation.as_dict(), str(explanation))
+    console.result(explanation.as_dict(), explanation.latex() if latex else str(explanation))
 
 
 def explain_code(code: str, console: Console) -> None:

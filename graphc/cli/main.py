@@ -25,7 +25,9 @@ from graphc.errors import GraphcError, OutputError, UsageError, nearest
 INTERRUPTED, PIPE_CLOSED, TERMINATED, BUG = 130, 141, 143, 70
 
 # In the order of `graphc -h`: from a model to what comes out of it.
-COMMANDS = ("compile", "run", "render", "summary", "train", "gradcheck", "explain", "inspect", "doctor")
+COMMANDS = (
+    "compile", "run", "bench", "render", "summary", "train", "gradcheck", "explain", "inspect", "doctor",
+)  # fmt: skip
 
 
 def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -27,6 +28,8 @@ class Request:
     inputs    types by input name, as written
     ranges    `--dim N=1:4096`
     sizes     `--dim N=1`: sizes to compile for beside the general case
+    weights   the file of `--weights`
+    stored    the word of `--weights`: fp16 or int8
     """
 
     target: str
@@ -35,6 +38,7 @@ class Request:
     ranges: dict[str, Range] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
     weights: str | None = None
+    stored: str = "fp32"
 
 
 def model_options(command: F, required: bool = True) -> F:
@@ -50,7 +54,7 @@ def model_options(command: F, required: bool = True) -> F:
             inputs,
             ranges,
             sizes,
-            keywords.pop("weights"),
+            *_parse_weights(keywords.pop("weights")),
         )
         return command(request=request, **keywords)
 
@@ -66,7 +70,10 @@ def model_options(command: F, required: bool = True) -> F:
                 "--dim", "dims", multiple=True, metavar="NAME=SIZE",
                 help="N=1:4096 is the range of a size; N=8 fixes it.",
             ),
-            click.option("--weights", metavar="FILE", help="A .safetensors or .npz file."),
+            click.option(
+                "--weights", metavar="FILE", multiple=True,
+                help="A .safetensors or .npz file; for compile also fp16 or int8, how to store them.",
+            ),
             click.option("--entry", metavar="NAME", help="The object in the file that is the model."),
         ]
     ):  # fmt: skip
@@ -84,22 +91,54 @@ def model_at_work(console: Console) -> Iterator[None]:
         yield
 
 
-def load_model(request: Request, console: Console) -> ModelFile:
-    """Find the model; notes about it go to stderr."""
+def load_model(request: Request, console: Console, stored: bool = False) -> ModelFile:
+    """Find the model, in a Python file or an ONNX one; notes about it go to stderr.
+
+    stored: whether the command stores weights in fewer bits.
+    """
+    if request.stored != "fp32" and not stored:
+        raise UsageError(f"--weights {request.stored} is for compile: this command uses them as they are")
     from graphc.frontends.python.model_file import load_model_file
 
-    found = load_model_file(
-        request.target,
-        entry=request.entry,
-        inputs=request.inputs,
-        dims=request.ranges,
-        weights=request.weights,
-    )
+    if request.target.endswith(".onnx"):
+        found = _onnx_file(request)
+    else:
+        found = load_model_file(
+            request.target,
+            entry=request.entry,
+            inputs=request.inputs,
+            dims=request.ranges,
+            weights=request.weights,
+        )
     _check_sizes(request, found)
     for text in found.notes:
         console.note(f"note: {text}")
     console.note(f"{found.span}: {found.entry}", level=1)
     return found
+
+
+def _onnx_file(request: Request) -> ModelFile:
+    """An ONNX file, read as if it were a Python file with one model."""
+    from graphc.frontends import onnx
+    from graphc.frontends.python.model_file import ModelFile
+    from graphc.source import Span
+
+    if request.entry is not None:
+        raise UsageError(f"--entry {request.entry}: an ONNX file holds one model")
+    path = Path(request.target)
+    graph = onnx.load(path, inputs=request.inputs)
+    graph = graph.with_(dims={**graph.dims, **request.ranges})
+    return ModelFile(
+        path=path.absolute(),
+        name=path.stem,
+        entry=graph.name,
+        model=graph,
+        span=Span(str(path), 0),
+        inputs={value.name: value.type for value in graph.inputs},
+        dims=graph.dims,
+        weights=None if request.weights is None else Path(request.weights),
+        notes=(),
+    )
 
 
 def _check_sizes(request: Request, found: ModelFile) -> None:
@@ -131,6 +170,18 @@ def _parse_inputs(texts: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"-i gives input {name} twice: {found[name]} and {type_}")
         found[name] = type_
     return found
+
+
+def _parse_weights(texts: Sequence[str]) -> tuple[str | None, str]:
+    """At most one file and at most one word."""
+    from graphc.weights import STORED
+
+    words = [text for text in texts if text in STORED]
+    files = [text for text in texts if text not in STORED]
+    for given in (words, files):
+        if len(given) > 1:
+            raise UsageError(f"--weights gives {given[0]} and {given[1]}")
+    return (files[0] if files else None), (words[0] if words else "fp32")
 
 
 def _parse_dims(texts: Sequence[str]) -> tuple[dict[str, Range], dict[str, list[int]]]:

@@ -14,23 +14,40 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory")
 @click.command(cls=Command)
 @model_options
 @click.option(
-    "-o", "--output", metavar="FILE", help="A .svg, .png, .pdf, .dot or .json file; `-` is SVG on stdout."
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="A .svg, .png, .pdf, .html, .dot, .json, .mmd or .txt file; `-` is SVG on stdout.",
 )
 @click.option("--view", type=click.Choice(VIEWS), default="joint", show_default=True)
 @click.option("--values", is_flag=True, help="Show numbers: run the graph once.")
-@click.option("--show", metavar="WHAT", default="shapes", show_default=True, help="Of shapes, params, flops.")
+@click.option(
+    "--show",
+    metavar="WHAT",
+    default="shapes",
+    show_default=True,
+    help="Of shapes, params, flops, bytes, norms, health, source, check, code.",
+)
 @click.option("--depth", type=click.IntRange(0), help="Fold modules below this depth.")
+@click.option("--expand", multiple=True, metavar="MODULE", help="Open this module all the same.")
+@click.option("--focus", default="", metavar="NAME", help="Only what is near a value, an array or a module.")
+@click.option("--hops", type=click.IntRange(0), default=2, show_default=True, help="How near, in edges.")
+@click.option("--grad-path-of", default="", metavar="NAME", help="Only the way of one gradient.")
 @click.option("--theme", metavar="NAME", default=None)
 @click.option("--train", is_flag=True, help="Fusion and memory with the gradients of the parameters.")
 @click.pass_context
 def command(
     context: click.Context, request: Request, output: str | None, view: str, values: bool, show: str,
-    depth: int | None, theme: str | None, train: bool,
+    depth: int | None, expand: tuple[str, ...], focus: str, hops: int, grad_path_of: str, theme: str | None,
+    train: bool,
 ) -> None:  # fmt: skip
     """Draw the forward and the backward graph of a model.
 
     \b
       graphc render lenet.py -o lenet.svg
+      graphc render lenet.py --values -o lenet.html            a page to step through
+      graphc render resnet.py --depth 1 --expand layer3.0 -o resnet.svg
+      graphc render resnet.py --grad-path-of layer4.1.conv2.weight -o path.svg
       graphc render lenet.py --view forward --show shapes,params -o lenet.pdf
     """
     console = console_of(context)
@@ -42,7 +59,7 @@ def command(
         data = api.render(
             found.model, None if path == "-" else path, view=view, inputs=found.inputs, dims=found.dims,
             weights=found.weights, name=found.name, values=values, show=tuple(filter(None, show.split(","))),
-            depth=depth, theme=theme, train=train,
+            depth=depth, theme=theme, train=train, expand=expand, focus=focus, hops=hops, grad_path_of=grad_path_of,
         )  # fmt: skip
     if path == "-":
         console.write(data if isinstance(data, str) else data.decode("utf-8"))

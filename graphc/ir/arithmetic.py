@@ -43,6 +43,18 @@ class Arithmetic:
     def __rtruediv__(self, other: Any) -> Any:
         return self._apply("div", other, self)
 
+    def __floordiv__(self, other: Any) -> Any:
+        return self._apply("floor_divide", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self._apply("floor_divide", other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return self._apply("remainder", self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self._apply("remainder", other, self)
+
     def __pow__(self, other: Any) -> Any:
         return self._apply("pow", self, other)
 

@@ -14,7 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 RESERVED = frozenset(  # they mean something else in `.gir` text
-    "nan inf bool f32 f64 i8 i32 i64 u8 u32 u64 float32 float64 int8 int32 int64 uint8 uint32 uint64".split()
+    (
+        "nan inf bool f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 "
+        "float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+    ).split()
 )
 MAX_EXPRESSION = 200  # characters; longer is no dimension anyone wrote
 

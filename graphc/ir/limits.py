@@ -11,6 +11,7 @@ from graphc.ir.dims import Dim, linear_in, symbols_of
 from graphc.ir.graph import Graph, Node
 from graphc.ir.op import Kind
 
+OF_NOTHING = ("sum", "prod")  # reductions with a value for no elements
 Limits = dict[str, tuple[int, int | None]]
 
 
@@ -37,7 +38,7 @@ def tightened(nodes: Iterable[Node], dims: Mapping[str, tuple[int, int | None]])
 def _not_empty(node: Node) -> tuple[int, ...]:
     """Axes of the first operand that need an element: of an extremum, and where padding goes between elements."""
     attributes = node.attributes
-    if node.op.kind is Kind.REDUCTION and node.op.name != "sum":
+    if node.op.kind is Kind.REDUCTION and node.op.name not in OF_NOTHING:
         axes: tuple[int, ...] = attributes["axes"] if "axes" in attributes else (attributes["axis"],)
         return axes
     if node.op.name == "pad":

@@ -41,6 +41,7 @@ class Kind(Enum):
     CONVOLUTION = "convolution"  # convolution and its two derivatives
     POOLING = "pooling"  # windows
     INDEXING = "indexing"  # gather, scatter: positions are data
+    SEQUENTIAL = "sequential"  # running sums, sorting: along an axis, one element after the other
     CREATION = "creation"  # constant, iota
     RANDOM = "random"  # counter-based random numbers
     COMPOSITE = "composite"  # has a body in primitives

@@ -15,13 +15,16 @@ from graphc.ir.op import Kind
 
 KernelKind = Literal[
     "view",  # reshape of a buffer: no code
+    "join",  # concatenation of many operands, each copied as a whole
     "loop",  # elementwise, movement and creation over the index space of the outputs
     "row",  # reductions over common axes with elementwise work before, between and after them
     "contraction",  # matmul with its epilogue
     "gates",  # matmul whose columns are read in equal parts, with the elementwise work on these
+    "attention",  # two matmuls and the softmax between them
     "convolution",  # convolution or one of its derivatives, with its epilogue
     "pooling",  # windows, with what is applied element by element afterwards
     "indexing",  # gather and scatter
+    "sequential",  # running sums, recurrences, sorting
     "random",  # counter-based random numbers, with their consumers
     "composite",  # one composite that was kept whole
     "scan",  # a loop
@@ -96,6 +99,7 @@ _KINDS: dict[Kind, KernelKind] = {
     Kind.CONVOLUTION: "convolution",
     Kind.POOLING: "pooling",
     Kind.INDEXING: "indexing",
+    Kind.SEQUENTIAL: "sequential",
     Kind.RANDOM: "random",
     Kind.CONTROL: "scan",
 }

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,14 +45,16 @@ class DType:
 float32 = DType("float32", "f32", "float", 4)
 float64 = DType("float64", "f64", "float", 8)
 int8 = DType("int8", "i8", "int", 1)
+int16 = DType("int16", "i16", "int", 2)
 int32 = DType("int32", "i32", "int", 4)
 int64 = DType("int64", "i64", "int", 8)
 uint8 = DType("uint8", "u8", "uint", 1)
+uint16 = DType("uint16", "u16", "uint", 2)
 uint32 = DType("uint32", "u32", "uint", 4)
 uint64 = DType("uint64", "u64", "uint", 8)
 bool_ = DType("bool", "bool", "bool", 1)
 
-DTYPES = (float32, float64, int8, int32, int64, uint8, uint32, uint64, bool_)
+DTYPES = (float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bool_)
 _BY_NAME = {name: dtype for dtype in DTYPES for name in (dtype.name, dtype.short)}
 
 
@@ -68,6 +70,29 @@ def dtype_of(value: object) -> DType:
     if name not in _BY_NAME:
         raise ValueError(f"dtype {name} is not supported; supported are {', '.join(d.name for d in DTYPES)}")
     return _BY_NAME[name]
+
+
+def as_argument(value: Any, dtype: np.dtype, rank: int) -> np.ndarray:
+    """What the caller gave as an array: one of Python's numbers, where a single number is asked for, takes the dtype.
+
+    So do Python's numbers in NumPy (NEP 50).  A number the dtype does not hold keeps its own, which is refused then.
+
+    >>> as_argument(2, np.dtype("float32"), 0).dtype, as_argument(2.5, np.dtype("int64"), 0).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    if rank == 0 and type(value) in (bool, int, float):
+        fits = {"f": (bool, int, float), "i": (bool, int), "u": (bool, int), "b": (bool,)}[dtype.kind]
+        if type(value) in fits and _in_range(value, dtype):
+            return np.asarray(value, dtype)
+    return np.asarray(value)
+
+
+def _in_range(value: float, dtype: np.dtype) -> bool:
+    if dtype.kind == "b":
+        return True
+    if dtype.kind == "f":
+        return value != value or abs(value) == float("inf") or abs(value) <= float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min) <= value <= int(np.iinfo(dtype).max)
 
 
 @dataclass(frozen=True)

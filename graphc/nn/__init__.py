@@ -21,25 +21,7 @@ from graphc.nn.attention import (
     TransformerEncoderLayer,
 )
 from graphc.nn.containers import ModuleDict, ModuleList, Sequential
-from graphc.nn.layers import (
-    AdaptiveAvgPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    BatchNorm1d,
-    BatchNorm2d,
-    Conv1d,
-    Conv2d,
-    Dropout,
-    Embedding,
-    Flatten,
-    Identity,
-    LayerNorm,
-    Linear,
-    LocalResponseNorm,
-    LPPool2d,
-    MaxPool1d,
-    MaxPool2d,
-)
+from graphc.nn.layers import Conv1d, Conv2d, Embedding, Flatten, Identity, Linear
 from graphc.nn.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -50,12 +32,27 @@ from graphc.nn.losses import (
     NLLLoss,
 )
 from graphc.nn.module import Module
+from graphc.nn.normalization import BatchNorm1d, BatchNorm2d, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
 from graphc.nn.parameter import Parameter
+from graphc.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    LPPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from graphc.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
-from graphc.nn.transposed import ConvTranspose1d, ConvTranspose2d, GroupNorm
+from graphc.nn.transposed import ConvTranspose1d, ConvTranspose2d
 
 __all__ = [
+    "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
     "BCELoss",

@@ -15,8 +15,9 @@ from graphc.errors import ShapeError, UnsupportedError, UsageError
 from graphc.nn import functional as F
 from graphc.nn import init
 from graphc.nn.containers import ModuleList
-from graphc.nn.layers import Dropout, LayerNorm, Linear, _empty, _positive
+from graphc.nn.layers import Linear, _empty, _positive
 from graphc.nn.module import Module
+from graphc.nn.normalization import Dropout, LayerNorm
 from graphc.source import user_span
 from graphc.tensor import Tensor
 from graphc.tensor import functions as f
@@ -29,7 +30,8 @@ class MultiheadAttention(Module):
     query[L, N, E], key[S, N, kdim], value[S, N, vdim] -> ([L, N, E], weights)
 
     With `batch_first` the batch stands first.  `attn_mask` [L, S] or [N·heads, L, S] and `key_padding_mask` [N, S] are
-    True, or -inf, where nothing may be read.  The weights are averaged over the heads: [N, L, S].
+    True, or -inf, where nothing may be read.  The weights are averaged over the heads: [N, L, S].  `add_bias_kv` adds a
+    learned key and value to those that may be read, `add_zero_attn` one of zeros.
     """
 
     def __init__(
@@ -50,8 +52,6 @@ class MultiheadAttention(Module):
         _positive(embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise UsageError(f"{embed_dim} features do not divide into {num_heads} heads", span=user_span())
-        if add_bias_kv or add_zero_attn:
-            raise UnsupportedError("add_bias_kv and add_zero_attn", span=user_span())
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = (
             embed_dim,
             num_heads,
@@ -67,6 +67,9 @@ class MultiheadAttention(Module):
             self.k_proj_weight = init.xavier_uniform_(_empty((embed_dim, self.kdim), dtype))
             self.v_proj_weight = init.xavier_uniform_(_empty((embed_dim, self.vdim), dtype))
         self.in_proj_bias = _empty((3 * embed_dim,), dtype) if bias else None
+        self.bias_k = init.xavier_normal_(_empty((1, 1, embed_dim), dtype)) if add_bias_kv else None
+        self.bias_v = init.xavier_normal_(_empty((1, 1, embed_dim), dtype)) if add_bias_kv else None
+        self.add_zero_attn = add_zero_attn
         self.out_proj = Linear(embed_dim, embed_dim, bias, dtype=dtype)
         if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
@@ -88,8 +91,16 @@ class MultiheadAttention(Module):
             raise ShapeError("attention takes [L, N, E] or [L, E]", span=here(), facts=f.fact(query))
         same = query is key is value
         operands = [self._batch_first(t) for t in ((query,) if same else (query, key, value))]
-        q, k, v = (self._heads(t) for t in self._projected(operands))
+        q, k, v = self._projected(operands)
+        if self.bias_k is not None:
+            k, v = _longer(k, self.bias_k), _longer(v, self.bias_v)
+        if self.add_zero_attn:
+            k, v = (_longer(t, f.full((1, 1, self.embed_dim), 0.0, t.dtype)) for t in (k, v))
+        q, k, v = (self._heads(t) for t in (q, k, v))
         mask = self._mask(attn_mask, key_padding_mask, q)
+        more = (self.bias_k is not None) + self.add_zero_attn
+        if mask is not None and more:  # what is added may always be read
+            mask = f.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, more)])
         attended, weights = F.attention(q, k, v, mask, self.dropout if self.training else 0.0)
         n, _, length, _ = attended.type.shape
         y = self.out_proj(f.permute(attended, 0, 2, 1, 3).reshape(n, length, self.embed_dim))
@@ -138,6 +149,11 @@ class MultiheadAttention(Module):
             wide = f.unsqueeze(f.unsqueeze(rows, 1), 1)
             total = wide if total is None else total + wide
         return total
+
+
+def _longer(x: Tensor, row: Any) -> Tensor:
+    """[N, S, E] with one more row."""
+    return f.concatenate([x, f.broadcast_to(row, (x.type.shape[0], 1, x.type.shape[2]))], 1)
 
 
 def _additive(mask: Any, dtype: Any) -> Tensor:

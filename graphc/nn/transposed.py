@@ -1,17 +1,15 @@
-"""Transposed convolution as a layer, and group normalisation; weight layouts and initial values are PyTorch's."""
+"""Transposed convolution as a layer; weight layouts and initial values are PyTorch's."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from graphc.errors import UsageError
 from graphc.nn import functional as F
 from graphc.nn import init
 from graphc.nn.functional import Sizes
-from graphc.nn.layers import _check_convolution, _empty, _positive
+from graphc.nn.layers import _check_convolution, _empty
 from graphc.nn.module import Module
-from graphc.source import user_span
 from graphc.tensor import Tensor
 
 
@@ -38,11 +36,11 @@ class ConvTranspose2d(Module):
         super().__init__()
         _check_convolution(in_channels, out_channels, groups, padding_mode)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = F._spread(kernel_size, self.rank, "kernel_size")
-        self.stride = F._spread(stride, self.rank, "stride")
-        self.padding = F._spread(padding, self.rank, "padding")
-        self.output_padding = F._spread(output_padding, self.rank, "output_padding")
-        self.dilation = F._spread(dilation, self.rank, "dilation")
+        self.kernel_size = F.spread(kernel_size, self.rank, "kernel_size")
+        self.stride = F.spread(stride, self.rank, "stride")
+        self.padding = F.spread(padding, self.rank, "padding")
+        self.output_padding = F.spread(output_padding, self.rank, "output_padding")
+        self.dilation = F.spread(dilation, self.rank, "dilation")
         self.weight = _empty((in_channels, out_channels // groups, *self.kernel_size), dtype)
         self.bias = _empty((out_channels,), dtype) if bias else None
         self.reset_parameters()
@@ -77,26 +75,3 @@ class ConvTranspose1d(ConvTranspose2d):
     """Transposed convolution of x[N, C, L], weight[in, out/groups, k]."""
 
     rank = 1
-
-
-class GroupNorm(Module):
-    """Normalise each sample over groups of channels: x[N, C, ...].  Wu and He, Group normalization, 2018."""
-
-    def __init__(
-        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: Any = None
-    ):
-        super().__init__()
-        _positive(num_groups=num_groups, num_channels=num_channels)
-        if num_channels % num_groups:
-            raise UsageError(
-                f"{num_channels} channels do not divide into {num_groups} groups", span=user_span()
-            )
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
-        self.weight = init.ones_(_empty((num_channels,), dtype)) if affine else None
-        self.bias = _empty((num_channels,), dtype) if affine else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}"

@@ -6,6 +6,8 @@ See README.md in this folder for how to add one.
 from graphc.ir.op import REGISTRY, Op
 from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     activation,
+    bits,
+    borders,
     control,
     convolution,
     creation,
@@ -18,7 +20,12 @@ from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     pooling,
     random,
     reduction,
+    resampling,
+    rounding,
+    scattering,
+    sequential,
     statistics,
+    trigonometry,
 )
 
 

@@ -6,7 +6,7 @@ They compute nothing; a backend turns them into strides or into index arithmetic
 import numpy as np
 
 from graphc.errors import DTypeError
-from graphc.ir.dims import product
+from graphc.ir.dims import SymbolicDim, product
 from graphc.ir.op import Kind, TypeRuleError, op
 from graphc.ops.rules import check_shape, fits, same_type
 
@@ -129,9 +129,11 @@ class slice_:
             raise TypeRuleError(f"{{0}} has {x.rank} dimensions, the slice {len(starts)}")
         shape = []
         for size, start, stop, step in zip(x.shape, starts, stops, steps):
-            if not (isinstance(start, int) and isinstance(step, int) and start >= 0 and step >= 1):
+            whole = type(start) in (int, SymbolicDim) and type(step) is int and step >= 1
+            if not whole or isinstance(start, int) and start < 0:
                 raise TypeRuleError("a slice starts at a whole number >= 0 and has a step >= 1")
-            if isinstance(size, int) and not (isinstance(stop, int) and start <= stop <= size):
+            known = all(isinstance(d, int) for d in (size, start, stop))
+            if isinstance(size, int) and not (known and start <= stop <= size):
                 raise TypeRuleError(f"slice {start}:{stop} lies outside a size of {size}")
             shape.append((stop - start + step - 1) // step)
         return x.with_shape(tuple(shape))

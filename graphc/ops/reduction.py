@@ -116,6 +116,57 @@ class min_:
         return where(taken(argmin, x, axes), spread(ct, x, axes), zeros_like(x)) if axes else ct
 
 
+def products():
+    """Zeros among the factors, one and several in a row."""
+    for (x,), attributes in samples():
+        yield (x + 1.3,), attributes
+    yield (np.array([[2.0, 0.0, -1.5], [0.0, 3.0, 0.0], [0.5, -2.0, 1.5]]),), {"axes": (1,)}
+    yield (np.array([[2.0, 0.0], [1.5, 3.0], [0.5, -1.0]]),), {"axes": (0, 1)}
+    yield (np.zeros((0, 3)),), {"axes": (0,)}
+
+
+@op(
+    REDUCTION,
+    formula="y = Π x",
+    symbol="Π",
+    derivative={0: "product of the others"},
+    onnx="ReduceProd",
+    flops=elements,
+)
+class prod:
+    """Product over axes; 1 of nothing.  dy/dx is the product of the other elements, right where some are 0, too."""
+
+    infer = reduced
+    samples = products
+
+    def reference(x, *, axes):
+        return x.prod(axis=axes, dtype=x.dtype)
+
+    def vjp(ct, x, y, *, axes):
+        from graphc.ops.sequential import cumprod
+
+        if not axes:
+            return ct
+        flat, back = merged(x, axes)
+        axis = flat.type.rank - 1
+        before = cumprod(flat, axis=axis, exclusive=True)
+        behind = cumprod(flat, axis=axis, exclusive=True, reverse=True)
+        return spread(ct, x, axes) * back(before * behind)
+
+
+def merged(x, axes):
+    """x with `axes` as one last axis, in row-major order, and the way back for a value of that shape."""
+    order = tuple(i for i in range(x.type.rank) if i not in axes) + axes
+    kept = tuple(x.shape[i] for i in order[: len(order) - len(axes)])
+    back = tuple(sorted(range(len(order)), key=lambda i: order[i]))
+
+    def restored(y):
+        return transpose(reshape(y, shape=tuple(x.shape[i] for i in order)), permutation=back)
+
+    flat = reshape(transpose(x, permutation=order), shape=(*kept, product(x.shape[i] for i in axes)))
+    return flat, restored
+
+
 def taken(index_of, x, axes):
     """Booleans of the shape of x: the element a maximum or minimum over axes was taken from.
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from graphc import ops
 from graphc.ir.graph import Value
-from graphc.optim.optimizer import Optimizer, Slots, number
+from graphc.optim.optimizer import Optimizer, Option, Slots, number
 
 
 class Adagrad(Optimizer):
     """s ← s + g², p ← p - lr/(1 + (t-1)·lr_decay) · g/(√s + eps).  Duchi, Hazan and Singer, 2011."""
 
+    lr_decay, weight_decay, initial_accumulator_value, eps = Option(), Option(), Option(), Option()
     slots = ("sum",)
 
     def __init__(
@@ -26,9 +27,10 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
     ):
-        super().__init__(params, lr)
-        self.lr_decay, self.weight_decay, self.eps = lr_decay, weight_decay, eps
-        self.initial_accumulator_value = initial_accumulator_value
+        super().__init__(
+            params, lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
+            initial_accumulator_value=initial_accumulator_value, eps=eps,
+        )  # fmt: skip
 
     def initial(self, slot: str, shape: tuple[Any, ...], dtype: np.dtype) -> np.ndarray:
         return np.full(shape, self.initial_accumulator_value, dtype)
@@ -49,6 +51,8 @@ class RMSprop(Optimizer):
     Tieleman and Hinton, lecture 6.5 of Neural Networks for Machine Learning, 2012.
     """
 
+    alpha, eps, weight_decay, momentum, centered = Option(), Option(), Option(), Option(), Option()
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -59,14 +63,20 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ):
-        super().__init__(params, lr)
-        self.alpha, self.eps, self.weight_decay = alpha, eps, weight_decay
-        self.momentum, self.centered = momentum, centered
-        self.slots = (
-            "square_avg",
-            *(["grad_avg"] if centered else []),
-            *(["momentum_buffer"] if momentum else []),
+        super().__init__(
+            params,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            centered=centered,
         )
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        more = {"grad_avg": self.centered, "momentum_buffer": self.momentum}
+        return ("square_avg", *(name for name in more if more[name]))
 
     def rule(
         self, p: Value, g: Value, slots: Slots, lr: Value, step: Value
@@ -92,6 +102,7 @@ class Adam(Optimizer):
     Kingma and Ba, Adam: A Method for Stochastic Optimization, 2015.  `weight_decay` adds weight_decay·p to g.
     """
 
+    betas, eps, weight_decay = Option(), Option(), Option()
     slots = ("exp_avg", "exp_avg_sq")
     decoupled = False  # whether weight decay acts on the weights themselves
 
@@ -103,8 +114,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ):
-        super().__init__(params, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def rule(
         self, p: Value, g: Value, slots: Slots, lr: Value, step: Value

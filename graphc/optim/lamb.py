@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc import ops
 from graphc.ir.graph import Value
-from graphc.optim.optimizer import Optimizer, Slots, number
+from graphc.optim.optimizer import Optimizer, Option, Slots, number
 
 
 class LAMB(Optimizer):
@@ -17,6 +17,7 @@ class LAMB(Optimizer):
     You et al., Large Batch Optimization for Deep Learning: Training BERT in 76 minutes, 2020.  PyTorch has no LAMB.
     """
 
+    betas, eps, weight_decay = Option(), Option(), Option()
     slots = ("exp_avg", "exp_avg_sq")
 
     def __init__(
@@ -27,8 +28,7 @@ class LAMB(Optimizer):
         eps: float = 1e-6,
         weight_decay: float = 0.0,
     ):
-        super().__init__(params, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def rule(
         self, p: Value, g: Value, slots: Slots, lr: Value, step: Value

@@ -5,40 +5,58 @@ A compiled step reads `optimizer.lr` in every call, so the plan works for it as 
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from graphc.errors import UsageError
 from graphc.optim.optimizer import Optimizer
 
 
 class LRScheduler:
-    """Base: a subclass gives the rate after so many epochs, `rate(epoch)`; `base_lr` is the optimiser's own."""
+    """Base: a subclass gives the rate after so many epochs, `rate(epoch, base)`; each group has its own base."""
 
     def __init__(self, optimizer: Optimizer):
-        self.optimizer, self.base_lr, self.last_epoch = optimizer, optimizer.lr, 0
-        optimizer.lr = self.rate(0)
+        self.optimizer, self.last_epoch = optimizer, 0
+        # as in PyTorch, a second plan for an optimiser starts from the rate before the first
+        self.base_lrs = [
+            float(group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups
+        ]
+        self._set()
 
-    def rate(self, epoch: int) -> float:
+    def rate(self, epoch: int, base: float) -> float:
         raise NotImplementedError
+
+    def rates(self, epoch: int) -> list[float]:
+        """Of all groups."""
+        return [self.rate(epoch, base) for base in self.base_lrs]
 
     def step(self) -> None:
         self.last_epoch += 1
-        self.optimizer.lr = self.rate(self.last_epoch)
+        self._set()
+
+    def _set(self) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self.rates(self.last_epoch), strict=True):
+            group["lr"] = rate
 
     def get_last_lr(self) -> list[float]:
-        return [self.optimizer.lr]
+        return [group["lr"] for group in self.optimizer.param_groups]
 
 
 class LambdaLR(LRScheduler):
-    """base_lr · lr_lambda(epoch)"""
+    """base · lr_lambda(epoch); one function, or a list of one for each group."""
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]):
-        self.lr_lambda = lr_lambda
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]]
+    ):
+        groups = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != groups:
+            raise UsageError(f"{len(self.lr_lambdas)} functions for {groups} parameter groups")
         super().__init__(optimizer)
 
-    def rate(self, epoch: int) -> float:
-        return self.base_lr * self.lr_lambda(epoch)
+    def rates(self, epoch: int) -> list[float]:
+        return [base * each(epoch) for base, each in zip(self.base_lrs, self.lr_lambdas)]
 
 
 class StepLR(LRScheduler):
@@ -58,8 +76,8 @@ class StepLR(LRScheduler):
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
-    def rate(self, epoch: int) -> float:
-        return self.base_lr * self.gamma ** (epoch // self.step_size)
+    def rate(self, epoch: int, base: float) -> float:
+        return base * self.gamma ** (epoch // self.step_size)
 
 
 class MultiStepLR(LRScheduler):
@@ -69,8 +87,8 @@ class MultiStepLR(LRScheduler):
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer)
 
-    def rate(self, epoch: int) -> float:
-        return self.base_lr * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+    def rate(self, epoch: int, base: float) -> float:
+        return base * self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
 
 
 class ExponentialLR(LRScheduler):
@@ -80,8 +98,8 @@ class ExponentialLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer)
 
-    def rate(self, epoch: int) -> float:
-        return self.base_lr * float(self.gamma**epoch)
+    def rate(self, epoch: int, base: float) -> float:
+        return base * float(self.gamma**epoch)
 
 
 class LinearLR(LRScheduler):
@@ -99,9 +117,9 @@ class LinearLR(LRScheduler):
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer)
 
-    def rate(self, epoch: int) -> float:
+    def rate(self, epoch: int, base: float) -> float:
         share = min(epoch, self.total_iters) / self.total_iters
-        return self.base_lr * (self.start_factor + (self.end_factor - self.start_factor) * share)
+        return base * (self.start_factor + (self.end_factor - self.start_factor) * share)
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -116,6 +134,36 @@ class CosineAnnealingLR(LRScheduler):
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
-    def rate(self, epoch: int) -> float:
+    def rate(self, epoch: int, base: float) -> float:
         share = (1 + math.cos(math.pi * epoch / self.T_max)) / 2
-        return self.eta_min + (self.base_lr - self.eta_min) * share
+        return self.eta_min + (base - self.eta_min) * share
+
+
+class SequentialLR(LRScheduler):
+    """One plan after the other: `schedulers[i]` begins at epoch `milestones[i - 1]`, as a warm-up and what follows it.
+
+    >>> from graphc import nn, optim
+    >>> optimizer = optim.SGD(nn.Linear(2, 2).parameters(), lr=1.0)
+    >>> warm_up = LinearLR(optimizer, start_factor=0.25, total_iters=3)
+    >>> plan = SequentialLR(optimizer, [warm_up, ExponentialLR(optimizer, 0.5)], milestones=[3])
+    >>> rates = []
+    >>> for _ in range(6):
+    ...     rates.append(optimizer.lr)
+    ...     plan.step()
+    >>> rates
+    [0.25, 0.5, 0.75, 1.0, 0.5, 0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]):
+        if len(milestones) != len(schedulers) - 1 or sorted(milestones) != list(milestones):
+            raise UsageError(
+                f"{len(schedulers)} plans need {len(schedulers) - 1} milestones, one after the other"
+            )
+        if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
+            raise UsageError("the plans are of another optimizer")
+        self.schedulers, self.milestones = list(schedulers), list(milestones)
+        super().__init__(optimizer)
+
+    def rates(self, epoch: int) -> list[float]:
+        number = bisect.bisect_right(self.milestones, epoch)
+        return self.schedulers[number].rates(epoch - (self.milestones[number - 1] if number else 0))

@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc.errors import UsageError
 from graphc.ir.graph import Value
-from graphc.optim.optimizer import Optimizer, Slots, number
+from graphc.optim.optimizer import Optimizer, Option, Slots, number
 
 
 class SGD(Optimizer):
@@ -16,6 +16,8 @@ class SGD(Optimizer):
     Sutskever, Martens, Dahl and Hinton, On the importance of initialization and momentum in deep learning, 2013,
     in the form PyTorch uses.
     """
+
+    momentum, dampening, weight_decay, nesterov = Option(), Option(), Option(), Option()
 
     def __init__(
         self,
@@ -26,16 +28,22 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ):
-        super().__init__(params, lr)
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise UsageError("Nesterov's momentum needs momentum > 0 and no dampening")
-        self.momentum, self.dampening, self.weight_decay, self.nesterov = (
-            momentum,
-            dampening,
-            weight_decay,
-            nesterov,
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
         )
-        self.slots = ("momentum_buffer",) if momentum else ()
+
+    def check(self) -> None:
+        if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
+            raise UsageError("Nesterov's momentum needs momentum > 0 and no dampening")
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return ("momentum_buffer",) if self.momentum else ()
 
     def rule(
         self, p: Value, g: Value, slots: Slots, lr: Value, step: Value

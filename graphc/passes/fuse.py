@@ -26,6 +26,7 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
 **Kinds**, all a backend must be able to run:
 
     view         one reshape; the output is the input's buffer under another shape.
+    join         one concatenation of more than `FEW` operands; each is copied as a whole.
     loop         index space S = the shape of the outputs, which all have the same shape and are evaluated at i
                  itself.  Nodes: elementwise, movement, creation, as above.  Each input is read through its own
                  chain of index maps, possibly through several.
@@ -47,7 +48,13 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
                  may all be outputs.
     gates        anchor matmul, whose result is read only through slices that cut its columns into equal parts, and
                  elementwise work on the parts; outputs have the shape of a part.  See `gates.py`.
+    attention    anchor matmul: softmax(s)·v over the last axis, s = q·k and elementwise nodes of its shape that read
+                 other tensors as an epilogue does.  q, k and v are inputs, or movement nodes make them from inputs
+                 (views too; elementwise nodes beside them for q).  The output is the result, or one transpose of it
+                 that keeps the last axis.  Rows, keys and columns are fixed numbers, at most 4096 keys.
+                 `attention_of(nodes)` in `attention.py` gives the parts.
     indexing     one gather or scatter, alone.
+    sequential   one running sum, recurrence or sorting, alone.
     composite    one composite that `expand` was told to keep, alone.
     scan         one loop, alone; its body is a graph that is fused by itself.
 
@@ -67,6 +74,7 @@ from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel, Partition, Refusal
+from graphc.passes.attention import attend
 from graphc.passes.gates import join_gates
 from graphc.passes.index_maps import squeezed
 from graphc.passes.reach import Groups
@@ -81,7 +89,8 @@ def fuse(graph: Graph) -> Partition:
 
     First anchors take their epilogues, then producers join consumers (reductions and elementwise work alike), the
     most traffic saved first, then neighbours that read the same tensors; then every pair of kernels still joined by a
-    read is tried once more and the reason kept.  Last, work moves to the kernel that uses it where that saves bytes.
+    read is tried once more and the reason kept.  Then work moves to the kernel that uses it where that saves bytes,
+    and last the kernels of an attention become one.
     """
     fusion = _Fusion(graph)
     fusion.epilogues()
@@ -89,6 +98,7 @@ def fuse(graph: Graph) -> Partition:
     fusion.siblings()
     fusion.refuse()
     regions = sink(fusion.reading, list(fusion.regions.values()), fusion.refusals)
+    regions = attend(fusion.reading, regions)
     home = {graph.nodes[i].name: n for n, region in enumerate(regions) for i in region.nodes}
     refusals = tuple(r for r in fusion.refusals if home[r.producer] != home[r.consumer])
     grouped = join_gates(graph, kernels(fusion.reading, regions), MAX_NODES)
@@ -363,6 +373,7 @@ def _inputs(reading: Reading, region: Region, content: list[int]) -> dict[Value,
     for i in content:
         memory = i in own and reads_memory(reading, i)  # a unit reshape that is not its own is an index map
         for value in reading.graph.nodes[i].inputs:
-            if memory or value.node is None or reading.position[value.node] not in inside:
+            at = None if value.node is None else reading.position[value.node]
+            if at is None or at not in (own if memory else inside):
                 found[value] = None
     return found

@@ -12,6 +12,7 @@ from graphc.passes.index_maps import is_cheap_map, source, wide_axes
 
 NOMINAL = 64  # a symbolic dimension, where traffic is weighed
 CREATION = ("constant", "iota", "dim_size")
+FEW = 64  # operands of a concatenation that a kernel chooses from, element by element
 BY_ELEMENT = (Kind.ELEMENTWISE, Kind.REDUCTION, Kind.MOVEMENT, Kind.CREATION)
 
 
@@ -96,7 +97,13 @@ def is_view(r: Reading, i: int) -> bool:
 
 def reads_memory(r: Reading, i: int) -> bool:
     """Whether a node reads its operands as whole tensors in memory."""
-    return r.graph.nodes[i].op.kind not in BY_ELEMENT or is_view(r, i)
+    return r.graph.nodes[i].op.kind not in BY_ELEMENT or is_view(r, i) or is_join(r, i)
+
+
+def is_join(r: Reading, i: int) -> bool:
+    """Whether a node is a kernel of kind join: a concatenation of so many operands that each is copied as a whole."""
+    node = r.graph.nodes[i]
+    return node.op.name == "concat" and len(node.inputs) > FEW
 
 
 def operand_value(node: Node, operand: int) -> Value:

@@ -16,7 +16,7 @@ from graphc.ir.op import Kind
 from graphc.ir.partition import KernelKind
 from graphc.ir.types import format_shape
 from graphc.passes.index_maps import squeezed, wide_axes
-from graphc.passes.reading import Read, Reading, is_view, operand_value
+from graphc.passes.reading import Read, Reading, is_join, is_view, operand_value
 
 Level = Literal["full", "row"]
 Frame = tuple[int, int]  # a movement node and the operand through which something is read
@@ -27,7 +27,12 @@ ANCHORS: dict[Kind, KernelKind] = {
     Kind.POOLING: "pooling",
     Kind.RANDOM: "random",
 }
-ALONE: dict[Kind, KernelKind] = {Kind.INDEXING: "indexing", Kind.COMPOSITE: "composite", Kind.CONTROL: "scan"}
+ALONE: dict[Kind, KernelKind] = {
+    Kind.INDEXING: "indexing",
+    Kind.SEQUENTIAL: "sequential",
+    Kind.COMPOSITE: "composite",
+    Kind.CONTROL: "scan",
+}
 
 
 @dataclass(slots=True)
@@ -73,6 +78,8 @@ def region_of(reading: Reading, i: int) -> Region:
         return Region(ALONE[kind], [i], squeezed(shape))
     if is_view(reading, i):
         return Region("view", [i], squeezed(shape))
+    if is_join(reading, i):
+        return Region("join", [i], squeezed(shape))
     if kind is Kind.REDUCTION:
         operand = node.inputs[0].shape
         axes = node.attributes["axes"] if "axes" in node.attributes else (node.attributes["axis"],)
@@ -94,7 +101,7 @@ def fit(reading: Reading, a: Region, b: Region, reads: Sequence[tuple[int, Read]
                 return "a reshape is a view of a tensor that stands in memory"
             return f"{nodes[consumer].op.name} reads its operands from memory"
     for region in (a, b):
-        if region.kind == "view" or region.kind in ALONE.values():
+        if region.kind in ("view", "join", *ALONE.values()):
             return f"{nodes[region.nodes[0]].op.name} is a kernel of its own"
     if a.anchor is not None or b.anchor is not None:
         return _epilogue(reading, a, b, reads)

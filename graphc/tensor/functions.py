@@ -1,11 +1,10 @@
-"""Functions of tensors, which are also Tensor's methods: arithmetic, reductions, matrix products, conversions.
+"""Functions of tensors, which are also Tensor's methods: reductions, matrix products, conversions, choice by position.
 
 `axis`/`dim` and `keepdims`/`keepdim` mean the same; both spellings are accepted, as NumPy's and PyTorch's users expect.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,84 @@ from graphc.ir.op import REGISTRY
 from graphc.ir.types import DType, dtype_of
 from graphc.ops import linalg
 from graphc.tensor import recording
-from graphc.tensor.promotion import cast, common_dtype, constant_like, elementwise
+from graphc.tensor.elementwise import (  # noqa: F401  (together they are the functions of tensors)
+    abs,
+    acos,
+    acosh,
+    add,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    ceil,
+    cos,
+    cosh,
+    div,
+    erf,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    floor_divide,
+    fmod,
+    invert,
+    isfinite,
+    isinf,
+    isnan,
+    log,
+    log1p,
+    log2,
+    log10,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    relu,
+    remainder,
+    round,
+    shift_left,
+    shift_right,
+    sigmoid,
+    sign,
+    sin,
+    sinh,
+    sqrt,
+    square,
+    sub,
+    tan,
+    tanh,
+    trunc,
+    where,
+)
+from graphc.tensor.ordering import (  # noqa: F401
+    argsort,
+    cumprod,
+    cumsum,
+    extend,
+    in_order,
+    index_add,
+    index_copy,
+    linear_recurrence,
+    prod,
+    resize,
+    roll,
+    scatter,
+    scatter_add,
+    sort,
+    topk,
+    tril,
+    triu,
+)
+from graphc.tensor.promotion import cast, constant_like
 from graphc.tensor.recording import here, record
 from graphc.tensor.shaping import (  # noqa: F401  (together they are the functions of tensors)
     are_tensors,
@@ -57,114 +133,8 @@ if TYPE_CHECKING:
     from graphc.tensor.tensor import Tensor
 
 
-def _elementwise(name: str, summary: str) -> Callable[..., Any]:
-    def function(*operands: Any) -> Any:
-        if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
-            operands = (as_tensor(operands[0]),)
-        result = elementwise(name, *operands)
-        if result is NotImplemented:
-            kinds = ", ".join(type(operand).__name__ for operand in operands)
-            raise TypeError(f"{name} needs tensors, arrays or numbers, not {kinds}")
-        return result
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = summary
-    return function
-
-
-add = _elementwise("add", "x + y")
-sub = _elementwise("sub", "x - y")
-mul = _elementwise("mul", "x · y, element by element")
-div = _elementwise("div", "x / y")
-neg = _elementwise("neg", "-x")
-abs = _elementwise("abs", "|x|")
-sign = _elementwise("sign", "-1, 0 or 1")
-exp = _elementwise("exp", "e^x")
-log = _elementwise("log", "the natural logarithm")
-log1p = _elementwise("log1p", "ln(1 + x)")
-expm1 = _elementwise("expm1", "e^x - 1")
-sqrt = _elementwise("sqrt", "the square root")
-tanh = _elementwise("tanh", "the hyperbolic tangent")
-sigmoid = _elementwise("sigmoid", "1/(1 + e^-x)")
-erf = _elementwise("erf", "the error function")
-sin = _elementwise("sin", "the sine")
-cos = _elementwise("cos", "the cosine")
-relu = _elementwise("relu", "max(0, x)")
-maximum = _elementwise("maximum", "the larger of two")
-minimum = _elementwise("minimum", "the smaller of two")
-where = _elementwise("where", "x where the condition holds, else y")
-logical_and = _elementwise("logical_and", "x and y")
-logical_or = _elementwise("logical_or", "x or y")
-logical_not = _elementwise("logical_not", "not x")
-
-
-def _booleans(name: str, *operands: Any) -> None:
-    """Refuse whole numbers, for which `&`, `|`, `^` and `~` work on bits and not as `logical_and` and its like do."""
-    for operand in operands:
-        dtype = common_dtype(name, (operand,)) if _operand(operand) else None
-        if dtype is None or dtype.kind != "bool":
-            shown = type(operand).__name__ if dtype is None else str(dtype)
-            raise UnsupportedError(
-                f"{name} of {shown}: only booleans are combined", span=here(), fix="compare first: x > 0"
-            )
-
-
-def bitwise_and(x: Any, y: Any) -> Any:
-    """x and y, of booleans."""
-    _booleans("&", x, y)
-    return logical_and(x, y)
-
-
-def bitwise_or(x: Any, y: Any) -> Any:
-    """x or y, of booleans."""
-    _booleans("|", x, y)
-    return logical_or(x, y)
-
-
-def bitwise_xor(x: Any, y: Any) -> Any:
-    """Whether exactly one of two booleans holds."""
-    _booleans("^", x, y)
-    return logical_xor(x, y)
-
-
-def invert(x: Any) -> Any:
-    """not x, of booleans."""
-    _booleans("~", x)
-    return logical_not(x)
-
-
-def logical_xor(x: Any, y: Any) -> Any:
-    """Whether exactly one of two booleans holds."""
-    return elementwise("not_equal", conversion("bool")(as_tensor(x)), conversion("bool")(as_tensor(y)))
-
-
 def stop_gradient(x: Tensor) -> Tensor:
     return record(REGISTRY["stop_gradient"], x)
-
-
-def pow(x: Any, y: Any) -> Any:
-    """x^y.  A whole power of whole numbers is computed by multiplication, as NumPy does."""
-    dtype = common_dtype("pow", (x, y)) if _operand(x) and _operand(y) else None
-    if dtype is None:
-        return NotImplemented
-    if dtype.is_float:
-        return elementwise("pow", x, y)
-    if isinstance(y, (int, np.integer)) and 1 <= y <= 64:
-        return math.prod([x] * (int(y) - 1), start=x)
-    raise UnsupportedError(
-        f"the power {y} of whole numbers ({dtype})", span=here(), fix='cast first: .astype("float32")'
-    )
-
-
-def _operand(x: Any) -> bool:
-    from graphc.tensor.tensor import Tensor
-
-    return isinstance(x, (Tensor, np.ndarray, bool, int, float, np.generic))
-
-
-def square(x: Any) -> Any:
-    """x·x"""
-    return mul(x, x)
 
 
 def matmul(x: Any, y: Any) -> Tensor:
@@ -446,6 +416,11 @@ def masked_fill(x: Tensor, mask: Any, value: Any) -> Tensor:
 def where_self(x: Tensor, condition: Any, other: Any) -> Tensor:
     """PyTorch's `x.where(condition, other)`."""
     return where(condition, x, other)
+
+
+def iota(shape: Any, axis: int) -> Tensor:
+    """The position (int64) of each element along an axis of a shape."""
+    return record(REGISTRY["iota"], shape=tuple(shape), axis=axis, dtype=dtype_of("int64"))
 
 
 def full(shape: Any, value: Any, dtype: Any = None) -> Tensor:

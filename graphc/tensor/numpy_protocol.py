@@ -46,12 +46,29 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.expm1: f.expm1,
     np.logaddexp: _logaddexp,
     np.reciprocal: lambda x: f.div(1.0, x),
-    np.exp2: lambda x: f.exp(f.mul(x, float(np.log(2.0)))),
-    np.log2: lambda x: f.div(f.log(x), float(np.log(2.0))),
-    np.log10: lambda x: f.div(f.log(x), float(np.log(10.0))),
-    np.tan: lambda x: f.div(f.sin(x), f.cos(x)),
-    np.sinh: lambda x: f.mul(f.sub(f.exp(x), f.exp(f.neg(x))), 0.5),
-    np.cosh: lambda x: f.mul(f.add(f.exp(x), f.exp(f.neg(x))), 0.5),
+    np.exp2: f.exp2,
+    np.log2: f.log2,
+    np.log10: f.log10,
+    np.tan: f.tan,
+    np.arcsin: f.asin,
+    np.arccos: f.acos,
+    np.arctan: f.atan,
+    np.arctan2: f.atan2,
+    np.sinh: f.sinh,
+    np.cosh: f.cosh,
+    np.arcsinh: f.asinh,
+    np.arccosh: f.acosh,
+    np.arctanh: f.atanh,
+    np.floor: f.floor,
+    np.ceil: f.ceil,
+    np.rint: f.round,
+    np.trunc: f.trunc,
+    np.floor_divide: f.floor_divide,
+    np.remainder: f.remainder,
+    np.fmod: f.fmod,
+    np.divmod: lambda x, y: (f.floor_divide(x, y), f.remainder(x, y)),
+    np.left_shift: f.shift_left,
+    np.right_shift: f.shift_right,
     np.maximum: f.maximum,
     np.minimum: f.minimum,
     np.matmul: f.matmul,
@@ -69,11 +86,18 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.bitwise_xor: f.bitwise_xor,
     np.logical_xor: f.logical_xor,
     np.invert: f.invert,
-    np.isnan: lambda x: elementwise("not_equal", x, x),
+    np.isnan: f.isnan,
+    np.isinf: f.isinf,
+    np.isfinite: f.isfinite,
     np.conjugate: lambda x: x,
 }
 
-REDUCE: dict[Any, Callable[..., Any]] = {np.add: f.sum, np.maximum: f.max, np.minimum: f.min}
+REDUCE: dict[Any, Callable[..., Any]] = {
+    np.add: f.sum,
+    np.multiply: f.prod,
+    np.maximum: f.max,
+    np.minimum: f.min,
+}
 
 
 @entry
@@ -159,10 +183,12 @@ def _clip(
 
 
 def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()]
+    if mode in ("reflect", "symmetric", "edge", "wrap"):
+        return f.extend(x, widths, mode)
     if mode != "constant" or not np.isscalar(constant_values):
         raise UnsupportedError(f"np.pad with mode={mode!r}", span=here(), fix="pad with one constant value")
-    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
-    return f.pad(x, [(int(a), int(b)) for a, b in widths], float(constant_values))  # type: ignore[arg-type]
+    return f.pad(x, widths, float(constant_values))  # type: ignore[arg-type]
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
@@ -174,10 +200,9 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
 def _einsum(*operands: Any, **keywords: Any) -> Any:
     from graphc.tensor.einsum import einsum
 
-    subscripts = operands[0]
-    if isinstance(subscripts, str) and len(operands) == 3 and "..." not in subscripts:
-        return einsum(subscripts, *operands[1:])
-    raise unsupported("np.einsum in this form")
+    if keywords.keys() - {"optimize"} or not isinstance(operands[0], str):
+        raise unsupported("np.einsum in this form")
+    return einsum(*operands)
 
 
 def _where(condition: Any, *choices: Any) -> Any:
@@ -250,6 +275,16 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.argmin: lambda x, axis=None, out=None, keepdims=False: f.argmin(x, axis, keepdims is True),
     np.any: lambda x, axis=None, out=None, keepdims=False: f.any(x, axis, keepdims is True),
     np.all: lambda x, axis=None, out=None, keepdims=False: f.all(x, axis, keepdims is True),
+    np.prod: lambda x, axis=None, dtype=None, out=None, keepdims=False: f.prod(
+        x, axis, keepdims is True, dtype=dtype
+    ),
+    np.cumsum: lambda x, axis=None, dtype=None, out=None: f.cumsum(x, axis, dtype=dtype),
+    np.cumprod: lambda x, axis=None, dtype=None, out=None: f.cumprod(x, axis, dtype=dtype),
+    np.sort: lambda x, axis=-1, kind=None, order=None, stable=None: f.in_order(x, axis),
+    np.argsort: lambda x, axis=-1, kind=None, order=None, stable=None: f.argsort(x, axis),
+    np.tril: lambda x, k=0: f.tril(x, k),
+    np.triu: lambda x, k=0: f.triu(x, k),
+    np.roll: lambda x, shift, axis=None: f.roll(x, shift, axis),
     np.reshape: lambda x, shape, order="C": f.reshape(x, shape, order=order),
     np.ravel: lambda x, order="C": f.reshape(x, -1),
     np.transpose: lambda x, axes=None: f.permute(x, *(axes if axes is not None else range(x.ndim)[::-1])),

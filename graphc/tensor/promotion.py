@@ -17,8 +17,9 @@ from graphc.ir.types import DType, dtype_of
 from graphc.tensor.recording import here, record
 from graphc.tensor.sizes import OpenSize
 
-FLOAT_ONLY = {"div", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "sin", "cos"}
-BOOLEAN = {"logical_and", "logical_or", "logical_not"}
+FLOAT_ONLY = {"div", "exp", "exp2", "expm1", "log", "log1p", "log2", "sqrt", "sigmoid", "erf", "atan2"}
+FLOAT_ONLY |= {"sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"}
+BOOLEAN = {"logical_and", "logical_or", "logical_xor", "logical_not"}
 
 
 def elementwise(name: str, *operands: Any) -> Any:

@@ -22,7 +22,7 @@ from graphc.ir.dims import Dim, bounds, linear_in, symbols_of
 from graphc.ir.graph import Leaf, Provenance, Role, Value
 from graphc.ir.op import TypeRuleError
 from graphc.ir.types import TensorType, dtype_of, parse_type
-from graphc.source import frame_span, user_frame, user_frames
+from graphc.source import Span, frame_span, user_frame, user_frames
 from graphc.tensor.naming import variable_of
 from graphc.tensor.sizes import OpenSize, Ranges
 
@@ -42,6 +42,7 @@ class Recorder:
         self.paths: dict[int, str] = {}  # known paths, by identity of the module
         self.outside: FrameType | None = None  # the user's frame that asked for the trace, not a part of it
         self.role: Role = "forward"
+        self.span: Span | None = None  # the line to note, when it is not that of the frame
         self.depth = 0  # > 0 inside a function of graphc's own, whose last result alone gets the user's name
 
     def value_of(self, operand: Tensor | np.ndarray) -> Value:
@@ -224,7 +225,8 @@ def record(function: Callable[..., Any], *operands: Any, **attributes: Any) -> A
     builder = target.builder
     frame = user_frame()
     values = [_operand(target, operand) for operand in operands]
-    where = Provenance(frame_span(frame) if frame else None, target.module, target.role)
+    span = target.span or (frame_span(frame) if frame else None)
+    where = Provenance(span, target.module, target.role)
     first = target.mark()
     with builder, builder.at(where):
         try:

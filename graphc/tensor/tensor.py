@@ -379,16 +379,17 @@ class Tensor(Arithmetic):
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
-    def __floordiv__(self, other: Any) -> Any:
-        raise numpy_protocol.unsupported("//")
+    def __lshift__(self, other: Any) -> Any:
+        return elementwise("shift_left", self, other)
 
-    def __mod__(self, other: Any) -> Any:
-        raise numpy_protocol.unsupported("%")
+    def __rshift__(self, other: Any) -> Any:
+        return elementwise("shift_right", self, other)
 
     def __divmod__(self, other: Any) -> Any:
-        raise numpy_protocol.unsupported("divmod")
+        return self // other, self % other
 
-    __rfloordiv__, __rmod__, __rdivmod__ = __floordiv__, __mod__, __divmod__
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
 
     def __pos__(self) -> Self:
         return self
@@ -404,6 +405,12 @@ class Tensor(Arithmetic):
 
     def __itruediv__(self, other: Any) -> Self:
         return indexing.update(self, self / other, "/=")
+
+    def __ifloordiv__(self, other: Any) -> Self:
+        return indexing.update(self, self // other, "//=")
+
+    def __imod__(self, other: Any) -> Self:
+        return indexing.update(self, self % other, "%=")
 
     def __ipow__(self, other: Any) -> Self:
         return indexing.update(self, self**other, "**=")
@@ -443,11 +450,21 @@ class Tensor(Arithmetic):
     argmax, argmin, any, all, norm = f.argmax, f.argmin, f.any, f.all, f.norm
     exp, log, sqrt, tanh, sigmoid, relu, abs = f.exp, f.log, f.sqrt, f.tanh, f.sigmoid, f.relu, f.abs
     sin, cos, square, neg, erf, sign = f.sin, f.cos, f.square, f.neg, f.erf, f.sign
+    tan, asin, acos, atan, atan2 = f.tan, f.asin, f.acos, f.atan, f.atan2
+    sinh, cosh, asinh, acosh, atanh = f.sinh, f.cosh, f.asinh, f.acosh, f.atanh
+    exp2, expm1, log2, log10, log1p = f.exp2, f.expm1, f.log2, f.log10, f.log1p
+    floor, ceil, round, trunc = f.floor, f.ceil, f.round, f.trunc
+    floor_divide, remainder, fmod = f.floor_divide, f.remainder, f.fmod
+    isnan, isinf, isfinite = f.isnan, f.isinf, f.isfinite
     add, sub, mul, div, pow = f.add, f.sub, f.mul, f.div, f.pow
     softmax, log_softmax, clamp, clip = f.softmax, f.log_softmax, f.clamp, f.clamp
     matmul, mm, bmm, dot = f.matmul, f.matmul, f.matmul, f.dot
     astype, to, type_as, copy, contiguous = f.astype, f.to, f.type_as, f.copy, f.contiguous
     chunk, split, unbind, gather, take = f.chunk, f.split, f.unbind, f.gather, f.take
+    prod, cumsum, cumprod = f.prod, f.cumsum, f.cumprod
+    sort, argsort, topk = f.sort, f.argsort, f.topk
+    scatter, scatter_add, index_add, index_copy = f.scatter, f.scatter_add, f.index_add, f.index_copy
+    tril, triu, roll = f.tril, f.triu, f.roll
     masked_fill, where, repeat, flip = f.masked_fill, f.where_self, f.tile, f.flip
 
 

@@ -7,10 +7,8 @@ gradients of the branches add.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import cache
-from string import Formatter
 
 import numpy as np
 
@@ -21,7 +19,10 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
 from graphc.ir.op import Op
 from graphc.ir.types import TensorType
+from graphc.view.chain_rule import ChainRule, derivative_text
 from graphc.view.check import checked
+from graphc.view.circuit_story import CircuitStory
+from graphc.view.facts import Known, array_facts, op_facts
 from graphc.view.numbers import factor, number, subscript
 from graphc.view.render_ir import Edge, Ids, Kind, Layout, Legend, Line, Node, Picture, Role, Text, legend_for
 
@@ -43,17 +44,26 @@ def is_scalar(graph: Graph) -> bool:
     return all(value.type.shape == () for value in values)
 
 
-def circuit(graph: Graph, title: str, values: Values | None, gradients: bool, check: bool = False) -> Picture:
+def circuit(
+    graph: Graph,
+    title: str,
+    values: Values | None,
+    gradients: bool,
+    check: bool = False,
+    known: Known | None = None,
+) -> Picture:
     """The picture of a scalar graph; `gradients` draws what autodiff put into the graph.
 
-    `check` puts a ✓ at each input whose gradient agrees with a finite difference.
+    `check` puts a ✓ at each input whose gradient agrees with a finite difference; `known` adds the story and the facts.
     """
-    return _Circuit(graph, values, gradients, check).picture(title)
+    return _Circuit(graph, values, gradients, check, known).picture(title)
 
 
 class _Circuit:
-    def __init__(self, graph: Graph, values: Values | None, gradients: bool, check: bool):
-        self.graph, self.values = graph, values
+    def __init__(
+        self, graph: Graph, values: Values | None, gradients: bool, check: bool, known: Known | None
+    ):
+        self.graph, self.values, self.known = graph, values, known
         self.forward = [node for node in graph.nodes if node.provenance.role == "forward"]
         self.gradient: dict[Value, Value] = {}
         if gradients:
@@ -66,6 +76,8 @@ class _Circuit:
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
         self.names = self._names()
+        self.rule = ChainRule(graph, self.gradient, lambda value: self.names.get(value, value.name))
+        self.story = CircuitStory(self.rule, self.values)
 
     def picture(self, title: str) -> Picture:
         uses: dict[Value, list[tuple[Operation, int]]] = {}
@@ -82,7 +94,11 @@ class _Circuit:
                 self._wire(node.output, uses.get(node.output, []), tails)
                 continue
             circle = self.ids.new("o", f"{node.provenance.module}.{node.op.name}".lstrip("."))
-            self.nodes.append(Node(circle, Role.OP, node.op.symbol or node.op.name, source=source))
+            facts = op_facts(node, self.rule, self.values, self.known) if self.known is not None else ()
+            self.nodes.append(
+                Node(circle, Role.OP, node.op.symbol or node.op.name, source=source, facts=facts)
+            )
+            self.story.circles[node] = circle
             for position in range(len(node.inputs)):
                 self.edges.append(Edge(tails[node, position], circle))
             for value in node.outputs:
@@ -92,7 +108,8 @@ class _Circuit:
         legend = legend_for(nodes, edges)
         if self.checks:
             legend += (Legend("check", "agrees with a finite difference"),)
-        return Picture(title, Layout.CIRCUIT, nodes, edges, legend=legend)
+        steps = self.story.steps(self.forward) if self.known is not None else ()
+        return Picture(title, Layout.CIRCUIT, nodes, edges, legend=legend, steps=steps)
 
     def _names(self) -> dict[Value, str]:
         """What a value is called in the picture: its name in the program, else u₁, u₂, ..."""
@@ -117,7 +134,7 @@ class _Circuit:
     ) -> str:
         """The wire of a value with its fork and chips; notes where each use begins."""
         constant = value.node is not None and value.node.op.name == "constant"
-        wire = self.ids.new("v", value.name)
+        wire = self.story.wires[value] = self.ids.new("v", value.name)
         flowing = [use for use in uses if self._flows(value, *use)]
         lines = []
         if self.values is not None:
@@ -128,16 +145,18 @@ class _Circuit:
             lines.append(Line(Text.GRADIENT, self._gradient_text(value, flowing)))
         source = _source(value.node) if value.node is not None else ""
         label = "" if constant else self.names[value]
-        self.nodes.append(Node(wire, self._role(value), label, tuple(lines), source=source))
+        facts = array_facts(value, self.values) if self.known is not None else ()
+        self.nodes.append(Node(wire, self._role(value), label, tuple(lines), source=source, facts=facts))
         start = wire
         if len(flowing) > 1:
-            start = self.ids.new("a", value.name)
+            start = self.story.sums[value] = self.ids.new("a", value.name)
             self.nodes.append(Node(start, Role.ACCUMULATE, "+"))
             self.edges.append(Edge(wire, start, Kind.WIRE))
         for use in uses:
             tails[use] = wire
             if use in flowing:
                 chip = self.ids.new("c", value.name)
+                self.story.chips[use] = chip
                 self.nodes.append(Node(chip, Role.CHIP, "", self._chip(value, *use)))
                 self.edges.append(Edge(start, chip, Kind.WIRE))
                 tails[use] = chip
@@ -197,6 +216,7 @@ class _Circuit:
             derivative = f"{head} = {symbolic}" if symbolic else head
             return Line(Text.DERIVATIVE, derivative), Line(Text.PRODUCT, product)
         local, upstream = self._local(node, position), self._upstream(node)
+        self.story.products[node, position] = local, upstream
         parts = (
             [head, symbolic, number(local)]
             if symbolic and symbolic != number(local)
@@ -216,34 +236,6 @@ def _alone(
         outputs = builder.emit(op, leaves, dict(attributes))
     graph = builder.finish(outputs[:1], ["y"])
     return differentiate(graph, [f"x{position}"])
-
-
-def derivative_text(op: Op, position: int, names: list[str]) -> str:
-    """The op's derivative with respect to one operand, written with the names of operands and result.
-
-    >>> from graphc.ops import REGISTRY
-    >>> derivative_text(REGISTRY["mul"], 0, ["q", "z", "f"])
-    'z'
-    """
-    template = op.derivative.get(position)
-    if template is None:
-        return ""
-    known = dict(zip(_operand_names(op), names, strict=False))
-    known[op.formula.partition("=")[0].strip()] = names[-1]
-    wanted = [field for _, field, _, _ in Formatter().parse(template) if field]
-    known |= {field: names[position] for field in wanted if field not in known}  # one of many, as in Σ w²
-    return template.format_map({field: factor(name) for field, name in known.items()})
-
-
-def _operand_names(op: Op) -> list[str]:
-    """What an op's declaration calls its operands, read off the signature that names most of them."""
-    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    named = []
-    for function, skipped in ((op.vjp, 1), (op.body, 0), (op.reference, 0)):
-        if function is not None:
-            parameters = inspect.signature(function).parameters.values()
-            named.append([p.name for p in parameters if p.kind in plain][skipped:])
-    return max(named, key=len)
 
 
 def _source(node: Operation) -> str:

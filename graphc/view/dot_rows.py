@@ -62,6 +62,7 @@ def row_lines(picture: Picture, t: Theme, tidy: bool = True) -> Iterator[str]:
             for left, right in zip(row, row[1:], strict=False):
                 if frozenset((left, right)) not in joined:
                     yield f"{quoted(left)} -> {quoted(right)}" + attributes(style="invis")
+    yield from _anchor(picture, spine)
     yield from _ladder(picture, spine)
     for edge in picture.edges:
         yield _row_edge(edge, place, spine, t)
@@ -93,6 +94,17 @@ def _spines(picture: Picture) -> dict[str, str]:
                 spine[member] = column
                 free[column] = False
     return spine
+
+
+def _anchor(picture: Picture, spine: dict[str, str]) -> Iterator[str]:
+    """Two unseen points above a first row that lies in clusters: Graphviz else forgets which column is the left one."""
+    cluster = {node.id: node.cluster for node in picture.nodes}
+    columns = {spine[m]: m for m in (picture.rows[0] if picture.rows else ()) if m in spine and cluster[m]}
+    if len(columns) == 2:
+        point = attributes(style="invis", width=0, height=0, label="")
+        yield f'"top-f"{point}; "top-b"{point}; {{ rank=same; "top-f"; "top-b" }}'
+        for source, target in (("top-f", "top-b"), ("top-f", columns["f"]), ("top-b", columns["b"])):
+            yield f"{quoted(source)} -> {quoted(target)}" + attributes(style="invis")
 
 
 def _ladder(picture: Picture, spine: dict[str, str]) -> Iterator[str]:

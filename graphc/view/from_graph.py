@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 from graphc.errors import UsageError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.partition import Partition
 from graphc.plan.plan import Plan
 from graphc.view import circuit, fusion
+from graphc.view.facts import Known
 from graphc.view.layers import OVERLAYS, Values, layers
-from graphc.view.render_ir import Picture, legend_for
+from graphc.view.render_ir import Picture
+from graphc.view.selection import WHOLE, Part, keep
 
 View = Literal["auto", "forward", "backward", "joint", "fusion", "memory"]
 Style = Literal["auto", "circuit", "layers"]
 Drawable = Graph | Partition | Plan
+
+
+class Choices(TypedDict, total=False):
+    """The arguments of `make_picture`, for those who hand them on."""
+
+    view: View
+    values: Values | None
+    show: Collection[str]
+    depth: int | None
+    style: Style
+    title: str | None
+    known: Known | None
+    expand: Collection[str]
+    focus: str
+    hops: int
+    grad_path_of: str
 
 
 def make_picture(
@@ -28,6 +46,11 @@ def make_picture(
     depth: int | None = None,
     style: Style = "auto",
     title: str | None = None,
+    known: Known | None = None,
+    expand: Collection[str] = (),
+    focus: str = "",
+    hops: int = 2,
+    grad_path_of: str = "",
 ) -> Picture:
     """The picture of a graph.
 
@@ -38,6 +61,10 @@ def make_picture(
     show    of shapes, params, flops, source; and check: finite differences beside the gradients of a circuit
     depth   module levels that are opened; the default opens as many as stay readable
     style   circuit (scalars only) or layers; auto takes the circuit for small scalar graphs
+    expand  paths of modules that are opened although others are folded
+    focus   a value, array or module: only what lies within `hops` edges of it
+    grad_path_of  a parameter or input: only the way from it to the loss, and the way its gradient comes back
+    known   facts by name of a value, may be empty: the picture for a page, of everything, with its story
 
     Raises UsageError when the view does not fit the graph.
     """
@@ -79,10 +106,13 @@ def make_picture(
             fix="style='layers' draws tensors",
         )
     name = title if title is not None else graph.name
-    if style != "layers" and view != "backward" and circuit.suits(graph):
-        drawn = circuit.circuit(graph, name, values, gradients, "check" in show)
+    part = Part(tuple(expand), focus, hops, grad_path_of)
+    if style != "layers" and view != "backward" and circuit.suits(graph) and part == WHOLE:
+        drawn = circuit.circuit(graph, name, values, gradients, "check" in show, known)
     else:
-        drawn = layers(graph, name, gradients=gradients, values=values, show=show, depth=depth)
+        drawn = layers(
+            graph, name, gradients=gradients, values=values, show=show, depth=depth, known=known, part=part
+        )
         if style == "auto" and circuit.is_scalar(graph) and not circuit.suits(graph):
             notices += (f"more than {circuit.LIMIT} ops: drawn in rows instead of as a circuit",)
     if view == "backward":
@@ -120,16 +150,6 @@ def _as_one_program(graph: Graph, values: Values | None) -> tuple[Graph, Values 
 
 def _backward_half(picture: Picture) -> Picture:
     """The right column alone, in the order it is computed."""
-    nodes = tuple(n for n in picture.nodes if n.backward)
-    kept = {n.id for n in nodes}
-    edges = tuple(e for e in picture.edges if {e.source, e.target} <= kept)
-    rows = tuple(tuple(m for m in row if m in kept) for row in reversed(picture.rows))
-    clusters = tuple(c for c in picture.clusters if c.backward)
-    return replace(
-        picture,
-        nodes=nodes,
-        edges=edges,
-        rows=tuple(row for row in rows if row),
-        clusters=clusters,
-        legend=legend_for(nodes, edges),
-    )
+    half = keep(picture, {node.id for node in picture.nodes if node.backward})
+    clusters = tuple(c for c in half.clusters if c.backward)
+    return replace(half, rows=tuple(reversed(half.rows)), clusters=clusters)

@@ -13,15 +13,33 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from graphc.ir.cost import parameter_count, total_flops
+from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
+from graphc.view.chain_rule import ChainRule
+from graphc.view.facts import Facts, Known, array_facts, gradient_facts, op_facts
+from graphc.view.health import RECTIFIERS, Flow, dead_units
 from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, number
-from graphc.view.render_ir import Cluster, Edge, Kind, Layout, Line, Node, Picture, Role, Text, legend_for
+from graphc.view.render_ir import (
+    Cluster,
+    Edge,
+    Kind,
+    Layout,
+    Line,
+    Node,
+    Picture,
+    Role,
+    Step,
+    Text,
+    legend_for,
+)
+from graphc.view.selection import WHOLE, Part, selected
+from graphc.view.story import rows_story
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "source", "check")
+OVERLAYS = ("shapes", "params", "flops", "bytes", "norms", "health", "source", "check", "code")
 
 Values = Mapping[Value, np.ndarray]
 
@@ -34,29 +52,84 @@ def layers(
     values: Values | None = None,
     show: Collection[str] = ("shapes",),
     depth: int | None = None,
+    known: Known | None = None,
+    part: Part = WHOLE,
 ) -> Picture:
-    """The picture of a graph in rows, folded at `depth` module levels or, by default, to the budget."""
+    """The picture of a graph in rows, folded at `depth` module levels or, by default, to the budget.
+
+    With `known` the picture is of everything, for a page that opens and closes modules itself: with the story, the
+    facts, and the clusters that would be folded marked as closed.
+    """
+    if part.focus or part.grad_path_of:
+        rows = _Rows(Units(graph, gradients=gradients), values, show, None, known)
+        return selected(rows.picture(title), rows.units, part)
+    if known is not None:
+        return _opened(graph, title, gradients, values, show, depth, known, part.expand)
+    return _folded(graph, title, gradients, values, show, depth, part.expand)[0]
+
+
+def _folded(
+    graph: Graph,
+    title: str,
+    gradients: bool,
+    values: Values | None,
+    show: Collection[str],
+    depth: int | None,
+    expand: Collection[str],
+) -> tuple[Picture, Units]:
     if depth is not None:
-        return _Rows(Units(graph, gradients=gradients, depth=depth), values, show, depth).picture(title)
+        units = Units(graph, gradients=gradients, depth=depth, expand=expand)
+        return _Rows(units, values, show, depth).picture(title), units
     deepest = max((n.provenance.module.count(".") + 1 for n in graph.nodes if n.provenance.module), default=0)
     ways: list[tuple[int | None, int]] = [(None, once) for once in range(deepest + 1)]
     ways += [(level, deepest) for level in range(deepest - 1, 0, -1)]
     for level, once in ways:
-        units = Units(graph, gradients=gradients, depth=level, once=once)
+        units = Units(graph, gradients=gradients, depth=level, once=once, expand=expand)
         picture = _Rows(units, values, show, level).picture(title)
         if len(picture.nodes) <= BUDGET:
             break
-    return picture
+    return picture, units
+
+
+def _opened(
+    graph: Graph,
+    title: str,
+    gradients: bool,
+    values: Values | None,
+    show: Collection[str],
+    depth: int | None,
+    known: Known,
+    expand: Collection[str],
+) -> Picture:
+    """Everything, with the clusters closed that the folded picture would fold."""
+    folded = _folded(graph, title, gradients, None, show, depth, expand)[1]
+    closed = {tuple(run.path for run in unit.runs): unit.repeats for unit in folded.all if unit.runs}
+    groups = [paths for paths, repeats in closed.items() if repeats]
+    units = Units(graph, gradients=gradients, groups=groups)
+    units.close(list(closed))
+    return _Rows(units, values, show, None, known).picture(title)
 
 
 class _Rows:
-    def __init__(self, units: Units, values: Values | None, show: Collection[str], depth: int | None):
-        self.units, self.values, self.show, self.depth = units, values, show, depth
+    def __init__(
+        self,
+        units: Units,
+        values: Values | None,
+        show: Collection[str],
+        depth: int | None,
+        known: Known | None = None,
+    ):
+        self.units, self.values, self.show, self.depth, self.known = units, values, show, depth, known
         self.graph, self.gradient, self.ids = units.graph, units.gradient, units.ids
         self.nodes: list[Node] = []
         self.edges: dict[tuple[str, str, Kind], Edge] = {}
         self.rows: list[list[str]] = []
         self.leaf_box: dict[Value, str] = {}
+        self.junctions: dict[Value, str] = {}
+        self.stubs: dict[Value, str] = {}
+        self.seed: tuple[str, str] | None = None
+        self.rule = ChainRule(units.graph, units.gradient)
+        self.flow = Flow(values, units.gradient if "health" in show else {})
 
     def picture(self, title: str) -> Picture:
         first = self.units.all[0] if self.units.all else None
@@ -86,13 +159,34 @@ class _Rows:
         nodes, edges = tuple(self.nodes), tuple(self.edges.values())
         rows = tuple(tuple(row) for row in self.rows)
         legend = legend_for(nodes, edges)
-        return Picture(title, Layout.ROWS, nodes, edges, self._clusters(), rows, legend, self._notices())
+        return Picture(
+            title, Layout.ROWS, nodes, edges, self._clusters(), rows, legend, self._notices(), self._story()
+        )
+
+    def _story(self) -> tuple[Step, ...]:
+        if self.known is None:
+            return ()
+
+        def scalar(value: Value) -> str:
+            found = self.values.get(value) if self.values is not None else None
+            return f" = {number(found)}" if found is not None and found.ndim == 0 else ""
+
+        return rows_story(
+            self.units,
+            self.rule,
+            tuple(self.edges.values()),
+            seed=self.seed,
+            junctions=self.junctions,
+            stubs=self.stubs,
+            scalar=scalar,
+        )
 
     def _clusters(self) -> tuple[Cluster, ...]:
         made = tuple(self.units.clusters.values())
         used = {node.cluster for node in self.nodes}
         mirrored = tuple(
-            Cluster(f"g-{c.id}", f"∇ {c.label}", c.parent and f"g-{c.parent}", True) for c in made
+            Cluster(f"g-{c.id}", f"∇ {c.label}", c.parent and f"g-{c.parent}", True, closed=c.closed)
+            for c in made
         )
         by_id = {c.id: c for c in (*made, *mirrored)}
         for identifier in list(used):
@@ -115,6 +209,7 @@ class _Rows:
             notices.append(f"{updates} ops of the parameter update are not shown")
         unread = [v.name for v in self.graph.leaves if v not in self.graph.users or not self.graph.users[v]]
         unread = [name for name in unread if self.graph.by_name[name] not in self.graph.outputs]
+        notices += self.flow.notices()
         if unread:
             notices.append(f"not read by anything: {', '.join(unread[:6])}" + " ..." * (len(unread) > 6))
         return tuple(notices)
@@ -177,6 +272,7 @@ class _Rows:
             note = f"given as {seed.name}" if seed.node is None else "1, where backward starts"
             row.append(f"g-{identifier}")
             self.nodes.append(Node(row[1], Role.SEED, f"∇{name}", (Line(Text.NOTE, note),), "", True))
+            self.seed = row[1], name
             self._edge(identifier, row[1], Kind.GRADIENT)
             self._edge(row[1], unit.mirror, Kind.GRADIENT)
 
@@ -189,7 +285,7 @@ class _Rows:
             return
         sources = [unit.mirror for unit in self.units.gradient_sources(value) if unit.mirror != target]
         if len(sources) > 1 and self.gradient[value] in self.units.sums:
-            junction = self.ids.new("a", value.name)
+            junction = self.junctions[value] = self.ids.new("a", value.name)
             self.nodes.append(Node(junction, Role.ACCUMULATE, "+", (), cluster, True))
             if row is None:
                 self.rows.append([junction])
@@ -212,13 +308,24 @@ class _Rows:
         if self.values is None or value is None or value not in self.values:
             return []
         kind = Text.GRADIENT if gradient else Text.VALUE
-        return [Line(kind, statistics(self.values[value], gradient))]
+        array = self.values[value]
+        if "norms" in self.show and not gradient and array.ndim and np.isfinite(array).all():
+            return [Line(kind, f"‖·‖ {number(np.linalg.norm(array.astype(np.float64)))}")]
+        warning = self.flow.warning(value) if gradient else ""
+        return [Line(kind, statistics(array, gradient) + warning)]
 
     def _leaf(self, value: Value) -> str:
         identifier = self.leaf_box[value] = self.ids.new("v", value.name)
         lines = (*self._type(value), *self._numbers(value))
-        self.nodes.append(Node(identifier, Role(value.leaf or "constant"), value.name, lines))
+        facts = self._array_facts([value])
+        self.nodes.append(Node(identifier, Role(value.leaf or "constant"), value.name, lines, facts=facts))
         return identifier
+
+    def _array_facts(self, values: Sequence[Value], gradient: bool = False) -> Facts:
+        if self.known is None:
+            return ()
+        arrays = [self.gradient[v] for v in values] if gradient else values
+        return tuple(fact for value in arrays for fact in array_facts(value, self.values))
 
     def _stored(self, unit: Unit, stored: Sequence[Value]) -> str:
         """Parameters and constants of a unit as one box to its left."""
@@ -233,7 +340,8 @@ class _Rows:
                 lines += [Line(kind, _short(value, unit) + shared), *self._type(value), *self._numbers(value)]
         identifier = f"p-{unit.id}"
         role = Role.CONSTANT if all(v.leaf == "constant" for v in stored) else Role.PARAMETER
-        self.nodes.append(Node(identifier, role, "", tuple(lines), unit.cluster))
+        facts = self._array_facts(stored)
+        self.nodes.append(Node(identifier, role, "", tuple(lines), unit.cluster, facts=facts))
         return identifier
 
     def _leaf_gradient(self, leaves: Sequence[Value], identifier: str, unit: Unit | None) -> str:
@@ -248,7 +356,9 @@ class _Rows:
                 if is_constant(behind(self.gradient[value])):
                     lines.append(Line(Text.NOTE, "0: no path from the loss"))
         cluster = _mirrored(unit.cluster) if unit is not None else ""
-        self.nodes.append(Node(identifier, Role.GRADIENT, "", tuple(lines), cluster, True))
+        self.stubs |= dict.fromkeys(leaves, identifier)
+        facts = self._array_facts(leaves, gradient=True)
+        self.nodes.append(Node(identifier, Role.GRADIENT, "", tuple(lines), cluster, True, facts=facts))
         return identifier
 
     def _forward_node(self, unit: Unit) -> Node:
@@ -258,7 +368,11 @@ class _Rows:
         lines += [Line(Text.NOTE, note) for note in self._notes(unit)]
         span = unit.nodes[0].provenance.span
         role = Role.MODULE if unit.runs else Role.OP
-        return Node(unit.id, role, unit.label, tuple(lines), unit.cluster, source=span.name if span else "")
+        source = span.name if span else ""
+        facts: Facts = ()
+        if self.known is not None:
+            facts = op_facts(unit.nodes[0], self.rule, self.values, self.known)
+        return Node(unit.id, role, unit.label, tuple(lines), unit.cluster, source=source, facts=facts)
 
     def _notes(self, unit: Unit) -> Iterator[str]:
         if unit.repeats:
@@ -271,12 +385,24 @@ class _Rows:
         parameters = parameter_count(v for v in unit.operands if v.leaf == "parameter")
         if "params" in self.show and parameters != 0:
             yield f"{amount(parameters)} parameters"
+        if "bytes" in self.show:
+            yield f"{_sum_of_bytes(self.units.leaving(unit))} bytes"
+        yield from self._health(unit)
         work = total_flops(unit.nodes)
         if "flops" in self.show and work != 0:
             yield f"{amount(work)} FLOP"
         span = unit.nodes[0].provenance.span
         if "source" in self.show and span is not None:
             yield span.name
+
+    def _health(self, unit: Unit) -> Iterator[str]:
+        if self.values is None or "health" not in self.show or unit.nodes[0].op.name not in RECTIFIERS:
+            return
+        array = self.values.get(unit.nodes[0].outputs[0])
+        if array is not None and array.ndim > 1 and array.size:
+            units, dead = dead_units(array)
+            if dead:
+                yield f"∅ {dead} of {units} units dead"
 
     def _mirror_node(self, unit: Unit) -> Node:
         lines = [Line(Text.NAME, unit.name)] if unit.name else []
@@ -303,7 +429,11 @@ class _Rows:
             producer = self.units.producer(value)
             far = producer is not None and producer is not unit and value not in unit.operands
             self._edge(producer.id if producer is not None and far else unit.id, unit.mirror, Kind.SAVED)
-        return Node(unit.mirror, Role.GRADIENT, f"∇{unit.label}", tuple(lines), _mirrored(unit.cluster), True)
+        facts: Facts = ()
+        if self.known is not None:
+            facts = gradient_facts(unit.nodes[0], unit.backward, self.rule, self.values, self.known)
+        cluster = _mirrored(unit.cluster)
+        return Node(unit.mirror, Role.GRADIENT, f"∇{unit.label}", tuple(lines), cluster, True, facts=facts)
 
 
 def statistics(array: np.ndarray, gradient: bool = False) -> str:
@@ -342,6 +472,13 @@ def constant_operands(node: Operation) -> Iterable[str]:
 
 def _mirrored(cluster: str) -> str:
     return f"g-{cluster}" if cluster else ""
+
+
+def _sum_of_bytes(values: Iterable[Value]) -> str:
+    total: Dim = 0
+    for value in values:
+        total = total + value.type.nbytes
+    return amount(total)
 
 
 def _count(count: int, what: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Unpack
 
 from graphc.atomic import write_file
 from graphc.errors import UsageError
@@ -13,12 +14,13 @@ from graphc.view import draw, memory_map
 from graphc.view.dot import layout_cost
 from graphc.view.dot import to_dot as picture_to_dot
 from graphc.view.dot_text import escape
-from graphc.view.from_graph import Drawable, Style, View, make_picture
-from graphc.view.layers import Values
+from graphc.view.from_graph import Choices, Drawable, make_picture
+from graphc.view.html import page
+from graphc.view.plain import to_mermaid, to_text
 from graphc.view.render_ir import Picture
 from graphc.view.theme import DEFAULT, THEMES, Theme
 
-SUFFIXES = (".svg", ".png", ".pdf", ".dot", ".json")
+SUFFIXES = (".svg", ".png", ".pdf", ".html", ".dot", ".json", ".mmd", ".txt")
 COST = 10_000  # layout cost above which a layout is refused: it would take longer than anyone waits
 
 
@@ -26,72 +28,61 @@ def render(
     thing: Drawable | Picture,
     path: str | os.PathLike[str],
     *,
-    view: View = "auto",
-    values: Values | None = None,
     theme: str | Theme = DEFAULT,
-    show: Collection[str] = ("shapes",),
-    depth: int | None = None,
-    style: Style = "auto",
-    title: str | None = None,
     timeout: float = draw.TIMEOUT,
+    code: Mapping[str, str] | None = None,
+    **choices: Unpack[Choices],
 ) -> Path:
-    """Draw a graph into a file; its suffix says how: .svg, .png, .pdf, .dot or .json.
+    """Draw a graph into a file; its suffix says how: .svg, .png, .pdf, .html, .dot, .json, .mmd (Mermaid) or .txt.
 
-    The other arguments are those of `make_picture`; `theme` is one of default, dark, cs231n, blue-orange, print.
+    theme    default, dark, cs231n, blue-orange or print
+    code     LLVM IR by name, for a page whose facts refer to it
+    choices  the arguments of `make_picture`
+
     The file appears whole or not at all.  Returns its path.
 
     Raises UsageError for a view, theme or suffix that does not exist, MissingToolError when no layout engine is
-    installed (.dot and .json need none), PictureTooLarge when there is too much to lay out.
+    installed (.dot, .json, .mmd, .txt and the page of a graph in rows need none), PictureTooLarge when there is too
+    much to lay out.
     """
     target = Path(path)
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"cannot write {target.name!r}", fix=f"end its name in one of {', '.join(SUFFIXES)}")
-    if view == "memory":
-        write_file(target, _memory(thing, suffix, theme, title))
-        return target
-    picture = _picture(thing, view, values, show, depth, style, title)
-    if suffix == ".json":
-        write_file(target, picture.to_json())
-    elif suffix == ".dot":
-        write_file(target, picture_to_dot(picture, theme_of(theme)))
-    else:
-        write_file(target, _drawn(picture, suffix[1:], theme_of(theme), timeout))
+    if suffix == ".html":
+        choices = {"known": {}, **choices}
+    write_file(target, _written(thing, suffix, theme_of(theme), timeout, code, choices))
     return target
 
 
-def to_dot(
-    thing: Drawable | Picture,
-    *,
-    view: View = "auto",
-    values: Values | None = None,
-    theme: str | Theme = DEFAULT,
-    show: Collection[str] = ("shapes",),
-    depth: int | None = None,
-    style: Style = "auto",
-    title: str | None = None,
-) -> str:
-    """The picture as DOT text; needs no layout engine."""
-    return picture_to_dot(_picture(thing, view, values, show, depth, style, title), theme_of(theme))
+def to_dot(thing: Drawable | Picture, *, theme: str | Theme = DEFAULT, **choices: Unpack[Choices]) -> str:
+    """The picture as DOT text; needs no layout engine.  `choices` are the arguments of `make_picture`."""
+    return picture_to_dot(_picture(thing, choices), theme_of(theme))
 
 
 def to_svg(
     thing: Drawable | Picture,
     *,
-    view: View = "auto",
-    values: Values | None = None,
     theme: str | Theme = DEFAULT,
-    show: Collection[str] = ("shapes",),
-    depth: int | None = None,
-    style: Style = "auto",
-    title: str | None = None,
     timeout: float = draw.TIMEOUT,
+    **choices: Unpack[Choices],
 ) -> str:
-    """The picture as SVG text, for notebooks and pages."""
-    if view == "memory":
-        return _memory(thing, ".svg", theme, title)
-    picture = _picture(thing, view, values, show, depth, style, title)
-    return _drawn(picture, "svg", theme_of(theme), timeout).decode("utf-8")
+    """The picture as SVG text, for notebooks and pages.  `choices` are the arguments of `make_picture`."""
+    data = _written(thing, ".svg", theme_of(theme), timeout, None, choices)
+    return data if isinstance(data, str) else data.decode("utf-8")
+
+
+def to_html(
+    thing: Drawable | Picture,
+    *,
+    theme: str | Theme = DEFAULT,
+    timeout: float = draw.TIMEOUT,
+    code: Mapping[str, str] | None = None,
+    **choices: Unpack[Choices],
+) -> str:
+    """The picture as the text of a page that needs nothing else.  `choices` are the arguments of `make_picture`."""
+    data = _written(thing, ".html", theme_of(theme), timeout, code, {"known": {}, **choices})
+    return data if isinstance(data, str) else data.decode("utf-8")
 
 
 def theme_of(theme: str | Theme) -> Theme:
@@ -103,18 +94,34 @@ def theme_of(theme: str | Theme) -> Theme:
     return THEMES[theme]
 
 
-def _picture(
+def _picture(thing: Drawable | Picture, choices: Choices) -> Picture:
+    return thing if isinstance(thing, Picture) else make_picture(thing, **choices)
+
+
+def _written(
     thing: Drawable | Picture,
-    view: View,
-    values: Values | None,
-    show: Collection[str],
-    depth: int | None,
-    style: Style,
-    title: str | None,
-) -> Picture:
-    if isinstance(thing, Picture):
-        return thing
-    return make_picture(thing, view, values=values, show=show, depth=depth, style=style, title=title)
+    suffix: str,
+    theme: Theme,
+    timeout: float,
+    code: Mapping[str, str] | None,
+    choices: Choices,
+) -> str | bytes:
+    """A picture in the form a suffix stands for."""
+    if choices.get("view") == "memory":
+        return _memory(thing, suffix, theme, choices.get("title"))
+    picture = _picture(thing, choices)
+    match suffix:
+        case ".json":
+            return picture.to_json()
+        case ".dot":
+            return picture_to_dot(picture, theme)
+        case ".mmd":
+            return to_mermaid(picture)
+        case ".txt":
+            return to_text(picture)
+        case ".html":
+            return page(picture, theme, lambda p, t: _drawn(p, "svg", t, timeout).decode("utf-8"), code)
+    return _drawn(picture, suffix[1:], theme, timeout)
 
 
 def _drawn(picture: Picture, form: str, theme: Theme, timeout: float) -> bytes:
@@ -132,11 +139,11 @@ def _drawn(picture: Picture, form: str, theme: Theme, timeout: float) -> bytes:
     return text.replace("<svg ", '<svg role="img" ', 1).encode("utf-8")
 
 
-def _memory(thing: Drawable | Picture, suffix: str, theme: str | Theme, title: str | None) -> str:
+def _memory(thing: Drawable | Picture, suffix: str, theme: Theme, title: str | None) -> str:
     if not isinstance(thing, Plan):
         raise UsageError("the memory view needs a memory plan", fix="give the Plan of a compiled model")
     if suffix != ".svg":
         raise UsageError(
             f"the memory view is written as .svg, not {suffix}", fix="end the file's name in .svg"
         )
-    return memory_map.memory_map(thing, theme_of(theme), title)
+    return memory_map.memory_map(thing, theme, title)

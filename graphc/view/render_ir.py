@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import Any
 
 FORMAT = 1  # raised when a reader of the JSON would have to change
+RARE = ("facts", "closed")  # fields of nodes and clusters that the JSON leaves out when they say nothing
 
 
 class Role(StrEnum):
@@ -85,6 +86,7 @@ class Node:
     cluster: str = ""
     backward: bool = False
     source: str = ""
+    facts: tuple[tuple[str, str], ...] = ()  # what else is known of it, for who asks: (heading, text)
 
     def text(self, kind: Text) -> str | None:
         """The first line of one kind, or None."""
@@ -108,6 +110,21 @@ class Cluster:
     parent: str = ""
     backward: bool = False
     group: int = -1  # number of a fusion group, -1 for a module
+    closed: bool = False  # whether a page that can open and close it begins with it closed
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of the story: `at` is computed from `uses`, and the numbers of `shows` become known.
+
+    A step forward shows values, a step backward gradients and products.
+    """
+
+    at: str
+    text: str
+    uses: tuple[str, ...] = ()
+    shows: tuple[str, ...] = ()
+    backward: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +147,7 @@ class Picture:
     rows: tuple[tuple[str, ...], ...] = ()
     legend: tuple[Legend, ...] = ()
     notices: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
         ids = Counter([n.id for n in self.nodes] + [c.id for c in self.clusters])
@@ -142,6 +160,9 @@ class Picture:
                 raise ValueError(
                     f"picture {self.title!r}: edge {edge.source} -> {edge.target} has no such node"
                 )
+        for step in self.steps:
+            if not {step.at, *step.uses, *step.shows} <= nodes:
+                raise ValueError(f"picture {self.title!r}: step {step.text!r} is of a node that is not there")
         for owner, cluster in [(n.id, n.cluster) for n in self.nodes] + [
             (c.id, c.parent) for c in self.clusters
         ]:
@@ -153,11 +174,14 @@ class Picture:
                 raise ValueError(f"picture {self.title!r}: row member {member!r} is unknown or in two rows")
 
     def to_json(self) -> str:
-        """Versioned JSON, one node or edge a line so that differences read well."""
-        fields = dataclasses.asdict(self)
+        """Versioned JSON, one node or edge a line so that differences read well; what is rare is left out if empty."""
         parts = [f'"graphc_picture": {FORMAT}']
-        for name, value in fields.items():
+        for name, value in dataclasses.asdict(self).items():
+            if name == "steps" and not value:
+                continue
             if isinstance(value, (list, tuple)) and value:
+                if name in ("nodes", "clusters"):
+                    value = [{k: v for k, v in item.items() if v or k not in RARE} for item in value]
                 rows = ",\n  ".join(json.dumps(item, ensure_ascii=False) for item in value)
                 parts.append(f"{json.dumps(name)}: [\n  {rows}\n ]")
             else:
@@ -179,6 +203,7 @@ class Picture:
             fields["rows"] = tuple(tuple(row) for row in fields["rows"])
             fields["legend"] = tuple(Legend(**entry) for entry in fields["legend"])
             fields["notices"] = tuple(fields["notices"])
+            fields["steps"] = tuple(_step(s) for s in fields.get("steps", ()))
             return Picture(**fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a graphc picture: {error!r}") from error
@@ -186,7 +211,12 @@ class Picture:
 
 def _node(fields: dict[str, Any]) -> Node:
     lines = tuple(Line(Text(line["kind"]), line["text"]) for line in fields["lines"])
-    return Node(**fields | {"role": Role(fields["role"]), "lines": lines})
+    facts = tuple((heading, text) for heading, text in fields.get("facts", ()))
+    return Node(**fields | {"role": Role(fields["role"]), "lines": lines, "facts": facts})
+
+
+def _step(fields: dict[str, Any]) -> Step:
+    return Step(**fields | {key: tuple(fields[key]) for key in ("uses", "shows")})
 
 
 SAFE = frozenset(string.ascii_letters + string.digits + "_.-")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
@@ -52,9 +52,22 @@ class Units:
 
     depth   module levels that are opened, None for all
     once    of equal neighbouring modules in so many outer levels, only the first is opened
+    groups  paths of modules that repeat the one before them: a cluster around each group
+    expand  paths of modules that are opened whatever else is folded
     """
 
-    def __init__(self, graph: Graph, *, gradients: bool, depth: int | None = None, once: int = 0):
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        gradients: bool,
+        depth: int | None = None,
+        once: int = 0,
+        groups: Sequence[tuple[str, ...]] = (),
+        expand: Collection[str] = (),
+    ):
+        self.expand = expand
+        self.groups = {path: paths for paths in groups for path in paths}
         self.graph = graph
         self.gradient = gradients_of(graph) if gradients else {}
         self.ids = Ids()
@@ -88,10 +101,14 @@ class Units:
     ) -> None:
         folded: dict[tuple[Run, ...], Unit] = {}
         for node, runs in around.items():
-            key = next((alike[run] for run in runs if run in alike), ())
+            key = next((alike[run] for run in runs if run in alike and not self._opens(*alike[run])), ())
             again = bool(key)
-            if not key and depth is not None and len(runs) >= depth and len(runs[depth - 1].nodes) > 1:
-                key = (runs[depth - 1],)
+            if not key and depth is not None:
+                level = depth - 1
+                while level < len(runs) and self._opens(runs[level]):
+                    level += 1
+                if level < len(runs) and len(runs[level].nodes) > 1:
+                    key = (runs[level],)
             if not key:
                 path = f"{node.provenance.module}.{node.op.name}".lstrip(".")
                 unit = Unit(self.ids.new("o", path), name=_name_of(node, runs))
@@ -104,6 +121,21 @@ class Units:
             unit.nodes.append(node)
             self.of[node] = unit
 
+    def _opens(self, *runs: Run) -> bool:
+        """Whether one of these, or a module in one of them, is to be opened."""
+        return any(
+            path == run.path or path.startswith(f"{run.path}.") for path in self.expand for run in runs
+        )
+
+    def boxes_of(self, name: str) -> list[Unit]:
+        """The units that compute a value, or that first read a stored array or input, or that a module consists of."""
+        value = self.graph.by_name.get(name)
+        if value is not None:
+            unit = self.producer(value) or self.first_reader(behind(value))
+            return [unit] if unit is not None else []
+        paths = ((unit, unit.nodes[0].provenance.module) for unit in self.all)
+        return [u for u, path in paths if path == name or path.startswith(f"{name}.") or u.id == name]
+
     def _cluster_of(self, unit: Unit, runs: Sequence[Run]) -> str:
         """The cluster of the innermost module around a unit that holds several, but not all, units."""
         parent = ""
@@ -111,11 +143,26 @@ class Units:
             inside = {self.of[node] for node in run.nodes}
             if run in unit.runs or len(inside) < 2 or len(inside) == len(self.all):
                 continue
-            identifier = safe_id("k", run.path) + (f"--{run.call}" if run.call > 1 else "")
+            group = self.groups.get(run.path)
+            if group and len(group) > 1:
+                around = cluster_id(group[0], together=True)
+                ends = [path.rpartition(".")[2] for path in (group[0], group[-1])]
+                label = f"{' … '.join(ends)}: +{len(group)} more like the one above"
+                self.clusters.setdefault(around, Cluster(around, label, parent))
+                parent = around
+            identifier = cluster_id(run.path, run.call)
             if identifier not in self.clusters:
-                self.clusters[identifier] = Cluster(identifier, run.label, parent)
+                alike = ": +1 more like the one above" if group and len(group) == 1 else ""
+                self.clusters[identifier] = Cluster(identifier, run.label + alike, parent)
             parent = identifier
         return parent
+
+    def close(self, folded: Sequence[tuple[str, ...]]) -> None:
+        """Mark the clusters that a picture of fewer boxes folds, each given by the paths it stands for."""
+        for paths in folded:
+            identifier = cluster_id(paths[0], together=len(paths) > 1)
+            if identifier in self.clusters:
+                self.clusters[identifier] = replace(self.clusters[identifier], closed=True)
 
     def _assign_backward(self) -> None:
         by_name = {node.name: node for node in self.graph.nodes}
@@ -161,6 +208,13 @@ class Units:
         seeds = set(self.gradient.values())
         read = dict.fromkeys(behind(v) for node in unit.backward for v in node.inputs)
         return [v for v in read if (_is_drawn_forward(v.node) if v.node is not None else v not in seeds)]
+
+
+def cluster_id(path: str, call: int = 1, together: bool = False) -> str:
+    """The cluster of one call of a module, or of a group of equal modules that begins with it."""
+    if together:
+        return safe_id("k", path) + "--on"
+    return safe_id("k", path) + (f"--{call}" if call > 1 else "")
 
 
 def gradients_of(graph: Graph) -> dict[Value, Value]:

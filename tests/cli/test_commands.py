@@ -183,3 +183,14 @@ def test_the_same_files_from_another_folder(run, here, monkeypatch):
     assert snapshot(here / "a.graphc") == snapshot(here / "elsewhere" / "b.graphc")
     for name, content in snapshot(here / "a.graphc").items():
         assert str(here).encode() not in content, name
+
+
+def test_compile_says_what_stored_weights_cost(run, here):
+    said = run("compile", "small.py", "--weights", "fp16", "--json")
+    told = json.loads(said.out)
+    assert told["weights"] == "fp16" and 0 <= told["deviation"] < 2e-3
+    manifest = json.loads((here / "small.graphc/manifest.json").read_text())
+    assert manifest["weights"] == "fp16" and float(manifest["weights_deviation"]) < 2e-3
+    assert "weights stored as fp16" in run("compile", "small.py", "--weights", "fp16").err
+    run("compile", "small.py", "--weights", "fp16", "--weights", "int8", status=2)
+    run("summary", "small.py", "--weights", "fp16", status=2)

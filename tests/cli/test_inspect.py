@@ -21,7 +21,7 @@ def artefact(tmp_path: Path) -> Path:
         cpu_features=("avx2", "fma"), inputs=(Port("x", "float32", ("N", 4)),),
         outputs=(Port("logits", "float32", ("N", 10)),), dims={"N": (1, 64)}, arena_bytes_per_sample=64,
         arena_bytes_fixed=0, arena="arena 64*N bytes = lower bound", flops="80*N", numerics="", threads=1,
-        packed_bytes=0, files=files,
+        weights="fp32", weights_deviation="0.00e+00", packed_bytes=0, files=files,
     )  # fmt: skip
     (folder / "manifest.json").write_text(manifest.to_json())
     return folder

@@ -29,6 +29,16 @@ LAYERS = [
     ("Conv2d", (4, 5, 4), {"padding": "same"}, IMAGE),
     ("Conv2d", (4, 5, 2), {"padding": "valid"}, IMAGE),
     ("Conv1d", (4, 5, 3), {"stride": 2, "padding": 1}, SEQUENCE),
+    *[
+        case
+        for mode in ("reflect", "replicate", "circular")
+        for case in [
+            ("Conv1d", (4, 5, 3), {"stride": 2, "padding": 4, "padding_mode": mode}, SEQUENCE),
+            ("Conv2d", (4, 5, (3, 4)), {"padding": (2, 1), "padding_mode": mode, "groups": 1}, IMAGE),
+            ("Conv2d", (4, 6, (4, 3)), {"padding": "same", "padding_mode": mode, "dilation": 2}, IMAGE),
+            ("Conv2d", (4, 4, 3), {"padding": "valid", "padding_mode": mode, "groups": 4}, IMAGE),
+        ]
+    ],
     ("MaxPool2d", (2,), {}, IMAGE),
     ("MaxPool2d", (3,), {"stride": 2, "padding": 1}, IMAGE),
     ("MaxPool2d", ((2, 3),), {"ceil_mode": True, "stride": 2}, IMAGE),
@@ -43,6 +53,16 @@ LAYERS = [
     ("AdaptiveAvgPool2d", ((3, 4),), {}, IMAGE),
     ("AdaptiveAvgPool2d", ((5, 3),), {}, IMAGE),
     ("AdaptiveAvgPool2d", ((None, 4),), {}, IMAGE),
+    ("AdaptiveAvgPool1d", (1,), {}, SEQUENCE),
+    ("AdaptiveAvgPool1d", (11,), {}, SEQUENCE),
+    ("AdaptiveAvgPool1d", (4,), {}, SEQUENCE),
+    ("AdaptiveMaxPool1d", (1,), {}, SEQUENCE),
+    ("AdaptiveMaxPool1d", (4,), {}, SEQUENCE),
+    ("AdaptiveMaxPool1d", (13,), {}, SEQUENCE),
+    ("AdaptiveMaxPool2d", (1,), {}, IMAGE),
+    ("AdaptiveMaxPool2d", ((3, 4),), {}, IMAGE),
+    ("AdaptiveMaxPool2d", ((5, 3),), {}, IMAGE),
+    ("AdaptiveMaxPool2d", ((None, 3),), {}, IMAGE),
     ("Flatten", (), {}, IMAGE),
     ("Flatten", (1, 2), {}, IMAGE),
     ("Dropout", (0.5,), {}, ROWS),
@@ -106,6 +126,14 @@ def test_batch_norm_in_training_moves_its_statistics(case):
         open_batch=False,
     )
     assert {"new.running_mean", "new.running_var", "new.num_batches_tracked"} <= set(graph.output_names)
+
+
+@pytest.mark.parametrize(
+    "kind, shape", [("AdaptiveMaxPool1d", (2, 3, 11)), ("AdaptiveMaxPool2d", (2, 3, 7, 5))]
+)
+def test_of_equal_maxima_the_first_gets_the_gradient(kind, shape):
+    check_module(getattr(nn, kind)(3), getattr(torch.nn, kind)(3), [np.zeros(shape)])
+    check_module(getattr(nn, kind)(1), getattr(torch.nn, kind)(1), [np.zeros(shape)])
 
 
 def test_embedding():

@@ -158,6 +158,8 @@ ATTENTION = [
     ({"batch_first": True}, {"q": (2, 5, 8), "k": (2, 4, 8), "v": (2, 4, 8)}),
     ({"kdim": 3, "vdim": 6}, {"q": (5, 2, 8), "k": (4, 2, 3), "v": (4, 2, 6)}),
     ({"bias": False}, {"q": (5, 8), "k": (4, 8), "v": (4, 8)}),
+    ({"add_bias_kv": True}, {"q": (5, 2, 8), "k": (4, 2, 8), "v": (4, 2, 8)}),
+    ({"add_zero_attn": True, "batch_first": True}, {"q": (2, 5, 8), "k": (2, 4, 8), "v": (2, 4, 8)}),
 ]
 
 
@@ -170,7 +172,8 @@ def test_attention(options, shapes):
 
 
 @pytest.mark.parametrize("heads_mask", [False, True])
-def test_attention_masks(heads_mask):
+@pytest.mark.parametrize("options", [{}, {"add_bias_kv": True, "add_zero_attn": True}], ids=str)
+def test_attention_masks(heads_mask, options):
     blocked = np.triu(np.ones((5, 5), bool), 1)
     mask = np.repeat(blocked[None], 8, 0) if heads_mask else blocked
     padding = np.zeros((2, 5), bool)
@@ -180,7 +183,7 @@ def test_attention_masks(heads_mask):
         kind = torch.tensor if isinstance(x, torch.Tensor) else np.asarray
         return module(x, x, x, attn_mask=kind(mask), key_padding_mask=kind(padding))
 
-    ours, theirs = nn.MultiheadAttention(8, 4), torch.nn.MultiheadAttention(8, 4)
+    ours, theirs = nn.MultiheadAttention(8, 4, **options), torch.nn.MultiheadAttention(8, 4, **options)
     check(ours, theirs, {"x": drawn((5, 2, 8))}, call)
 
 

@@ -24,7 +24,7 @@ from graphc.ir.types import DTYPES, DType, TensorType, dtype_of, float64
 
 LONG = 70_001  # more than 65,536, odd
 SIZES = (1, 3, 13, 17, 31)  # vector loops with every kind of rest
-ANY_DTYPE = {Kind.ELEMENTWISE, Kind.REDUCTION, Kind.MOVEMENT, Kind.INDEXING, Kind.POOLING}
+ANY_DTYPE = {Kind.ELEMENTWISE, Kind.REDUCTION, Kind.MOVEMENT, Kind.INDEXING, Kind.SEQUENTIAL, Kind.POOLING}
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from graphc.interpret import interpret
 from graphc.ir.builder import Builder
 from graphc.ir.op import REGISTRY, Kind
 from graphc.ir.types import DTYPES, TensorType, bool_, dtype_of, float32, float64, int32, parse_type
-from graphc.ops import control, elementwise, rules
+from graphc.ops import bits, control, elementwise, rules
 from graphc.ops.indexing import IndexOutOfRange
 
 ONE = {"strides": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
@@ -120,6 +120,70 @@ REFUSED = {
         ]
         for name in ("argmax", "argmin")
     },
+    "prod": [("f32[2,3]", {"axes": (2,)}, AXES), ("bool[2,3]", {"axes": (0,)}, "needs numbers, a is bool")],
+    **{
+        name: [("f32[2,3]", {"axis": 2}, AXIS), ("bool[2,3]", {"axis": 1}, "needs numbers, a is bool")]
+        for name in ("cumsum", "cumprod")
+    },
+    "linear_recurrence": [
+        ("f32[2,3] f32[2,3]", {"axis": 2}, AXIS),
+        ("f32[2,3] f64[2,3]", {"axis": 1}, "dtypes differ"),
+        ("f32[2,3] f32[3,2]", {"axis": 1}, "shapes differ: a and b"),
+    ],
+    "argsort": [("f32[2,3]", {"axis": 2}, AXIS)],
+    "sort": [("f32[2,3]", {"axis": -1}, "axis -1 does not fit a")],
+    "topk": [
+        ("f32[2,3]", {"axis": 2, "k": 1}, AXIS),
+        ("f32[2,3]", {"axis": 1, "k": 4}, "k is 4, the axis has 3 elements"),
+        ("f32[2,3]", {"axis": 1, "k": -1}, "k is -1"),
+    ],
+    "extend": [
+        ("f32[2,3]", {"low": (0, 0), "high": (0, 0), "mode": "mirror"}, "mode is one of reflect, .*'mirror'"),
+        ("f32[2,3]", {"low": (0,), "high": (0, 0), "mode": "edge"}, "a has 2 dimensions, the widths 1"),
+        ("f32[2,3]", {"low": (0, -1), "high": (0, 0), "mode": "edge"}, "whole numbers >= 0"),
+        ("f32[2,3]", {"low": (0, 3), "high": (0, 0), "mode": "reflect"}, "3 elements more along axis 1 of 3"),
+        ("f32[2,3]", {"low": (0, 0), "high": (0, 4), "mode": "wrap"}, "4 elements more along axis 1 of 3"),
+        ("f32[2,0]", {"low": (0, 0), "high": (0, 1), "mode": "edge"}, "1 elements more along axis 1 of 0"),
+    ],
+    "triangle": [("f32[3]", {}, "a has 1 dimensions, a matrix has 2")],
+    "resize": [
+        ("f32[2,3]", {"axes": (1,), "sizes": (6,), "mode": "area"}, "mode is one of nearest, .*'area'"),
+        ("f32[2,3]", {"axes": (2,), "sizes": (6,)}, AXES),
+        ("f32[2,3]", {"axes": (1,), "sizes": (6, 7)}, "1 axes need as many sizes"),
+        ("f32[N,3]", {"axes": (0,), "sizes": (6,)}, "axis 0 of size N cannot be resized to 6"),
+        ("f32[2,3]", {"axes": (1,), "sizes": (0,)}, "axis 1 of size 3 cannot be resized to 0"),
+        ("i32[2,3]", {"axes": (1,), "sizes": (6,)}, "needs floating-point numbers"),
+    ],
+    "scatter": [
+        ("f32[2,3] i64[4] f32[2,5]", {"axis": 1}, r"c must have the shape \[2, 4\]"),
+        ("f32[2,3] f32[4] f32[2,4]", {"axis": 1}, "positions must be whole numbers, b is float32"),
+        ("f32[2,3] i64[4] f64[2,4]", {"axis": 1}, r"dtypes differ: float32 \(a\) and float64 \(c\)"),
+        ("f32[2,3] i64[4] f32[2,4]", {"axis": 1, "how": "sub"}, "how is one of set, .*'sub'"),
+        ("bool[2,3] i64[4] bool[2,4]", {"axis": 1, "how": "add"}, "needs numbers, a is bool"),
+        ("f32[2,3] i64[4] f32[2,4]", {"axis": 2}, AXIS),
+    ],
+    "gather_nd": [
+        (
+            "f32[2,3] i64[4,3]",
+            {},
+            "the last axis of b holds a position for each of 1 to 2 axes of a, it is 3",
+        ),
+        ("f32[2,3] i64[4,N]", {}, "it is N"),
+        ("f32[2,3] i64[]", {}, "it is None"),
+        ("f32[2,3] f32[4,2]", {}, "positions must be whole numbers"),
+        ("f32[2,3] i64[4,1]", {"batch": 1}, "the first 1 sizes of a and b differ"),
+    ],
+    "scatter_nd": [
+        ("f32[2,3] i64[4,2] f32[5]", {}, r"c must have the shape \[4\]"),
+        ("f32[2,3] i64[4,2] f64[4]", {}, "dtypes differ"),
+        ("f32[2,3] i64[4,2] f32[4]", {"how": "sub"}, "how is one of"),
+    ],
+    "put_elements": [
+        ("f32[2,3] i64[2,2] f32[2,3]", {"axis": 1}, "positions b must have the shape of c"),
+        ("f32[2,3] i64[3,2] f32[3,2]", {"axis": 1}, "b is longer than a along axis 0"),
+        ("f32[2,3] i64[2] f32[2]", {"axis": 1}, "as many axes as a"),
+        ("f32[2,3] i64[2,2] f32[2,2]", {"axis": 2}, AXIS),
+    ],
     "matmul": [
         ("f32[2,3] f32[4,5]", {}, r"inner sizes differ: 3 \(a\) and 4 \(b\)"),
         ("f32[3] f32[3,5]", {}, "a and b must have at least 2 dimensions"),
@@ -361,11 +425,16 @@ def expected(name):
     op = REGISTRY[name]
     arity = len(next(iter(op.samples()))[0])
     rows = []
-    if op.infer in (rules.same_number, rules.same_float):
-        floats = op.infer is rules.same_float
+    if op.infer in (rules.same_number, rules.same_float, bits.tested):
+        floats = op.infer is not rules.same_number
         for dtype in ("i32", "u8", "bool") if floats else ("bool",):
             message = "needs floating-point numbers, a is" if floats else "needs numbers, a is bool"
             rows.append((" ".join([f"{dtype}[3]"] * arity), {}, message))
+    elif op.infer is bits.same_whole:
+        rows += [(" ".join([f"{d}[3]"] * arity), {}, "needs whole numbers, a is") for d in ("f32", "bool")]
+        if arity > 1:
+            rows.append(("i32[3] i64[3]", {}, "dtypes differ"))
+        return rows
     elif op.infer is rules.logical:
         rows += [(" ".join([f"{d}[3]"] * arity), {}, "needs booleans, a is") for d in ("f32", "i32", "u8")]
     if arity > 1:
@@ -465,7 +534,14 @@ def test_a_label_out_of_range_is_an_error(name, label, classes):
 
 def test_shared_rules_are_those_of_the_elementwise_family():
     """`expected` derives rows from the rule; an op with a rule of its own needs rows in the table."""
-    shared = {rules.same_number, rules.same_float, rules.logical, rules.comparison}
+    shared = {
+        rules.same_number,
+        rules.same_float,
+        rules.logical,
+        rules.comparison,
+        bits.same_whole,
+        bits.tested,
+    }
     for name, op in REGISTRY.items():
         assert name in REFUSED or op.infer in shared
     assert REGISTRY["add"].infer is elementwise.same_number and REGISTRY["add"].kind is Kind.ELEMENTWISE

@@ -21,7 +21,9 @@ OPS = [pytest.param(op, id=name) for name, op in sorted(REGISTRY.items())]
 
 # Facts that are no defects, each with its reason; a test below asks that none has become idle.
 NO_SYMBOLIC_SAMPLE = {"constant": "one number has no size"}
-NO_FLOAT_SAMPLE = dict.fromkeys(("logical_and", "logical_or", "logical_not"), "only booleans")
+NO_FLOAT_SAMPLE = dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), "only booleans")
+NO_FLOAT_SAMPLE |= dict.fromkeys(("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"), "whole numbers")
+NO_FLOAT_SAMPLE |= dict.fromkeys(("shift_left", "shift_right"), "whole numbers")
 STOPPED = {  # outputs whose gradient is 0 or does not exist although they do depend on the operands
     ("stop_gradient", 0): "that is what it is for",
     ("batch_norm_train", 1): "running statistics are kept, not trained",

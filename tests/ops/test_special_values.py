@@ -49,6 +49,27 @@ EXACT = {
     "leaky_relu": [((-INF,), -INF), ((INF,), INF), ((NAN,), NAN)],
     "gelu": [((INF,), INF), ((NAN,), NAN), ((0.0,), 0.0)],
     "silu": [((INF,), INF), ((NAN,), NAN), ((-1000.0,), -0.0)],
+    "floor": [((-0.0,), -0.0), ((-0.5,), -1.0), ((-INF,), -INF), ((NAN,), NAN), ((TINY,), 0.0)],
+    "ceil": [((-0.5,), -0.0), ((TINY,), 1.0), ((INF,), INF), ((NAN,), NAN)],
+    "round": [((0.5,), 0.0), ((1.5,), 2.0), ((-0.5,), -0.0), ((2.5,), 2.0), ((INF,), INF), ((NAN,), NAN)],
+    "trunc": [((-0.5,), -0.0), ((-1.7,), -1.0), ((-INF,), -INF), ((NAN,), NAN)],
+    "floor_divide": [((7.0, -2.0), -4.0), ((1.0, 0.0), INF), ((0.0, 0.0), NAN), ((-1.0, INF), -1.0), ((INF, 2.0), NAN)],
+    "remainder": [((-7.0, 2.0), 1.0), ((7.0, -2.0), -1.0), ((-2.0, 2.0), 0.0), ((2.0, -2.0), -0.0), ((1.0, 0.0), NAN),
+                  ((5.0, INF), 5.0), ((INF, 2.0), NAN), ((1e300, 3.0), 0.0)],
+    "fmod": [((-7.0, 2.0), -1.0), ((7.0, -2.0), 1.0), ((-2.0, 2.0), -0.0), ((1.0, 0.0), NAN), ((5.0, INF), 5.0)],
+    "tan": [((INF,), NAN), ((-0.0,), -0.0), ((TINY,), TINY)],
+    "asin": [((1.0,), math.pi / 2), ((-1.0,), -math.pi / 2), ((-0.0,), -0.0), ((1.5,), NAN), ((TINY,), TINY)],
+    "acos": [((1.0,), 0.0), ((-1.0,), math.pi), ((0.0,), math.pi / 2), ((1.5,), NAN), ((INF,), NAN)],
+    "atan": [((INF,), math.pi / 2), ((-INF,), -math.pi / 2), ((-0.0,), -0.0), ((TINY,), TINY), ((NAN,), NAN)],
+    "atan2": [((0.0, -0.0), math.pi), ((-0.0, -1.0), -math.pi), ((-0.0, 1.0), -0.0), ((INF, INF), math.pi / 4),
+              ((1.0, -INF), math.pi), ((1.0, 0.0), math.pi / 2), ((NAN, 1.0), NAN)],
+    "sinh": [((-INF,), -INF), ((-0.0,), -0.0), ((TINY,), TINY), ((710.4,), 1.6663642832806496e+308), ((711.0,), INF)],
+    "cosh": [((-INF,), INF), ((-0.0,), 1.0), ((710.4,), 1.6663642832806496e+308), ((711.0,), INF)],
+    "asinh": [((-INF,), -INF), ((-0.0,), -0.0), ((TINY,), TINY), ((1e300,), 691.4686750787736)],
+    "acosh": [((1.0,), 0.0), ((0.9,), NAN), ((-3e9,), NAN), ((INF,), INF), ((1e300,), 691.4686750787736)],
+    "atanh": [((1.0,), INF), ((-1.0,), -INF), ((-0.0,), -0.0), ((1.5,), NAN), ((INF,), NAN), ((TINY,), TINY)],
+    "exp2": [((-INF,), 0.0), ((INF,), INF), ((1024.0,), INF), ((-1074.0,), TINY), ((10.0,), 1024.0)],
+    "log2": [((0.0,), -INF), ((-1.0,), NAN), ((INF,), INF), ((TINY,), -1074.0), ((8.0,), 3.0)],
 }  # fmt: skip
 DEFAULTS = {"elu": {"alpha": 1.0}, "leaky_relu": {"slope": 0.1}, "gelu": {"approximate": "none"}}
 
@@ -66,15 +87,23 @@ def test_corner_values(name):
 
 def test_every_float_op_of_one_element_has_corner_values():
     comparisons = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
-    others = {
-        "where",
-        "cast",
-        "stop_gradient",
-        "add_n",
-        "logical_and",
-        "logical_or",
-        "logical_not",
-    } | comparisons
+    tests = {"isnan", "isinf", "isfinite"}
+    whole = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "shift_left", "shift_right"}
+    others = (
+        {
+            "where",
+            "cast",
+            "stop_gradient",
+            "add_n",
+            "logical_and",
+            "logical_or",
+            "logical_not",
+            "logical_xor",
+        }
+        | comparisons
+        | tests
+        | whole
+    )
     elementwise = {name for name, op in REGISTRY.items() if op.kind is Kind.ELEMENTWISE}
     assert elementwise - others <= set(EXACT)
 

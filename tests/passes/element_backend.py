@@ -15,6 +15,7 @@ from graphc.ir.dims import substitute
 from graphc.ir.graph import Node, Value, bind_attributes
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel, Partition
+from graphc.passes.attention import attention_of
 from graphc.passes.fuse import row_space
 
 CREATION = ("constant", "iota", "dim_size")
@@ -43,9 +44,12 @@ def run_kernel(
             (node,) = kernel.nodes
             assert node.op.name == "reshape"
             return {kernel.outputs[0]: inputs[node.inputs[0]].reshape(shape_of(kernel.outputs[0], bindings))}
-        case "indexing" | "composite":
+        case "indexing" | "sequential" | "join" | "composite":
             (node,) = kernel.nodes
             return _whole(node, inputs, bindings, kernel)
+        case "attention":
+            assert attention_of(kernel.nodes) is not None
+            return _in_order(kernel, inputs, bindings)
     elements = Elements(kernel, inputs, bindings)
     if kernel.kind in ANCHORED:
         return elements.anchored()
@@ -60,6 +64,13 @@ def shape_of(value: Value, bindings: Mapping[str, int]) -> tuple[int, ...]:
 def _whole(node: Node, inputs, bindings, kernel: Kernel) -> dict[Value, np.ndarray]:
     results = run_node(node, [inputs[v] for v in node.inputs], bindings)
     return {v: a for v, a in zip(node.outputs, results) if v in kernel.outputs}
+
+
+def _in_order(kernel: Kernel, inputs, bindings) -> dict[Value, np.ndarray]:
+    values = dict(inputs)
+    for node in kernel.nodes:
+        values.update(zip(node.outputs, run_node(node, [values[v] for v in node.inputs], bindings)))
+    return {v: values[v] for v in kernel.outputs}
 
 
 def is_unit_reshape(node: Node) -> bool:

@@ -12,7 +12,8 @@ from graphc.interpret import evaluate, interpret
 from graphc.ir.graph import Graph
 from graphc.ops import REGISTRY
 from graphc.view import make_picture
-from graphc.view.circuit import derivative_text, suits
+from graphc.view.chain_rule import derivative_text
+from graphc.view.circuit import suits
 from graphc.view.numbers import number
 from graphc.view.render_ir import Kind, Layout, Picture, Role, Text
 

@@ -25,6 +25,7 @@ KINDS = {
     Kind.CONVOLUTION: "convolution",
     Kind.POOLING: "pooling",
     Kind.INDEXING: "indexing",
+    Kind.SEQUENTIAL: "sequential",
     Kind.RANDOM: "random",
     Kind.CONTROL: "scan",
 }

@@ -10,6 +10,8 @@ import pytest
 
 from graphc.backends.llvm import calls, executable, module, team
 from graphc.backends.llvm.executable import compile_plan, native_plan
+from graphc.backends.llvm.target import host
+from graphc.backends.llvm.weight_gradient import plan_weight_gradient
 from graphc.errors import UsageError
 from graphc.ir.graph import Graph
 from graphc.ir.parser import parse_graph
@@ -18,6 +20,7 @@ from graphc.passes.expand import expand
 from graphc.passes.fuse import fuse
 from tests.backends.llvm.test_executable import arrays, as_tuple
 from tests.backends.llvm.test_layouts import CHAINS, example, optimized
+from tests.backends.llvm.test_plane_convolution import CASES, graph_of
 from tests.passes import networks
 
 MATMUL = """graph product(N: 0..) {{
@@ -72,6 +75,31 @@ def test_a_residual_network_has_the_same_bits() -> None:
     same_bits(graph, compile_plan(native_plan(fuse(graph))), (1, 5))
 
 
+# channels, size, outputs, kernel, strides, padding, dilation, groups: images in blocks of channels
+BLOCKED = [
+    (48, (9, 11), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    (20, (13, 13), 37, (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 1),
+    (3, (17, 19), 40, (5, 5), (2, 2), ((2, 2), (2, 2)), (1, 1), 1),
+]
+
+
+@pytest.mark.parametrize("name", ["conv", "conv_dx", "conv_dw"])
+@pytest.mark.parametrize("case", [*CASES, *BLOCKED])
+def test_gradients_of_convolutions_have_the_same_bits(case, name) -> None:
+    """Plain planes divided by images and by rows, weights by parts of the batch and by channels."""
+    for long in (False, True):
+        graph = graph_of(case, name, "f32", long)
+        same_bits(graph, compile_plan(native_plan(fuse(graph))), (0, 1, 2, 23))
+
+
+def test_weights_too_many_for_parts_have_the_same_bits() -> None:
+    case = (40, (31,), 70, (9,), (1,), ((4, 4),), (1,), 1)
+    graph = graph_of(case, "conv_dw", "f32", False)
+    (node, *_) = graph.nodes
+    assert (plan := plan_weight_gradient(node, host())) is not None and plan.parts == 1
+    same_bits(graph, compile_plan(native_plan(fuse(graph))), (0, 1, 23))
+
+
 @pytest.mark.parametrize(("k", "n"), [(1024, 96), (37, 700), (300, 1), (2050, 33)])
 def test_products_have_the_same_bits(k: int, n: int) -> None:
     graph, native = compiled(parse_graph(MATMUL.format(k=k, n=n)))
@@ -122,6 +150,31 @@ def test_fork_after_a_run() -> None:
             os._exit(0 if same and threads_of_this_process() == 2 else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert function(*inputs).tobytes() == expected
+
+
+def test_fork_while_others_run() -> None:
+    native, inputs = product()
+    function = native.load(3)
+    expected = native.load(1)(*inputs).tobytes()
+    done, wrong = threading.Event(), []
+
+    def call() -> None:
+        while not done.is_set():
+            if function(*inputs).tobytes() != expected:
+                wrong.append(threading.get_ident())
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for _ in range(10):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if all(function(*inputs).tobytes() == expected for _ in range(10)) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    done.set()
+    for caller in callers:
+        caller.join()
+    assert not wrong
 
 
 def test_members_are_made_by_the_first_run_and_shared() -> None:
@@ -192,3 +245,28 @@ def test_threads_are_bounded() -> None:
     assert 1 <= team.allowed(10**6) <= team.cores().allowed
     with pytest.raises(UsageError):
         team.allowed(0)
+
+
+@pytest.mark.parametrize("n", [3, 21])
+def test_training_steps_have_the_same_bits(n: int) -> None:
+    import graphc
+    from graphc import nn, optim
+    from graphc.nn import functional as F
+
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(n, 1, 13, 17)).astype(np.float32), rng.integers(0, 7, n)
+
+    def trained(threads: int) -> list[bytes]:
+        graphc.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(1, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 18, 3, padding=1), nn.BatchNorm2d(18),
+            nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1), nn.Flatten(), nn.Linear(18 * 3 * 4, 7),
+        )  # fmt: skip
+        step = graphc.compile_step(
+            net, F.cross_entropy, optim.Adam(net.parameters(), lr=0.01), threads=threads
+        )
+        losses = [step(x, y) for _ in range(3)]
+        return [np.array(losses).tobytes(), *(array.tobytes() for array in step.arrays.values())]
+
+    one, *others = [trained(threads) for threads in (1, 2, 3)]
+    assert all(other == one for other in others)

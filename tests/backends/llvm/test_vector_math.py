@@ -74,6 +74,8 @@ def exact(name: str) -> Callable[..., mpmath.mpf]:
     return {
         "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
         "rsqrt": lambda x: 1 / mpmath.sqrt(x),
+        "exp2": lambda x: mpmath.power(2, x),
+        "log2": lambda x: mpmath.log(x, 2),
         "pow": lambda x, y: mpmath.power(x, y),
     }.get(name) or getattr(mpmath, name)
 
@@ -99,11 +101,16 @@ def samples(name: str, dtype: np.dtype, count: int) -> list[np.ndarray]:
     every = np.exp2(random.uniform(tiny, info.maxexp, count)) * random.choice([-1, 1], count)
     with np.errstate(over="ignore"):
         match name:
-            case "exp" | "expm1" | "sigmoid":
+            case "exp" | "exp2" | "expm1" | "sigmoid":
                 parts = [random.uniform(-top * 1.2, top, count), random.normal(size=count), every]
+            case "atan":
+                parts = [random.uniform(-3, 3, count), random.normal(size=count), every]
+            case "atan2":
+                near = np.concatenate([random.normal(size=count), random.uniform(0.9, 1.1, count), every])
+                return [near.astype(dtype), random.permutation(near).astype(dtype)]
             case "tanh" | "erf":
                 parts = [random.uniform(-7, 7, count), random.normal(size=count), every]
-            case "log" | "rsqrt":
+            case "log" | "log2" | "rsqrt":
                 parts = [abs(every), random.uniform(0.5, 2, count), 1 + random.normal(size=count) * 1e-3]
             case "log1p":
                 parts = [random.uniform(-1, 2, count), abs(every), random.normal(size=count) * 1e-3]

@@ -6,8 +6,9 @@ import textwrap
 import numpy as np
 import pytest
 
+import graphc
 from graphc.autodiff import differentiate
-from graphc.errors import TraceError
+from graphc.errors import TraceError, UsageError
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.interpret import interpret
 
@@ -340,3 +341,29 @@ def test_the_same_graph_each_time():
         return np.tanh(x @ x.T)
 
     assert repr(trace(f, x="float64[N,3]")) == repr(trace(f, x="float64[N,3]"))
+
+
+def double(x):
+    return x * 2
+
+
+def test_trace_takes_types_by_name_or_as_a_dictionary():
+    one = graphc.trace(double, x="float32[N]")
+    other = graphc.trace(double, inputs={"x": "float32[N]"}, dims={"N": (2, 8)})
+    assert repr(one.inputs) == repr(other.inputs) and other.dims == {"N": (2, 8)}
+    assert graphc.trace(
+        lambda inputs, dims: inputs * dims, inputs="float32[N]", dims="float32[N]"
+    ).output_names
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"inputs": 3}, "inputs=3 is no dictionary of types"),
+        ({"x": np.zeros(3)}, r"input x: an array float64\[3\] is no type"),
+        ({"inputs": {"x": "float32[2]"}, "x": "float32[2]"}, "input x is given twice"),
+    ],
+)
+def test_what_is_no_type(given, message):
+    with pytest.raises(UsageError, match=message):
+        graphc.trace(double, **given)

@@ -1,0 +1,56 @@
+"""`python -m benchmarks [--only lenet,...] [--threads 1,2] [--peers ...] [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from benchmarks import table, workloads
+from benchmarks.peers import PEERS
+from benchmarks.rows import OURS, Row, as_data, measure_row
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", default="", help="workloads, or how their names begin")
+    parser.add_argument("--threads", default="1,2", help="numbers of threads")
+    parser.add_argument(
+        "--peers", default=",".join(p for p in PEERS if p != OURS), help="who to compare with"
+    )
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.1, help="least time of a repeat")
+    parser.add_argument("--json", metavar="FILE", help="write every time to a file")
+    parser.add_argument("--prepare", action="store_true", help="fill the caches, measure nothing")
+    options = parser.parse_args(arguments)
+    names = [OURS, *(name for name in options.peers.split(",") if name)]
+    unknown = [name for name in names if name not in PEERS]
+    if unknown:
+        parser.error(f"no peer {unknown[0]}; there are {', '.join(PEERS)}")
+    try:
+        chosen = workloads.chosen(options.only)
+    except ValueError as error:
+        parser.error(str(error))
+    rows: list[Row] = []
+    for workload in chosen:
+        for threads in map(int, options.threads.split(",")):
+            repeats = 0 if options.prepare else options.repeats
+            row = measure_row(workload, threads, names, repeats=repeats, seconds=options.seconds)
+            rows.append(row)
+            for result in row.results:
+                if result.reason:
+                    print(f"{workload.name}: {result.peer}: {result.reason}", file=sys.stderr)
+            if not options.prepare:
+                print(" ".join(table.cells(row)), file=sys.stderr, flush=True)
+    if options.prepare:
+        return 0
+    print(table.markdown(rows))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump([as_data(row) for row in rows], file, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""If, Loop and Scan.
+
+A static graph has no branches: a condition that is known takes one, any other computes both and chooses.  Loops are
+unrolled; their number of turns must be known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import GraphProto
+
+from graphc import ops
+from graphc.frontends.onnx.call import Call, Operand, normal_axis
+from graphc.frontends.onnx.errors import NeedsValue, OnnxError, OnnxLimitError
+from graphc.frontends.onnx.operators.movement import part
+from graphc.frontends.onnx.operators.registry import onnx_operator
+from graphc.ir.graph import Value
+
+MAX_TURNS = 5_000
+
+
+@onnx_operator("If")
+def if_(call: Call) -> list[Operand]:
+    then, otherwise = call.attribute("then_branch"), call.attribute("else_branch")
+    try:
+        condition = bool(call.known(0).reshape(()))
+    except NeedsValue as needed:
+        return _both(call, then, otherwise, needed)
+    return call.importer.subgraph(then if condition else otherwise, call.scope, [])
+
+
+def _both(call: Call, then: GraphProto, otherwise: GraphProto, needed: NeedsValue) -> list[Operand]:
+    """Both branches, and of each output the one that the condition chooses; their types must agree."""
+    condition = ops.reshape(call[0], shape=())
+    branches = [call.importer.subgraph(graph, call.scope, []) for graph in (then, otherwise)]
+    chosen: list[Operand] = []
+    for a, b in zip(*branches, strict=True):
+        x, y = call.importer.as_value(a), call.importer.as_value(b)
+        if x.type != y.type:
+            raise needed
+        chosen.append(ops.where(condition, x, y))
+    return chosen
+
+
+@onnx_operator("Loop")
+def loop(call: Call) -> list[Operand]:
+    body: GraphProto = call.attribute("body")
+    turns = int(call.known(0).reshape(())) if call.has(0) else None
+    going = bool(call.known(1).reshape(())) if call.has(1) else True
+    carried: list[Operand] = [v for v in call.operands[2:] if v is not None]
+    importer, collected = call.importer, [[] for _ in range(len(body.output) - 1 - len(carried))]  # type: ignore[var-annotated]
+    turn = 0
+    while going and (turns is None or turn < turns):
+        if turn == MAX_TURNS:
+            raise OnnxLimitError(f"Loop makes more than {MAX_TURNS} turns")
+        number = importer.constant(np.array(turn, np.int64))
+        truth = importer.constant(np.array(True))
+        results = importer.subgraph(body, call.scope, [number, truth, *carried])
+        if results[0] is truth and turns is not None and turns > MAX_TURNS:  # nothing ends it before
+            raise OnnxLimitError(f"Loop makes {turns} turns; {MAX_TURNS} are allowed")
+        going = bool(importer.array_of(results[0], "the condition of Loop").reshape(()))
+        carried = results[1 : 1 + len(carried)]
+        for values, value in zip(collected, results[1 + len(carried) :], strict=True):
+            values.append(importer.as_value(value))
+        turn += 1
+    return [
+        *carried,
+        *(_joined(call, values, body, len(carried) + 1 + i) for i, values in enumerate(collected)),
+    ]
+
+
+def _joined(call: Call, values: list[Value], body: GraphProto, index: int) -> Value:
+    """What each turn gave, along a new first axis."""
+    if not values:
+        from graphc.frontends.onnx.importer import declared_type
+
+        kind = declared_type(body.output[index])
+        shape = tuple(d if isinstance(d, int) else 0 for d in kind.shape)
+        return call.importer.constant(np.zeros((0, *shape), kind.dtype.numpy))
+    if any(v.type != values[0].type for v in values):
+        raise OnnxError(f"Loop collects values of different types: {values[0].type} and another")
+    rows = [ops.reshape(v, shape=(1, *v.shape)) for v in values]
+    return rows[0] if len(rows) == 1 else ops.concat(*rows, axis=0)
+
+
+@onnx_operator("Scan")
+def scan(call: Call) -> list[Operand]:
+    """State goes from turn to turn; each turn reads one slice of the sequences and gives one of the results."""
+    if call.version < 9:
+        return _batched_scan(call)
+    return _scan(call, [call[i] for i in range(len(call))])
+
+
+def _batched_scan(call: Call) -> list[Operand]:
+    """The form of opset 8: a batch axis before everything, one sequence after the other."""
+    if call.has(0):
+        raise call.unsupported("lengths of sequences")
+    values = [call[i] for i in range(1, len(call))]
+    batch = values[0].shape[0]
+    if not isinstance(batch, int):
+        raise call.unsupported("an open batch size")
+    every = [_scan(call, [_row(v, 0, b) for v in values]) for b in range(batch)]
+    results: list[Operand] = []
+    for rows in zip(*every, strict=True):
+        spread = [ops.reshape(v, shape=(1, *v.shape)) for v in map(call.importer.as_value, rows)]
+        results.append(spread[0] if batch == 1 else ops.concat(*spread, axis=0))
+    return results
+
+
+def _row(v: Value, axis: int, index: int) -> Value:
+    taken = part(v, axis, index, index + 1)
+    return ops.reshape(taken, shape=tuple(d for i, d in enumerate(v.shape) if i != axis))
+
+
+def _scan(call: Call, values: list[Value]) -> list[Operand]:
+    body: GraphProto = call.attribute("body")
+    count = call.attribute("num_scan_inputs")
+    if not 1 <= count <= len(values):
+        raise OnnxError(f"Scan has {len(values)} inputs, not {count} sequences among them")
+    state: list[Operand] = list(values[: len(values) - count])
+    sequences = values[len(values) - count :]
+    axes = call.attribute("scan_input_axes") or [0] * count
+    axes = [normal_axis(a, v.type.rank, "Scan") for a, v in zip(axes, sequences, strict=True)]
+    backwards = call.attribute("scan_input_directions") or call.attribute("directions") or [0] * count
+    turns = {v.shape[axis] for v, axis in zip(sequences, axes, strict=True)}
+    if len(turns) != 1:
+        raise OnnxError(f"Scan: the sequences have different lengths: {sorted(map(str, turns))}")
+    length = turns.pop()
+    if not isinstance(length, int):
+        raise call.unsupported("an open number of turns", "load the model with fixed sizes")
+    if length > MAX_TURNS:
+        raise OnnxLimitError(f"Scan makes more than {MAX_TURNS} turns")
+    outputs = len(body.output) - len(state)
+    collected: list[list[Value]] = [[] for _ in range(outputs)]
+    for turn in range(length):
+        slices = [
+            _row(v, axis, length - 1 - turn if reverse else turn)
+            for v, axis, reverse in zip(sequences, axes, backwards, strict=True)
+        ]
+        results = call.importer.subgraph(body, call.scope, [*state, *slices])
+        state = results[: len(state)]
+        for rows, value in zip(collected, results[len(state) :], strict=True):
+            rows.append(call.importer.as_value(value))
+    out_axes = call.attribute("scan_output_axes") or [0] * outputs
+    out_backwards = call.attribute("scan_output_directions") or [0] * outputs
+    joined: list[Operand] = []
+    for rows, axis, reverse in zip(collected, out_axes, out_backwards, strict=True):
+        if not rows:
+            raise call.unsupported("sequences of no element")
+        axis = normal_axis(axis, rows[0].type.rank + 1, "Scan")
+        rows = rows[::-1] if reverse else rows
+        spread = [ops.reshape(v, shape=(*v.shape[:axis], 1, *v.shape[axis:])) for v in rows]
+        joined.append(spread[0] if len(spread) == 1 else ops.concat(*spread, axis=axis))
+    return [*state, *joined]

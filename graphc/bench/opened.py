@@ -1,0 +1,93 @@
+"""A graph made ready for another runtime: composites it does not know are opened, biases go to their convolutions.
+
+What is left are ops the translators have a counterpart for, so that a peer gets the form it is fast at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from graphc.ir.builder import Builder
+from graphc.ir.composite import body_graph, inline
+from graphc.ir.graph import Graph, Node, Value
+
+
+def opened(graph: Graph, known: Collection[str]) -> Graph:
+    """The graph with every composite that is not known replaced by its body, however deep."""
+    while any(_opens(node, known) for node in graph.nodes):
+        graph = _open_once(graph, known)
+    return graph
+
+
+def _opens(node: Node, known: Collection[str]) -> bool:
+    return node.op.is_composite and node.op.name not in known
+
+
+def _open_once(graph: Graph, known: Collection[str]) -> Graph:
+    builder = Builder(graph.name)
+    builder.adopt(graph.leaves)
+    mapping: dict[Value, Value] = {leaf: leaf for leaf in graph.leaves}
+    with builder:
+        for node in graph.nodes:
+            operands = [mapping[v] for v in node.inputs]
+            if _opens(node, known):
+                body = body_graph(node.op, [v.type for v in node.inputs], node.attributes)
+                outputs, _ = inline(body, operands)
+            else:
+                outputs = builder.emit(node.op, operands, node.attributes)
+            mapping.update(zip(node.outputs, outputs, strict=True))
+    results = [mapping[v] for v in graph.outputs]
+    return builder.finish(results, graph.output_names, dims=graph.dims, data=graph.data)
+
+
+def conv_biases(graph: Graph) -> dict[Node, tuple[Node, Value]]:
+    """`add` node -> (convolution, bias[O]) wherever an addition does nothing but add a bias to a convolution.
+
+    The convolution has no other reader, so it and the addition can be one.
+    """
+    found: dict[Node, tuple[Node, Value]] = {}
+    for node in graph.nodes:
+        if node.op.name != "add":
+            continue
+        for image, other in (node.inputs, node.inputs[::-1]):
+            conv, bias = image.node, _per_channel(other)
+            if (
+                conv is not None
+                and conv.op.name == "conv"
+                and bias is not None
+                and len(graph.users[image]) == 1
+            ):
+                found[node] = conv, bias
+                break
+    return found
+
+
+def _per_channel(value: Value) -> Value | None:
+    """The bias[O] behind broadcast_to(reshape(bias, [O, 1, 1]), [N, O, H, W]), None for anything else."""
+    spread = value.node
+    if spread is None or spread.op.name != "broadcast_to":
+        return None
+    shaped = spread.inputs[0].node
+    if shaped is None or shaped.op.name != "reshape":
+        return None
+    (bias,) = shaped.inputs
+    channels, rank = value.shape[1], len(value.shape)
+    shape = (1,) * (rank - len(shaped.output.shape)) + shaped.output.shape
+    return bias if bias.shape == (channels,) and shape == (1, channels, *(1,) * (rank - 2)) else None
+
+
+def lazily_spread(graph: Graph) -> set[Node]:
+    """The `broadcast_to` nodes whose readers all broadcast by themselves: elementwise ops with one whole operand."""
+    found = set()
+    for node in graph.nodes:
+        if node.op.name == "broadcast_to" and node.output not in graph.outputs:
+            readers = graph.users[node.output]
+            if all(_spreads(reader) for reader in readers):
+                found.add(node)
+    return found
+
+
+def _spreads(reader: Node) -> bool:
+    return reader.op.kind.name == "ELEMENTWISE" and any(
+        v.node is None or v.node.op.name != "broadcast_to" for v in reader.inputs
+    )

@@ -1,0 +1,100 @@
+"""Who a user's model can be compared with: each makes a contender of a graph, arrays and a number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from graphc.bench.serve import Contender
+from graphc.ir.graph import Graph
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def with_graphc(graph: Graph, arrays: Arrays, threads: int) -> Contender:
+    """This compiler, as a user calls it."""
+    from graphc import api
+
+    run = api.compile(graph, threads=threads)
+    call = partial(run, *(arrays[v.name] for v in graph.inputs))
+    return Contender(call, _several(call()))
+
+
+def with_numpy(graph: Graph, arrays: Arrays, threads: int) -> Contender:
+    """The generated NumPy source."""
+    from graphc import api
+
+    run = api.compile(graph, backend="numpy")
+    call = partial(run, *(arrays[v.name] for v in graph.inputs))
+    return Contender(call, _several(call()))
+
+
+def with_torch(graph: Graph, arrays: Arrays, threads: int) -> Contender:
+    """PyTorch, op by op."""
+    import torch
+
+    from graphc.bench.with_torch import run_with_torch
+
+    torch.set_num_threads(threads)
+    call = run_with_torch(graph, arrays)
+    return Contender(call, [np.asarray(y) for y in call()])
+
+
+def with_onnxruntime(graph: Graph, arrays: Arrays, threads: int) -> Contender:
+    """ONNX Runtime, inputs and outputs bound beforehand."""
+    import onnxruntime
+
+    from graphc.bench.to_onnx import onnx_bytes
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    session = onnxruntime.InferenceSession(onnx_bytes(graph), options, providers=["CPUExecutionProvider"])
+    given = {v.name: np.array(arrays[v.name]) for v in graph.inputs}
+    answer = session.run(None, given)
+    binding = session.io_binding()
+    memory = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (*given.values(), *answer)]
+    for name, value in zip(given, memory):
+        binding.bind_ortvalue_input(name, value)
+    for output, value in zip(session.get_outputs(), memory[len(given) :]):
+        binding.bind_ortvalue_output(output.name, value)
+    return Contender(partial(session.run_with_iobinding, binding), answer)
+
+
+def with_openvino(graph: Graph, arrays: Arrays, threads: int) -> Contender:
+    """OpenVINO's CPU plugin in float32, its inputs set beforehand."""
+    import openvino
+
+    from graphc.bench.to_onnx import onnx_bytes
+
+    core = openvino.Core()
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+    }
+    request = core.compile_model(core.read_model(onnx_bytes(graph)), "CPU", settings).create_infer_request()
+    for number, value in enumerate(graph.inputs):
+        request.set_input_tensor(number, openvino.Tensor(np.array(arrays[value.name])))
+
+    def call() -> None:
+        request.start_async()
+        request.wait()
+
+    call()
+    return Contender(call, [request.get_output_tensor(i).data.copy() for i in range(len(graph.outputs))])
+
+
+PEERS: dict[str, Callable[[Graph, Arrays, int], Contender]] = {
+    "graphc": with_graphc,
+    "numpy": with_numpy,
+    "torch": with_torch,
+    "onnxruntime": with_onnxruntime,
+    "openvino": with_openvino,
+}
+
+
+def _several(results: object) -> list[np.ndarray]:
+    return [np.asarray(y) for y in (results if isinstance(results, tuple) else (results,))]
