@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/ready
 
 .POSIX:
-.PHONY: help install test fuzz check demo examples bench bench-peers clean
+.PHONY: help install test fuzz check demo examples gallery bench bench-peers clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -43,6 +43,9 @@ demo: $(READY) ## Train LeNet on scanned digits, compile it, draw it, run it
 examples: $(READY) ## Run every example
 	$(BIN)/python -m pytest -q tests/examples/test_examples.py
 	$(BIN)/python examples/training/run_all.py
+
+gallery: $(READY) ## Draw the figures of docs/gallery.md
+	$(BIN)/python docs/gallery.py
 
 bench: $(READY) ## Measure graphc side by side with its peers
 	$(BIN)/python -m benchmarks

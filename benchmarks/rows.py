@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.limits import Limit, machine, work_of
 from benchmarks.store import folder
 from benchmarks.workloads import Workload, named
 from graphc.bench.contest import Result, contest, one_size_for_all, read_arrays
@@ -20,11 +21,12 @@ OURS = "graphc"
 
 @dataclass(slots=True)
 class Row:
-    """See above; `results` has graphc and its peers."""
+    """See above; `results` has graphc and its peers, `limit` what the machine allows."""
 
     workload: Workload
     threads: int
     results: list[Result]
+    limit: Limit | None = None
 
     @property
     def ours(self) -> Result:
@@ -39,6 +41,11 @@ class Row:
     def ratio(self) -> float | None:
         """Median of the best peer / median of graphc; None when either is missing."""
         return self.others[0].median / self.ours.median if self.others and self.ours.seconds else None
+
+    @property
+    def possible(self) -> float | None:
+        """The ratio graphc would have at its limit."""
+        return self.others[0].median / self.limit.seconds if self.others and self.limit else None
 
     @property
     def met(self) -> bool:
@@ -56,7 +63,7 @@ def measure_row(
         commands, _reference(workload), workload.tolerance, threads=threads, repeats=repeats, seconds=seconds,
         environment=inductor,
     )  # fmt: skip
-    return Row(workload, threads, results)
+    return Row(workload, threads, results, work_of(workload).limit(machine(), threads))
 
 
 def as_data(row: Row) -> dict[str, Any]:
@@ -66,13 +73,16 @@ def as_data(row: Row) -> dict[str, Any]:
         "threads": row.threads,
         "ratio": row.ratio,
         "to_reach": row.workload.ratio,
+        "limit": asdict(row.limit) if row.limit else None,
         "results": [asdict(result) for result in row.results],
     }
 
 
 def from_data(data: dict[str, Any]) -> Row:
     """The row that `as_data` gave."""
-    return Row(named(data["workload"]), data["threads"], [Result(**result) for result in data["results"]])
+    limit = Limit(**data["limit"]) if data["limit"] else None
+    results = [Result(**result) for result in data["results"]]
+    return Row(named(data["workload"]), data["threads"], results, limit)
 
 
 def _reference(workload: Workload) -> list[np.ndarray]:

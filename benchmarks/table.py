@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from benchmarks.rows import Row
 
-HEADINGS = ("workload", "threads", "graphc", "best peer", "", "ratio", "to reach", "", "others")
+HEADINGS = (
+    "workload", "threads", "graphc", "best peer", "", "ratio", "to reach", "", "limit", "used", "other peers",
+)  # fmt: skip
 
 
 def time_text(seconds: float) -> str:
@@ -25,14 +27,14 @@ def time_text(seconds: float) -> str:
 
 def cells(row: Row) -> tuple[str, ...]:
     """The cells of a row, by HEADINGS."""
-    ours, others = row.ours, row.others
+    ours, others, limit = row.ours, row.others, row.limit
     verdict = "met" if row.met else f"FAILS: {ours.reason}" if ours.reason else "short"
     rest = [f"{r.peer} {time_text(r.median)}" for r in others[1:]]
-    rest += [
-        f"{r.peer}: {r.reason}"
-        for r in row.results
-        if r.reason.startswith(("wrong", "ended")) and r is not ours
-    ]
+    rest += [f"{r.peer}: {r.reason}" for r in row.results if r is not ours and unexpected(r.reason)]
+    used = ""
+    if limit and ours.seconds:
+        kind = "peak" if limit.waits_for == "compute" else limit.waits_for
+        used = f"{100 * limit.share(ours.median):.0f} % of {kind}"
     return (
         row.workload.name,
         str(row.threads),
@@ -42,16 +44,55 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.ratio:.2f}" if row.ratio is not None else "-",
         f"{row.workload.ratio:.2f}",
         verdict if others or ours.reason else "",
+        time_text(limit.seconds) if limit else "",
+        used,
         ", ".join(rest),
     )
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """The table in Markdown, which reads well as plain text too.
+def unexpected(reason: str) -> bool:
+    """Whether a peer did not merely decline."""
+    return reason.startswith(("wrong", "ended"))
 
-    Numbers are the medians.
+
+def shortfalls(rows: Sequence[Row]) -> list[str]:
+    """For every row that falls short, what the machine allows and how far graphc is from it."""
+    found = []
+    for row in rows:
+        if row.met or row.ratio is None or row.limit is None or row.possible is None:
+            continue
+        limit, threads = row.limit, "1 thread" if row.threads == 1 else f"{row.threads} threads"
+        what = (
+            f"{limit.flop / 1e6:,.1f} MFLOP at the measured {limit.peak:.0f} GFLOP/s"
+            if limit.waits_for == "compute"
+            else f"{limit.weights / 1e6:,.1f} MB of weights at the measured {limit.rate:.0f} GB/s of {limit.waits_for}"
+        )
+        text = f"{row.workload.name}, {threads}: {row.ratio:.2f} of {row.workload.ratio:.2f}.  "
+        text += f"{what} {'take' if limit.flop else 'takes'} {time_text(limit.seconds)}; "
+        text += f"{row.others[0].peer} takes {time_text(row.others[0].median)}, graphc {time_text(row.ours.median)}"
+        if row.possible < row.workload.ratio:
+            text += f".  No ratio above {row.possible:.2f} is possible without doing fewer multiply-adds."
+        else:
+            text += f", {row.ours.median / limit.seconds:.2f} times the limit."
+        found.append(text)
+    return found
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table of medians in Markdown, which reads well as plain text too, and what rows that fall short wait for."""
+    below = shortfalls(rows)
+    text = aligned([HEADINGS, *(cells(row) for row in rows)])
+    return "\n".join([text, "", *(f"- {line}" for line in below)]) if below else text
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells, the first being the headings, as a Markdown table with columns of one width.
+
+    >>> print(aligned([("a", "bcd"), ("ef", "g")]))
+    | a  | bcd |
+    |----|-----|
+    | ef | g   |
     """
-    lines = [HEADINGS, *(cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     texts = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in lines]
     return "\n".join([texts[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *texts[1:]])

@@ -26,6 +26,7 @@ from graphc.tensor import Tensor, tensor  # noqa: E402
 # Where the other public names live; each is imported when it is first asked for.
 _LATER = {
     "Executable": "graphc.executable",
+    "as_module": "graphc.frontends.python.function_module",
     "cat": "graphc.nn.functional",
     "compile": "graphc.api",
     "compile_step": "graphc.training",
@@ -38,7 +39,7 @@ _LATER = {
     "interpret": "graphc.interpret",
     "jit": "graphc.transforms",
     "jvp": "graphc.transforms",
-    "load": "graphc.api",
+    "load": "graphc.artefact",
     "manual_seed": "graphc.nn.init",
     "model": "graphc.frontends.python.mark",
     "ones": "graphc.nn.creation",

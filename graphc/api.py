@@ -1,4 +1,4 @@
-"""What a user of the library calls: trace, differentiate, compile, load, render, summary, explain."""
+"""What a user of the library calls: trace, differentiate, compile, render, summary, explain."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
 
-if TYPE_CHECKING:
-    from graphc.artefact import Artefact
-
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
 
@@ -37,7 +34,6 @@ __all__ = [
     "differentiate",
     "explain",
     "graph_of",
-    "load",
     "render",
     "summary",
     "trace",
@@ -222,13 +218,6 @@ def c_name(name: str) -> str:
     return plain if plain.isidentifier() else f"m_{plain}"
 
 
-def load(path: str | PathLike[str], *, threads: int = 1) -> Artefact:
-    """Load an artefact; see `graphc.artefact.load`."""
-    from graphc.artefact import load as load_artefact
-
-    return load_artefact(Path(path), threads=threads)
-
-
 def render(
     model: Any,
     path: str | PathLike[str] | None = None,
@@ -247,6 +236,8 @@ def render(
     focus: str = "",
     hops: int = 2,
     grad_path_of: str = "",
+    after: str | None = None,
+    side: Literal["both", "before", "after"] = "both",
 ) -> str | bytes:
     """Draw a model, a graph, a partition or a plan.
 
@@ -254,19 +245,28 @@ def render(
     needs no network: it steps through forward and backward, opens and closes modules, and shows what became of every
     value (NumPy source, kernel, memory; with "code" among `show` the LLVM IR of every kernel).
 
-    view    forward, backward, joint, fusion, memory or auto
+    view    forward, backward, joint, fusion, memory, auto, or passes: what the pass `after` changed; `side` "before" or
+            "after" shows one side with everything in the same place
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
     train   kernels and memory of forward and backward together, in the views fusion and memory
 
     depth   module levels that are opened; `expand`, paths of modules that are opened all the same
-    focus   a value, array or module: only what lies within `hops` edges; grad_path_of, a parameter: only its gradient's way
+    focus   a value, array or module: only what lies within `hops` edges of it
+    grad_path_of  a parameter: only the way from it to the loss and back
 
     Returns what was written; without a path, the SVG.
     """
     from graphc import view as pictures
     from graphc.view.theme import DEFAULT
 
-    thing, found = _drawable(model, view, inputs, dims, weights, name, values, train)
+    if view == "passes":
+        thing, found, view = (
+            _pass_picture(model, inputs, dims, weights, name, train, after, side),
+            None,
+            "auto",
+        )
+    else:
+        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train)
     options: dict[str, Any] = {
         "view": view,
         "values": found,
@@ -286,6 +286,28 @@ def render(
         became = provenance(thing, code="code" in show)
         options |= {"known": became.facts, "code": became.code}
     return pictures.render(thing, path, **options).read_bytes()
+
+
+def _pass_picture(
+    model: Any, inputs: Types | None, dims: Ranges | None, weights: Any, name: str, train: bool, after: str | None,
+    side: Literal["both", "before", "after"],
+) -> Any:  # fmt: skip
+    from graphc.view.pass_diff import pass_pictures
+
+    graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    lowered = lower_with_gradients(graph) if train and not graph.gradients else lower(graph)
+    pictures = pass_pictures(lowered.log, side)
+    if after is None and len(pictures) == 1:
+        (after,) = pictures
+    if after not in pictures:
+        ran = (
+            f"pass {after!r} changed nothing, or did not run" if after else "several passes changed something"
+        )
+        known = ", ".join(pictures)
+        raise UsageError(
+            ran if pictures else "no pass changed anything", fix=f"after one of {known}" if known else ""
+        )
+    return pictures[after]
 
 
 def _drawable(

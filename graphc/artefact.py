@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +23,14 @@ import numpy as np
 
 from graphc import __version__, atomic
 from graphc.errors import ArgumentShapeError, ArtefactError, UsageError
-from graphc.executable import Executable, input_order
-from graphc.ir.graph import Graph
+from graphc.executable import input_order
 from graphc.manifest import (
     FORMAT,
     NAME,
     DamagedArtefact,
     Manifest,
     Port,
-    check_content,
+    check_digest,
     check_files,
     checked_bytes,
     file_digest,
@@ -39,6 +39,8 @@ from graphc.manifest import (
 
 if TYPE_CHECKING:
     from graphc.backends.llvm.signature import Signature
+    from graphc.executable import Executable
+    from graphc.ir.graph import Graph
 
 WEIGHTS = "weights.safetensors"
 GRAPH = "graph.gir"
@@ -245,12 +247,13 @@ class Artefact:
         return f"<artefact {self.path}: {self.name}>"
 
 
-def load(path: Path, *, threads: int = 1) -> Artefact:
+def load(path: str | PathLike[str], *, threads: int = 1) -> Artefact:
     """Load an artefact after checking every hash, the ABI and the processor.
 
     Raises ArtefactError when it is damaged or of another version, HostMismatchError when this processor lacks a
     feature.
     """
+    path = Path(path)
     manifest = read_manifest(path)
     check_files(path, manifest, later=[WEIGHTS] if manifest.packed_bytes else [])
     if manifest.backend == "numpy":
@@ -338,21 +341,25 @@ def _code(path: Path, manifest: Manifest) -> Any:
 
 
 def _weights(path: Path, manifest: Manifest) -> np.ndarray:
-    """The arrays native code reads, in place in the mapped file, or in memory with huge pages when they are many."""
+    """The arrays native code reads, in memory, once the hash of the whole file agrees."""
     if WEIGHTS not in manifest.files or not manifest.packed_bytes:
         return np.zeros(64, np.uint8)
     from graphc.backends.llvm.c_api import PREAMBLE
-    from graphc.backends.llvm.executable import in_huge_pages
+    from graphc.backends.llvm.huge_pages import read_hashed
 
+    file = path / WEIGHTS
     try:
-        mapped = np.memmap(path / WEIGHTS, np.uint8, "r")
+        with file.open("rb", buffering=0) as opened:
+            start = 8 + int.from_bytes(opened.read(8), "little") + PREAMBLE
+            length = opened.seek(0, 2)
+            opened.seek(0)
+            weights, digest = read_hashed(opened, min(start, length), min(manifest.packed_bytes, length))
     except OSError as error:
-        raise DamagedArtefact(f"{path / WEIGHTS} cannot be read: {error.strerror}") from None
-    check_content(path / WEIGHTS, manifest, mapped)
-    start = 8 + int.from_bytes(mapped[:8].tobytes(), "little") + PREAMBLE
-    if start + manifest.packed_bytes > len(mapped):
-        raise ArtefactError(f"{path / WEIGHTS} is shorter than its manifest says")
-    return in_huge_pages(mapped[start : start + manifest.packed_bytes])
+        raise DamagedArtefact(f"{file} cannot be read: {error.strerror}") from None
+    check_digest(file, manifest, digest)
+    if start + manifest.packed_bytes > length:
+        raise ArtefactError(f"{file} is shorter than its manifest says")
+    return weights
 
 
 def _numpy(path: Path, manifest: Manifest) -> Callable[..., Any]:

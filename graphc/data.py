@@ -186,22 +186,30 @@ def load(path: str | PathLike[str]) -> Set:
 
     Raises UsageError when the file is no such file.
     """
+    inputs, y = load_named(path, ["x"])
+    return inputs["x"], y
+
+
+def load_named(path: str | PathLike[str], names: Sequence[str]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Several inputs by name, and `y`, of a file made by `np.savez(path, left=..., right=..., y=y)`; as `load`."""
+    fix = f"np.savez(path, {', '.join(f'{name}={name}' for name in (*names, 'y'))})"
     try:
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
-            raise UsageError(f"{path} holds one array", fix="np.savez(path, x=x, y=y)")
+            raise UsageError(f"{path} holds one array", fix=fix)
         with file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} cannot be read: {error}", fix="np.savez(path, x=x, y=y)") from None
-    if not {"x", "y"} <= arrays.keys():
-        raise UsageError(f"{path} holds {', '.join(arrays) or 'nothing'}, not x and y")
-    x, y = arrays["x"], arrays["y"]
-    if not x.ndim or not y.ndim or len(x) != len(y):
-        raise UsageError(
-            f"{path}: x is {list(x.shape)} and y is {list(y.shape)}; both have one row for each sample"
-        )
-    return _narrow(x), _narrow(y)
+        raise UsageError(f"{path} cannot be read: {error}", fix=fix) from None
+    wanted = (*names, "y")
+    if not set(wanted) <= arrays.keys():
+        all_but = f"{', '.join(wanted[:-1])} and y"
+        raise UsageError(f"{path} holds {', '.join(arrays) or 'nothing'}, not {all_but}", fix=fix)
+    shapes = {name: arrays[name].shape for name in wanted}
+    if not all(shapes.values()) or len({shape[0] for shape in shapes.values()}) > 1:
+        said = ", ".join(f"{name} is {list(shape)}" for name, shape in shapes.items())
+        raise UsageError(f"{path}: {said}; all have one row for each sample")
+    return {name: _narrow(arrays[name]) for name in names}, _narrow(arrays["y"])
 
 
 def _narrow(array: np.ndarray) -> np.ndarray:

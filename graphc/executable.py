@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.errors import ArgumentShapeError, DTypeError, UsageError, nearest
-from graphc.ir.graph import Graph, Value
 from graphc.manifest import Port
-from graphc.pipeline import Lowered
-from graphc.plan import Plan
 from graphc.precision import Precision
 
 if TYPE_CHECKING:
     from graphc.backends.llvm.executable import Executable as Native
+    from graphc.ir.graph import Graph, Value
+    from graphc.pipeline import Lowered
+    from graphc.plan import Plan
     from graphc.profile import Profile
 
 

@@ -141,13 +141,13 @@ def checked_bytes(folder: Path, manifest: Manifest, name: str) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise DamagedArtefact(f"{path} cannot be read: {error.strerror}") from None
-    check_content(path, manifest, content)
+    check_digest(path, manifest, hashlib.sha256(content).hexdigest())
     return content
 
 
-def check_content(path: Path, manifest: Manifest, content: Any) -> None:
-    """Raise DamagedArtefact unless this is the content the manifest tells of."""
-    if hashlib.sha256(content).hexdigest() != manifest.files[path.name][0]:
+def check_digest(path: Path, manifest: Manifest, digest: str) -> None:
+    """Raise DamagedArtefact unless this is the hash the manifest tells of."""
+    if digest != manifest.files[path.name][0]:
         raise DamagedArtefact(f"{path} was changed: its sha256 is not the manifest's")
 
 

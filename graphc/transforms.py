@@ -85,7 +85,7 @@ def _recorded(function: Function, arguments: Sequence[Any]) -> Any:
     """Call the user's function in the open trace."""
     if isinstance(function, Module):
         return function(*arguments)
-    with prepared(function, None, _trace()) as copy:
+    with prepared(function, None) as copy:
         return copy(*arguments)
 
 

@@ -95,6 +95,85 @@ def test_a_killed_run_resumes(tmp_path):
     assert trained(checkpoint=path, resume=True) == trained()
 
 
+KILLED_WHILE_SAVING = """
+import os, signal, sys
+from tests.test_train import data, net, train
+
+module = sys.modules["graphc.train"]
+path, name, wanted = sys.argv[1], sys.argv[2], int(sys.argv[3])
+save, plain, saves = module.write_file, getattr(os, name), 0
+
+def kill(*arguments, **keywords):
+    if name == "replace":
+        plain(*arguments, **keywords)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def counted(*arguments):
+    global saves
+    saves += 1
+    if saves == wanted:
+        setattr(os, name, kill)
+    save(*arguments)
+
+module.write_file = counted
+train(net(), data.blobs(40), lr=0.02, epochs=4, checkpoint=path)
+"""
+
+
+@pytest.mark.parametrize("call", ["fdopen", "fchmod", "fsync", "replace"])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_run_that_is_killed_while_it_saves_resumes(tmp_path, call, epoch):
+    """Before the checkpoint is written, when it is, and after it took its place."""
+    path = tmp_path / "run.npz"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", KILLED_WHILE_SAVING, str(path), call, str(epoch)]
+    assert subprocess.run(words, env=env, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert path.exists() == (epoch > 1 or call == "replace")
+    seen = []
+    again = trained(checkpoint=path, resume=True, on_batch=lambda number, rows: seen.append(number))
+    assert again == trained()
+    assert min(seen) == epoch + (call == "replace")  # what was saved is not done again
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"schedule": "cosine"}, {"schedule": "step", "warm_up": 1}, {"schedule": "linear", "max_norm": 0.5}],
+    ids=str,
+)
+def test_resuming_goes_on_with_the_plan(tmp_path, options):
+    class Stop(Exception):
+        pass
+
+    def interrupt(epoch):
+        if epoch.epoch == 2:
+            raise Stop
+
+    whole = trained(**options)
+    assert whole[0] != trained()[0]
+    path = tmp_path / "run.npz"
+    with pytest.raises(Stop):
+        trained(checkpoint=path, on_epoch=interrupt, **options)
+    assert trained(checkpoint=path, resume=True, **options) == whole
+    with pytest.raises(ArtefactError, match="schedule"):
+        trained(checkpoint=path, resume=True, epochs=5, **options)
+    with pytest.raises(ArtefactError, match="schedule"):
+        trained(checkpoint=path, resume=True)
+
+
+def test_rates_of_a_plan():
+    from graphc import optim
+    from graphc.train import _plan
+
+    def rates(schedule, epochs, warm_up):
+        plan = _plan(optim.SGD(net().parameters(), lr=1.0), schedule, epochs, warm_up)
+        return [round(plan.rates(epoch)[0], 6) for epoch in range(epochs)]
+
+    assert rates("constant", 3, 0) == [1, 1, 1]
+    assert rates("linear", 4, 0) == [1, 0.75, 0.5, 0.25]
+    assert rates("step", 8, 0) == [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]
+    assert rates("cosine", 6, 2) == [0.333333, 0.666667, 1, 0.853553, 0.5, 0.146447]
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     path = tmp_path / "run.npz"
     trained(checkpoint=path, epochs=1)
@@ -136,12 +215,53 @@ def test_data_is_made_to_fit():
             fit(x, parse_type(wrong))
 
 
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(2, 3), nn.Linear(4, 3)
+
+    def forward(self, left, right):
+        return self.left(left) + self.right(right)
+
+
+def two_inputs(rows=120):
+    rng = np.random.default_rng(3)
+    left, right = rng.normal(size=(rows, 2)), rng.normal(size=(rows, 4))
+    y = (left @ rng.normal(size=(2, 3)) + right @ rng.normal(size=(4, 3))).argmax(axis=1)
+    return {"left": left.astype(np.float32), "right": right.astype(np.float32)}, y
+
+
+def test_several_inputs():
+    x, y = two_inputs()
+    result = train(Two(), (x, y), epochs=30, lr=0.05)
+    assert (
+        result.best.test_accuracy >= 0.85
+    )  # 24 rows are held out; guessing is right in a third of the cases
+    with pytest.raises(ShapeError, match="120, 119"):
+        train(Two(), ({**x, "right": x["right"][1:]}, y))
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "likelihood", "hinge"])
+def test_losses_of_labels(loss):
+    graphc.manual_seed(0)
+    end = [nn.Softmax(1)] if loss == "likelihood" else []
+    model = nn.Sequential(nn.Linear(2, 3), *end)
+    result = train(model, data.blobs(60, spread=0.2), epochs=20, lr=0.05, loss=loss)
+    assert result.best.test_accuracy >= 0.9
+
+
 def test_settings_that_make_no_sense():
     with pytest.raises(UsageError, match="did you mean adam"):
         train(net(), data.blobs(5), optimizer="adm")
     with pytest.raises(UsageError):
         train(net(), data.blobs(5), epochs=0)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="did you mean cosine"):
+        train(net(), data.blobs(5), schedule="cosin")
+    with pytest.raises(UsageError, match="loss mse of targets of int64"):
+        train(net(), data.blobs(5), loss="mse")
+    with pytest.raises(UsageError, match="warm_up=3"):
+        train(net(), data.blobs(5), epochs=3, warm_up=3)
+    with pytest.raises(UsageError, match="as_module"):
         train(np.tanh, data.blobs(5))
 
 
@@ -176,3 +296,58 @@ def test_the_command_refuses(run):
     run("train", "net.py", "--data", "mnist", status=2)
     run("train", "net.py", "--data", "digits", status=1)
     run("train", "net.py", "--data", "iris", "--plot", "loss.png", status=2)
+
+
+FUNCTION = """
+import numpy as np
+
+rng = np.random.default_rng(0)
+W, b = rng.normal(0, 0.5, (4, 3)).astype(np.float32), np.zeros(3, np.float32)
+
+
+def predict(x):
+    e = np.exp(x @ W + b)
+    return e / e.sum(axis=1, keepdims=True)
+
+
+inputs = {"x": "float32[N,4]"}
+"""
+
+
+def test_the_command_trains_a_plain_function(run):
+    Path("plain.py").write_text(FUNCTION)
+    words = ("--data", "iris", "--loss", "likelihood", "--lr", "0.05", "--epochs", "15")
+    found = json.loads(run("--json", "train", "plain.py", *words).out)
+    assert found["best"]["test_accuracy"] >= 0.8
+    from graphc.weights import load_weights
+
+    assert {name: array.shape for name, array in load_weights(Path("plain.safetensors")).items()} == {
+        "W": (4, 3),
+        "b": (3,),
+    }
+
+
+def test_the_command_trains_a_model_of_several_inputs(run):
+    x, y = two_inputs()
+    np.savez("two.npz", **x, y=y)
+    Path("two.py").write_text(
+        "from tests.test_train import Two as model\n"
+        "inputs = {'left': 'float32[N,2]', 'right': 'float32[N,4]'}\n"
+    )
+    words = (
+        "two.py",
+        "--data",
+        "two.npz",
+        "--lr",
+        "0.05",
+        "--epochs",
+        "4",
+        "--schedule",
+        "cosine",
+        "--warm-up",
+        "1",
+    )
+    assert "held-out accuracy" in run("train", *words, "--max-norm", "1").out
+    run("train", "two.py", "--data", "iris", status=2)
+    np.savez("one.npz", left=x["left"], y=y)
+    assert "not left, right and y" in run("train", "two.py", "--data", "one.npz", status=2).err

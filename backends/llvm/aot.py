@@ -22,7 +22,7 @@ from graphc.errors import InternalError
 # moves, the threads of a model, and arithmetic a processor without FMA or SSE4.1 lacks; fmod, which is exact.
 ALLOWED_IMPORTS = frozenset(
     "aligned_alloc calloc free madvise memcpy memmove memset mmap munmap open close lseek "
-    "pthread_create pthread_join pthread_detach sched_yield sysconf syscall "
+    "pthread_create pthread_join pthread_detach sched_getcpu sched_yield sysconf syscall "
     "ceil ceilf floor floorf fma fmaf fmod fmodf rint rintf roundeven roundevenf trunc truncf".split()
 )
 COMPILERS = ("cc", "gcc", "clang")

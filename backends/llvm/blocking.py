@@ -148,28 +148,21 @@ def copied_stride(spec: Gemm, block: int, steps: int) -> int:
 
 
 def row_tiles(rows: int, tallest: int) -> list[int]:
-    """Heights of the tiles that cover `rows` exactly: two neighbouring heights when that works out, else
-    remainders.
+    """Heights of the tiles that cover `rows` exactly: two neighbouring heights when that works out, else tall ones
+    and what they leave as one tile or two.
 
-    >>> row_tiles(197, 14).count(14), row_tiles(197, 14).count(13), row_tiles(5, 14), row_tiles(32, 14)
-    (2, 13, [4, 1], [14, 14, 4])
+    >>> row_tiles(197, 14).count(14), row_tiles(197, 14).count(13), row_tiles(5, 14), row_tiles(37, 14)
+    (2, 13, [5], [14, 14, 5, 4])
     """
     count = -(-rows // tallest)
     missing = count * tallest - rows
     if missing <= count:
         return [tallest] * (count - missing) + [tallest - 1] * missing
-    heights = [tallest] * (rows // tallest)
     rest = rows % tallest
-    for height in remainders(tallest):
-        heights += [height] * (rest // height)
-        rest %= height
-    return heights
+    parts = [rest] if rest <= half(tallest) else [-(-rest // 2), rest // 2]
+    return [tallest] * (rows // tallest) + parts
 
 
-def remainders(tallest: int) -> list[int]:
-    """Heights of the smaller tiles that cover what the tall ones leave."""
-    heights = {1, 2, 3}
-    while tallest > 1:
-        tallest = -(-tallest // 2)
-        heights.add(tallest)
-    return sorted(heights, reverse=True)
+def half(tallest: int) -> int:
+    """The tallest of the tiles that cover what the tall ones leave."""
+    return -(-tallest // 2)

@@ -109,7 +109,7 @@ class Checked:
         self.signature, self.run, self.context, self.keep = signature, run, context, keep
         self.threads, self.error = threads, error
         self.source = signature.source
-        self.sizes = {a.name: a.linear(signature.symbol) for a in (*signature.inputs, *signature.outputs)}
+        self.sizes = {a: a.linear(signature.symbol) for a in (*signature.inputs, *signature.outputs)}
         pointers = [ctypes.c_void_p] * (len(signature.inputs) + len(signature.outputs) + 1)
         kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, *pointers, ctypes.c_int32)
         self.function = kind(run)
@@ -169,7 +169,7 @@ class Checked:
         return n
 
     def _shape(self, spec: Array, n: int) -> tuple[int, ...]:
-        return tuple(a * n + b for a, b in self.sizes[spec.name])
+        return tuple(a * n + b for a, b in self.sizes[spec])
 
 
 def _facts(inputs: list[tuple[Array, np.ndarray]]) -> list[tuple[str, str, str]]:
@@ -213,10 +213,10 @@ def _plan(checked: Checked, array_new: int, slots: int) -> bytes:
     ]
     records: list[list[int]] = []
     for array in signature.inputs:
-        sizes = [word for pair in checked.sizes[array.name] for word in pair]
+        sizes = [word for pair in checked.sizes[array] for word in pair]
         records.append([id(np.dtype(array.dtype)), len(array.dims), *sizes])
     for array in signature.outputs:
-        sizes = [word for pair in checked.sizes[array.name] for word in pair]
+        sizes = [word for pair in checked.sizes[array] for word in pair]
         records.append([np.dtype(array.dtype).num, len(array.dims), *sizes])
     at = len(header) + len(records)
     for record in records:

@@ -7,7 +7,7 @@ those kernels that are shared, and leaves the others to the first; members meet 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -63,7 +63,11 @@ class Calls(ABC):
 
     def is_shared(self, kernel: Kernel) -> bool:
         """Whether a kernel is worth sharing at some size."""
-        return kernel.kind != "view" and least_size(estimate([kernel], self.plan.symbol), KERNEL) is not None
+        return kernel.kind != "view" and self.least([kernel], KERNEL) is not None
+
+    def least(self, kernels: Sequence[Kernel], limit: float) -> int | None:
+        """The least size from which kernels take so long."""
+        return least_size(estimate(kernels, self.plan.symbol, self.target), limit)
 
     def calls(self, f: Function) -> None:
         """All kernels, in order."""
@@ -134,7 +138,7 @@ class Calls(ABC):
     def _share(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:
         """Every member's part of a kernel; all of it by the first member when it is too small for more."""
         part, parts, *others = (f.parameters[key] for key in PARAMETERS)
-        least = least_size(estimate([kernel], self.plan.symbol), KERNEL)
+        least = self.least([kernel], KERNEL)
         if not least:
             f.call(code.f.name, "i32", *operands, part, parts, *others)
             return

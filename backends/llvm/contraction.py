@@ -108,13 +108,18 @@ def plan_product(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Pro
     spec = Gemm(n, static_depth, static_rows, element, a_strides)
     if packable(kernel, w, fixed) and shared:
         pack = "fixed"
-    elif not transpose_w and static_rows is not None and static_rows <= 2:
+    elif not transpose_w and static_rows is not None and static_rows <= _most_rows(n, spec.bytes):
         pack, spec = "", Gemm(n, static_depth, static_rows, element, a_strides, b_stride=n)
     else:
         pack = "run"
     cut = blocking(spec, target)
     strides = (product(x.shape[-2:]), 0 if shared else product(w.shape[-2:]), product(y.shape[-2:]))
     return Product(node, spec, cut, batch, rows, k, strides, pack, main, is_short(kernel))
+
+
+def _most_rows(n: int, size: int) -> int:
+    """Rows up to which reading w in place costs less than packing it first; less where its rows share cache sets."""
+    return 64 if n * size % 2048 == 0 else 256
 
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Dim:

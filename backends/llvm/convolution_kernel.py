@@ -124,12 +124,14 @@ def planar(node: Node) -> bool:
 def pays(node: Node, fixed: frozenset[Value]) -> bool:
     """Whether blocks of channels suit a convolution.
 
-    With constant weights always: nothing has to be packed or turned. While training, blocks that channels hardly fill
-    cost more than they bring, since gradients go through them too; plain planes serve those.
+    With constant weights nothing has to be packed or turned, so they do, unless half a block of channels or less comes
+    from plain planes: then rows fill vectors better. While training, blocks that channels hardly fill cost more than
+    they bring, since gradients go through them too; plain planes serve those.
     """
     x, w = node.inputs
     if w in fixed:
-        return True
+        _, outputs, _, columns = node.output.shape
+        return not planar(node) or outputs > BLOCK // 2 or columns < BLOCK // 2
     groups = node.attributes["groups"]
     shares = [c // groups for c in (x.shape[1], node.output.shape[1]) if isinstance(c, int)]
     if planar(node):
@@ -213,7 +215,7 @@ def _emit_direct(k: KernelFunction, plan: Direct) -> None:
     kernels, stages = [], None
     if plan.winograd:
         epilogue, operands = (tail.of(plan.parts[0].sum), tail.operands) if tail else (None, {})
-        stages = emit_winograd(k.module, f"{f.name}.winograd", plan.winograd, epilogue, operands)
+        stages = emit_winograd(k.module, f"{f.name}.winograd", plan.winograd, k.target, epilogue, operands)
     for i, part in enumerate(plan.parts if stages is None else ()):
         epilogue = tail.of(part.sum) if tail else None
         operands = tail.operands if tail else {}
@@ -363,9 +365,7 @@ def _packing(plan: Direct) -> Packing:
 
     winograd = plan.winograd
     if winograd:
-        key = (
-            f"{plan.node.op.name}: {winograd.form} {winograd.tile} by {winograd.group}, {plan.parts[0].sum!r}"
-        )
+        key = f"{plan.node.op.name}: {winograd.form}, panels of {winograd.tile.width}, {plan.parts[0].sum!r}"
         select = plan.parts[0].sum.select
         return Packing(key, plan.weights_bytes, lambda array: pack(select(array), winograd))
 

@@ -7,7 +7,6 @@ process, lays the weights out and gives a Python function.
 from __future__ import annotations
 
 import ctypes
-import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from graphc.backends.llvm import cache as _cache
 from graphc.backends.llvm.c_api import FAULT, make_handle, status_error
 from graphc.backends.llvm.call import Checked, bind
 from graphc.backends.llvm.features import required
+from graphc.backends.llvm.huge_pages import page_memory
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
 from graphc.backends.llvm.layouts import choose_layouts
@@ -29,11 +29,6 @@ from graphc.backends.llvm.team import allowed, process_team
 from graphc.errors import UsageError
 from graphc.ir.partition import Partition
 from graphc.plan import Plan, make_plan
-
-HUGE = (
-    1 << 20
-)  # bytes from which the weights ask for huge pages: smaller ones find all their pages in the TLB
-PAGE = 2 << 20  # bytes of a huge page
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ class Executable:
 
     def weights(self) -> NDArray[np.uint8]:
         """The weights as `NAME_run` expects them, aligned to a page."""
-        blob = _memory(self.module.weights_bytes)
+        blob = page_memory(self.module.weights_bytes)
         for piece in self.module.pieces:
             array = self.data[piece.name]
             if piece.packing is not None:
@@ -75,7 +70,8 @@ class Executable:
         signature = self.module.signature
         if checked:
             return Checked(signature, run, context, keep, threads, self.error)
-        return bind(signature, run, context, keep=keep, threads=threads, error=self.error)
+        cache = _cache.default()
+        return bind(signature, run, context, keep=keep, threads=threads, error=self.error, cache=cache)
 
     def error(self, status: int) -> Exception:
         """The exception for a status of `NAME_run`."""
@@ -93,30 +89,6 @@ class Executable:
             return b""
         native = self.weights()[: self.module.weights_bytes]
         return self.module.file.content(native, self.public, self.module.identity)
-
-
-def in_huge_pages(mapped: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bytes of a file as they are, or copied to memory with huge pages when they are many: files get none."""
-    if len(mapped) < HUGE:
-        return mapped
-    blob = _memory(len(mapped))
-    blob[: len(mapped)] = mapped
-    return blob
-
-
-def _memory(size: int) -> NDArray[np.uint8]:
-    """So many bytes, aligned to a page; many of them to a huge one."""
-    if size < HUGE:
-        return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)
-    whole = -(-size // PAGE) * PAGE
-    memory = mmap.mmap(-1, whole + PAGE)
-    try:
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    except (AttributeError, OSError):  # a wish only, and not every kernel grants it
-        pass
-    everything = np.frombuffer(memory, np.uint8)
-    start = -everything.ctypes.data % PAGE
-    return everything[start : start + size]
 
 
 @dataclass(frozen=True, slots=True)

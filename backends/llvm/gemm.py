@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, copied_stride, remainders, row_tiles
+from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, copied_stride, half, row_tiles
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.packing import copy_rows
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Site, Stream, Tile, contract, lane_mask, zeros
 
 ROW_ACCUMULATORS = 8  # a single row works on several panels at once, to hide the latency of the additions
+FEW_ROWS = 8  # rows up to which every tile fetches the next columns of a B that is read in place
 PREFETCH = 1024  # bytes ahead in each stream of a single row, when B does not fit the second level
 
 
@@ -182,19 +183,25 @@ class _Kernel:
         flags = () if self.cut.piece is None else ("first", "last")
         f = self.function(part, ("row", "rows", "column", "depth", *flags), internal=True, inline=False)
         tallest = tile.rows
-        heights = self.heights()
         count = f.udiv(f.add(f.rows, tallest - 1), tallest)
         missing = f.sub(f.mul(count, tallest), f.rows)
         exact = f.icmp("sle", missing, count)
-        tall = f.mul(f.select(exact, f.sub(count, missing), f.udiv(f.rows, tallest)), tallest)
+        whole = f.select(exact, f.sub(count, missing), f.udiv(f.rows, tallest))
+        tall = f.mul(whole, tallest)
+        rest = f.select(exact, constant(0, "i64"), f.sub(f.rows, tall))
+        # What no tall tiles cover is one tile, or two that differ by a row at most.
+        larger = f.select(f.icmp("sgt", rest, half(tallest)), f.udiv(f.add(rest, 1), 2), rest)
+        smaller = f.sub(rest, larger)
         done = constant(0, "i64")
-        ends = {tallest: tall, tallest - 1: f.select(exact, f.rows, tall)}
-        for height in sorted(heights, reverse=True):
-            if height in ends:
-                end = ends[height]
-            else:
-                left = f.sub(f.rows, done)
-                end = f.sub(f.rows, f.urem(left, height)) if height > 1 else f.rows
+        for height in sorted(self.heights(), reverse=True):
+            end = done
+            if height == tallest:
+                end = tall
+            elif height == tallest - 1:
+                end = f.select(exact, f.rows, tall)
+            if height <= half(tallest):
+                both = [f.zext(f.icmp("eq", part, height), "i64") for part in (larger, smaller)]
+                end = f.add(end, f.mul(f.add(*both), height))
             with f.loop(done, end, height) as row:
                 self.tile(f, tile.with_rows(height), row, mask)
             done = end
@@ -204,7 +211,7 @@ class _Kernel:
         """Every tile height the kernel may need; few when M is known."""
         tallest, m = self.cut.tile.rows, self.spec.m
         if m is None:
-            return {tallest, max(tallest - 1, 1), *(h for h in remainders(tallest) if h < tallest)}
+            return {tallest, max(tallest - 1, 1), *range(1, half(tallest) + 1)}
         whole, rest = divmod(m, self.cut.block)
         blocks = [self.cut.block] * min(whole, 1) + [rest] * min(rest, 1)
         return {height for rows in blocks for height in row_tiles(rows, tallest)} or {1}
@@ -249,7 +256,11 @@ class _Kernel:
     def ahead(self, f: Function, tile: Tile, row: Reg) -> list[Ahead]:
         """What a tile fetches for those after it: its share of the next panel of B, and the next tile's rows of A."""
         found = []
-        if self.spec.b_stride is None:
+        if self.spec.b_stride is not None:
+            if self.spec.m is not None and self.spec.m <= FEW_ROWS:
+                following = f.gep(f.b, tile.width * tile.bytes)
+                found.append(Ahead(following, self.b_step, 2, tile.width * tile.bytes))
+        else:
             rows = min(self.spec.m or self.cut.block, self.cut.block)
             panel = self.panel_bytes(f)
             start = f.gep(f.gep(f.b, panel), f.mul(row, f.udiv(panel, rows)))

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from graphc.backends.llvm.blocked_weight_gradient import gradient_halo, plan_gradient
-from graphc.backends.llvm.convolution_kernel import fused_operands, plan_convolution
+from graphc.backends.llvm.convolution_kernel import fused_operands, plan_convolution, planar
 from graphc.backends.llvm.correlation import window_halo
 from graphc.backends.llvm.kernel_function import packable
 from graphc.backends.llvm.target import Target
@@ -88,7 +88,8 @@ class _Choice:
         for kernel in self.kernels:
             if kernel in self.direct:
                 assert kernel.anchor is not None
-                reach([kernel.anchor.inputs[0], *fused_operands(kernel)])
+                images = [] if planar(kernel.anchor) else [kernel.anchor.inputs[0]]
+                reach([*images, *fused_operands(kernel)])
             elif kernel in self.gradients:
                 assert kernel.anchor is not None
                 reach(kernel.anchor.inputs)

@@ -22,7 +22,7 @@ from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
 from graphc.backends.llvm.lowering import lower
 from graphc.backends.llvm.point import Sizes
-from graphc.backends.llvm.sharing import ALONE, PARAMETERS, RUN, estimate, least_size
+from graphc.backends.llvm.sharing import ALONE, PARAMETERS, RUN, estimate
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
@@ -175,7 +175,7 @@ class _Driver(Calls):
         arguments = f.alloca("i64", len(f.parameters) + 1)
         f.store(constant(0, "i32"), status)
         team = f.load(f.gep(f.handle, TEAM), "ptr", invariant=True)
-        least = least_size(estimate(self.plan.order, self.plan.symbol), RUN)
+        least = self.least(self.plan.order, RUN)
         wanted = f.and_(f.icmp("sgt", f.threads, 1), f.icmp("ne", team, constant(0, "ptr")))
         if least:
             wanted = f.and_(wanted, f.icmp("sge", f.n, least))
@@ -303,7 +303,7 @@ class _Driver(Calls):
             # N counts as at least 1, so a batch of 0 needs the memory of one.
             (self.plan.fixed_bytes + (self.plan.sample_bytes if symbol else 0), self.plan.sample_bytes),
             (bounds[0], 2**31 if bounds[1] is None else bounds[1]),
-            estimate(self.plan.order, symbol),
+            estimate(self.plan.order, symbol, self.target),
         )
 
 

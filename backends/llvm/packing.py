@@ -24,9 +24,11 @@ from graphc.backends.llvm.emitter import (
 )
 from graphc.backends.llvm.stored import Stored
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import Tile
+from graphc.backends.llvm.tile import LINE, Tile
 from graphc.errors import WeightsError
 
+TOGETHER = 4  # panels packed from the same rows: longer runs of memory are read
+AHEAD = 4  # rows that are fetched before they are packed
 LARGEST = 127  # of a weight stored in eight bits
 
 
@@ -132,15 +134,25 @@ def emit_pack_b(
     whole, rest = divmod(n, tile.width)
     one_panel = pack_columns if transposed else pack_rows
     row = stride * tile.bytes
+    across = row if transposed else tile.bytes
+
+    def places(panel: Reg) -> tuple[Reg, Reg]:
+        """Where a panel comes from and goes to."""
+        packed = f.gep(f.packed, f.mul(f.mul(panel, depth), tile.width * tile.bytes))
+        return f.gep(f.source, f.mul(panel, tile.width * across)), packed
 
     def pack(panel: Reg, width: int) -> None:
-        across = row if transposed else tile.bytes
-        source = f.gep(f.source, f.mul(panel, tile.width * across))
-        packed = f.gep(f.packed, f.mul(f.mul(panel, depth), tile.width * tile.bytes))
+        source, packed = places(panel)
         one_panel(f, target, tile, source, row, packed, depth, width)
 
     if whole:
-        with f.loop(f.panel0, f.smin(f.panel1, whole)) as panel:
+        first, end = f.panel0, f.smin(f.panel1, whole)
+        if not transposed:
+            count = f.and_(f.smax(f.sub(end, first), 0), -TOGETHER)
+            first = f.add(first, count)
+            with f.loop(f.panel0, first, TOGETHER) as panel:
+                _pack_together(f, tile, *places(panel), row, depth)
+        with f.loop(first, end) as panel:
             pack(panel, tile.width)
     if rest:
         with f.if_(f.icmp("sgt", f.panel1, whole)):
@@ -163,6 +175,24 @@ def pack_rows(
             at = v * tile.lanes * tile.bytes
             present = min(max(width - v * tile.lanes, 0), tile.lanes)
             f.store(load_part(f, target, f.gep(here, at), tile.type, present), f.gep(there, at))
+
+
+def _pack_together(f: Function, tile: Tile, source: Reg, packed: Reg, row: int, depth: Reg) -> None:
+    """Whole panels side by side from B: a row of all of them, then the next."""
+    vector, panel = tile.lanes * tile.bytes, f.mul(depth, tile.width * tile.bytes)
+    starts = [packed]
+    for _ in range(TOGETHER - 1):
+        starts.append(f.gep(starts[-1], panel))
+    with f.loop(0, depth) as k:
+        here, there = f.gep(source, f.mul(k, row)), f.mul(k, tile.width * tile.bytes)
+        for line in range(0, TOGETHER * tile.vectors * vector, LINE):
+            f.prefetch(f.gep(here, AHEAD * row + line))
+        for index, start in enumerate(starts):
+            for v in range(tile.vectors):
+                at = (index * tile.vectors + v) * vector
+                f.store(
+                    f.load(f.gep(here, at), tile.type, tile.bytes), f.gep(f.gep(start, there), v * vector)
+                )
 
 
 def pack_columns(

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.backends.llvm.emitter import Function, Operand, Reg, constant
+from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import emit_barrier
 from graphc.ir.cost import total_flops
 from graphc.ir.dims import Dim, linear_in
 from graphc.ir.partition import Kernel
 
-KERNEL = 8_000.0  # estimated nanoseconds from which a kernel is shared
+KERNEL = 4_000.0  # estimated nanoseconds from which a kernel is shared
 RUN = 20_000.0  # and from which a run asks for the team
-FLOPS_PER_NANOSECOND = 30.0
-BYTES_PER_NANOSECOND = 10.0
+FLOPS_PER_LANE = 7.5  # per nanosecond: three quarters of two multiply-adds a cycle at 2.5 GHz
+BYTES_PER_NANOSECOND = 40.0  # most arrays come from a cache
 EVEN = 16  # iterations from which a loop can be divided evenly enough
 
 
@@ -67,8 +68,12 @@ PARAMETERS = {"part": "i64", "parts": "i64", "team": "ptr", "room": "ptr"}
 ALONE = (constant(0, "i64"), constant(1, "i64"), constant(0, "ptr"), constant(0, "ptr"))
 
 
-def estimate(kernels: Sequence[Kernel], symbol: str | None) -> tuple[float, float]:
-    """Nanoseconds the kernels take, roughly, as (fixed, per unit of the symbolic dimension)."""
+def estimate(kernels: Sequence[Kernel], symbol: str | None, target: Target) -> tuple[float, float]:
+    """Nanoseconds the kernels take, roughly, as (fixed, per unit of the symbolic dimension).
+
+    A run is better called a little too short: waking a thread may take as long as a small model.
+    """
+    speed = FLOPS_PER_LANE * target.lanes("float")
     flops = total_flops(node for kernel in kernels for node in kernel.nodes)
     traffic: Dim = 0
     for kernel in kernels:
@@ -82,8 +87,8 @@ def estimate(kernels: Sequence[Kernel], symbol: str | None) -> tuple[float, floa
     slope, rest = _linear(flops, symbol)
     slope_bytes, rest_bytes = _linear(traffic, symbol)
     return (
-        rest / FLOPS_PER_NANOSECOND + rest_bytes / BYTES_PER_NANOSECOND,
-        slope / FLOPS_PER_NANOSECOND + slope_bytes / BYTES_PER_NANOSECOND,
+        rest / speed + rest_bytes / BYTES_PER_NANOSECOND,
+        slope / speed + slope_bytes / BYTES_PER_NANOSECOND,
     )
 
 

@@ -5,11 +5,11 @@ of every kernel that can be shared, and they meet at barriers (`emit_barrier`). 
 alone, which changes no bit. Members are started by the first run that wants them, never before; between runs they spin
 for some tens of microseconds, then sleep. A child made by `fork` has none of them: the owner word holds the process,
 and the first run in the child starts its own. Members block signals, take over the rounding mode and the treatment
-of denormals of the thread they work for, and end with the process. What C opens has a team of its own for each handle,
-whose members `NAME_close` ends.
+of denormals of the thread they work for, keep off its core (`placement.py`), and end with the process. What C opens
+has a team of its own for each handle, whose members `NAME_close` ends.
 
-The team's memory, in bytes: who owns it, the entries, members started; the job; members still at work; the barrier's
-counter and generation; then a slot for each member.
+The team's memory, in bytes: who owns it, the entries, members started; the job and the caller's core; members still at
+work; the barrier's counter and generation; then a slot for each member.
 """
 
 import ctypes
@@ -17,14 +17,16 @@ import mmap
 import threading
 from typing import Any
 
+from graphc.backends.llvm.cache import default
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.jit import Code, emit_object, load
+from graphc.backends.llvm.placement import emit_apart, note_core
 from graphc.backends.llvm.target import host
 from graphc.errors import UsageError
 from graphc.machine import cores
 
 OWNER, ACQUIRE, RUN, STARTED = 0, 8, 16, 24
-JOB, CONTEXT, PARTS, CONTROL = 64, 72, 80, 88
+JOB, CONTEXT, PARTS, CONTROL, CORE = 64, 72, 80, 88, 96
 PENDING, COUNT, GENERATION = 128, 192, 256
 SLOTS, SLOT = 320, 64
 ROUND, ASLEEP, TEAM, INDEX, ROOM, ROOM_BYTES, THREAD = 0, 4, 8, 16, 24, 32, 40  # within a slot
@@ -89,7 +91,7 @@ def emit_barrier(module: Module) -> str:
 def emit_team(module: Module, internal: bool = False) -> None:
     """Add `graphc_acquire` and `graphc_run`, and the loop of a member; `internal` for this module alone."""
     futex, getpid, sigmask = SYSTEM_CALLS[_architecture(module)]
-    _emit_member(module, futex)
+    _emit_member(module, futex, emit_apart(module, _architecture(module), getpid, _system_call))
     _emit_acquire(module, getpid, sigmask, internal)
     _emit_run(module, futex, internal)
 
@@ -180,6 +182,7 @@ def _emit_run(module: Module, futex: int, internal: bool) -> None:
     f.store(f.context, f.gep(f.team, CONTEXT))
     f.store(f.parts, f.gep(f.team, PARTS))
     _save_control(f, f.gep(f.team, CONTROL))
+    note_core(f, f.gep(f.team, CORE))
     _atomic_store(f, f.sub(f.parts, 1), pending, "monotonic")
     with f.loop(1, f.parts) as index:
         _call_up(f, f.gep(f.team, f.add(f.mul(index, SLOT), SLOTS)), futex)
@@ -199,7 +202,7 @@ def _call_up(f: Function, slot: Reg, futex: int) -> None:
         _system_call(f, futex, slot, constant(WAKE, "i64"), constant(1, "i64"))
 
 
-def _emit_member(module: Module, futex: int) -> None:
+def _emit_member(module: Module, futex: int, apart: str) -> None:
     """What a member does until there is no job: wait for its round to change, run its part of the job, say so."""
     f = module.function("graphc.member", {"slot": "ptr"}, returns="ptr", internal=True, inline=False)
     team = f.load(f.gep(f.slot, TEAM), "ptr")
@@ -240,6 +243,7 @@ def _emit_member(module: Module, futex: int) -> None:
     f.begin(leave)
     f.ret(constant(0, "ptr"))
     f.begin(stay)
+    f.call(apart, "void", f.gep(team, CORE))
     _restore_control(f, f.gep(team, CONTROL))
     parts, room = f.load(f.gep(team, PARTS), "i64"), f.load(f.gep(f.slot, ROOM), "ptr")
     f.line(f"call void {job.name}({context}, {index}, {parts}, {team}, {room})")
@@ -322,7 +326,8 @@ def process_team() -> int:
             if not can_share(module):
                 return 0
             emit_team(module)
-            code = load(emit_object(str(module), target), ["graphc_acquire", "graphc_run"], target)
+            image = emit_object(str(module), target, default())
+            code = load(image, ["graphc_acquire", "graphc_run"], target)
             _immortal(code)
             memory = mmap.mmap(-1, BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             words = (ctypes.c_int64 * (len(memory) // 8)).from_buffer(memory)

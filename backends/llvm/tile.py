@@ -111,17 +111,25 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """Memory to bring near while a tile works: `step` bytes for each step, from `base` on, into cache `level`."""
+    """Memory to bring near while a tile works: `step` bytes for each step, from `base` on, into cache `level`.
+
+    span: bytes of each step that are wanted, when they are fewer.
+    """
 
     base: Reg
     step: int
     level: int = 2
+    span: int | None = None
 
     def emit(self, b: Function, k: Reg, steps: int) -> None:
         """The lines that belong to `steps` steps from step k on."""
         here = b.gep(self.base, b.mul(k, self.step))
-        for line in range(-(-self.step * steps // LINE)):
-            b.prefetch(b.gep(here, line * LINE), locality=4 - self.level)
+        runs = [(0, self.step * steps)]
+        if self.span is not None:
+            runs = [(step * self.step, self.span) for step in range(steps)]
+        for start, length in runs:
+            for line in range(0, length, LINE):
+                b.prefetch(b.gep(here, start + line), locality=4 - self.level)
 
 
 def zeros(tile: Tile) -> list[Reg]:

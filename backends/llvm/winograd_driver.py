@@ -67,20 +67,20 @@ def emit_batches(
         here = f.smin(f.sub(total, first), plan.block)
         f.call(stages.enter.name, "void", x, v, first, *part(here))
         meet()
-        with f.loop(*part(plan.groups)) as group:
-            f.call(stages.multiply.name, "void", v, u, m, here, group)
-            f.call(stages.leave.name, "void", m, y, first, zero, here, group, *extra)
+        with f.loop(*part(plan.panels)) as panel:
+            f.call(stages.multiply.name, "void", v, u, m, here, panel)
+            f.call(stages.leave.name, "void", m, y, first, zero, here, panel, *extra)
         meet()
 
 
 def _divides_by_batches(k: KernelFunction, plan: Winograd, batches: Reg) -> Reg:
-    """Whether the longest share of the batches is hardly longer than that of the groups of output channels."""
+    """Whether the longest share of the batches is hardly longer than that of the panels."""
     f = k.f
-    by_batches, by_groups = (
+    by_batches, by_panels = (
         f.mul(f.udiv(f.add(whole, f.sub(f.parts, 1)), f.parts), other)
         for whole, other in (
-            (batches, constant(plan.groups, "i64")),
-            (constant(plan.groups, "i64"), batches),
+            (batches, constant(plan.panels, "i64")),
+            (constant(plan.panels, "i64"), batches),
         )
     )
-    return f.icmp("ule", f.mul(by_batches, SLIGHT[1]), f.mul(by_groups, SLIGHT[0]))
+    return f.icmp("ule", f.mul(by_batches, SLIGHT[1]), f.mul(by_panels, SLIGHT[0]))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from graphc.backends.llvm.blocked import BLOCK
 from graphc.backends.llvm.convolution import Pixel
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant, vector
+from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Stream, contract, zeros
-from graphc.backends.llvm.winograd import emit_square
+from graphc.backends.llvm.winograd import TAPS, emit_square
 from graphc.backends.llvm.winograd_plan import Winograd
 
 
@@ -24,8 +25,8 @@ class Stages:
     """The functions of a convolution.
 
     enter      (x, v, first, tile0, tile1): tiles of a batch, which begins at tile `first`, into V
-    multiply   (v, u, m, count, group): a batch of `count` tiles by the panels of a group, into M
-    leave      (m, y, first, tile0, tile1, group, *operands): M into the result
+    multiply   (v, u, m, count, panel): a batch of `count` tiles by a panel of output channels, into M
+    leave      (m, y, first, tile0, tile1, panel, *operands): M into the result
     """
 
     enter: Function
@@ -37,17 +38,19 @@ def emit_winograd(
     module: Module,
     name: str,
     plan: Winograd,
+    target: Target,
     epilogue: Epilogue | None = None,
     operands: Mapping[str, str] | None = None,
 ) -> Stages:
     """Add the stages to a module; epilogue and operands as for `emit_convolution`."""
-    enter = _emit_enter(module, f"{name}.tiles", plan)
+    enter = _emit_enter(module, f"{name}.tiles", plan, plan.spec.source.bytes > target.l2)
     multiply = _emit_multiply(module, f"{name}.products", plan)
     leave = _emit_leave(module, f"{name}.outputs", plan, epilogue, dict(operands or {}))
     return Stages(enter, multiply, leave)
 
 
-def _emit_enter(module: Module, name: str, plan: Winograd) -> Function:
+def _emit_enter(module: Module, name: str, plan: Winograd, far: bool) -> Function:
+    """far: images do not lie in the second level; each tile fetches its successor in the next block of channels."""
     spec, form, tile = plan.spec, plan.form, plan.tile
     source, vector_bytes = spec.source, tile.lanes * tile.bytes
     f = module.function(
@@ -72,6 +75,14 @@ def _emit_enter(module: Module, name: str, plan: Winograd) -> Function:
                 place = f.gep(here, i * source.pitch + j * source.pixel + at)
                 return f.load(place, tile.type, tile.bytes)
 
+            for i in range(form.size) if far else ():
+                for j in range(TAPS - 1, form.size):  # the columns before are the next tile's on its left
+                    f.prefetch(f.gep(here, source.plane + i * source.pitch + j * source.pixel))
+
+            for i in range(form.size) if far else ():
+                for j in range(TAPS - 1, form.size):  # the columns before are the next tile's on its left
+                    f.prefetch(f.gep(here, source.plane + i * source.pitch + j * source.pixel))
+
             def transform(rows: int, columns: int) -> None:
                 zero, every = constant(0, tile.type), range(form.size)
                 for at in range(0, BLOCK * tile.bytes, vector_bytes):
@@ -89,40 +100,36 @@ def _emit_enter(module: Module, name: str, plan: Winograd) -> Function:
 def _emit_multiply(module: Module, name: str, plan: Winograd) -> Function:
     tile = plan.tile
     pointers = {"v": "ptr noalias readonly", "u": "ptr noalias readonly", "m": "ptr noalias"}
-    f = module.function(name, {**pointers, "count": "i64", "group": "i64"}, internal=True, inline=False)
+    f = module.function(name, {**pointers, "count": "i64", "panel": "i64"}, internal=True, inline=False)
     inputs, _ = plan.spec.group_channels
-    size, width = tile.bytes, tile.width * tile.bytes
+    width = tile.width * tile.bytes
     here = f.v
     if plan.spec.groups > 1:
-        own = f.udiv(f.group, plan.panels // plan.group)
-        here = f.gep(here, f.mul(own, inputs // BLOCK * plan.turn_bytes))
-    panels = plan.frequencies * plan.group * plan.panel_bytes
-    weights = f.gep(f.u, f.mul(f.group, panels))
-    vectors = tuple(v * tile.lanes * size for v in range(tile.vectors))
+        here = f.gep(here, f.mul(f.udiv(f.panel, plan.group_panels), inputs // BLOCK * plan.turn_bytes))
+    weights = f.gep(f.u, f.mul(f.panel, plan.frequencies * plan.panel_bytes))
+    vectors = tuple(v * tile.lanes * tile.bytes for v in range(tile.vectors))
     lines = width // LINE
     with f.loop(0, plan.frequencies) as frequency:
         v = f.gep(here, f.mul(frequency, plan.slice_bytes))
+        u = f.gep(weights, f.mul(frequency, plan.panel_bytes))
         m = f.gep(f.m, f.mul(frequency, plan.product_slice_bytes))
-        with f.loop(0, plan.group) as panel:
-            number = f.add(f.mul(frequency, plan.group), panel)
-            u = f.gep(weights, f.mul(number, plan.panel_bytes))
-            to = f.gep(m, f.mul(panel, width))
-            with f.loop(0, f.count, tile.rows) as row:
-                turn = f.udiv(row, tile.rows)
-                scalars = f.gep(v, f.mul(turn, plan.spec.source.blocks * plan.turn_bytes))
-                # The next panel comes from far: each register tile fetches a part of it.
-                following = f.gep(u, plan.panel_bytes)
-                if plan.block // tile.rows < lines:
-                    ahead = Ahead(following, width)
-                else:
-                    share = f.mul(f.urem(turn, lines), inputs * LINE)
-                    ahead = Ahead(f.gep(following, share), LINE)
-                values = iter(_contract(f, plan, scalars, u, vectors, ahead))
-                start = f.gep(to, f.mul(row, plan.product_row_bytes))
-                for i in range(tile.rows):
-                    for at in vectors:
-                        place = f.gep(start, i * plan.product_row_bytes + at)
-                        f.store(next(values), place, tile.lanes * size)
+        with f.loop(0, f.count, tile.rows) as row:
+            turn = f.udiv(row, tile.rows)
+            scalars = f.gep(v, f.mul(turn, plan.spec.source.blocks * plan.turn_bytes))
+            # What follows comes from far: each register tile fetches a part of it, in the order of memory.
+            following = f.gep(u, plan.panel_bytes)
+            if plan.block // tile.rows < lines:
+                ahead = Ahead(following, width)
+            else:
+                share = f.mul(f.urem(turn, lines), inputs * LINE)
+                ahead = Ahead(f.gep(following, share), LINE)
+            values = iter(_contract(f, plan, scalars, u, vectors, ahead))
+            start = f.gep(m, f.mul(row, plan.product_row_bytes))
+            for i in range(tile.rows):
+                for at in vectors:
+                    f.store(
+                        next(values), f.gep(start, i * plan.product_row_bytes + at), tile.lanes * tile.bytes
+                    )
     f.ret()
     return f
 
@@ -154,14 +161,14 @@ def _emit_leave(
     spec, form, tile = plan.spec, plan.form, plan.tile
     result, vector_bytes = spec.result, tile.lanes * tile.bytes
     pointers = {"m": "ptr noalias readonly", "y": "ptr noalias"}
-    integers = dict.fromkeys(("first", "tile0", "tile1", "group"), "i64")
+    integers = dict.fromkeys(("first", "tile0", "tile1", "panel"), "i64")
     f = module.function(name, pointers | integers | operands, internal=True, inline=False)
     _, outputs = spec.group_channels
-    own, panels = f.udiv(f.group, plan.panels // plan.group), f.urem(f.group, plan.panels // plan.group)
-    start = f.mul(panels, plan.group * tile.width)
-    stop = f.smin(f.add(start, plan.group * tile.width), outputs)
+    group, index = f.udiv(f.panel, plan.group_panels), f.urem(f.panel, plan.group_panels)
+    start = f.mul(index, tile.width)
+    stop = f.smin(f.add(start, tile.width), outputs)
     blocks = f.udiv(f.add(f.sub(stop, start), BLOCK - 1), BLOCK)
-    first_channel = f.add(f.mul(own, outputs), start)
+    first_channel = f.add(f.mul(group, outputs), start)
     with f.loop(0, blocks) as block:
         channel = f.add(first_channel, f.mul(block, BLOCK))
         number = f.udiv(channel, BLOCK)

@@ -2,11 +2,11 @@
 
 All images are cut into squares of m x m outputs. A batch of tiles is transformed into V; each frequency is a
 matrix product with transformed weights U, for which the register tile of matrix products serves; M, the
-products for some panels of output channels, is transformed back at once, epilogue and all. V and M stay
+products for one panel of output channels, is transformed back at once, epilogue and all. V and M stay
 near: neither is ever as large as the layer.
 
     V[frequency][register tile][block of channels][tile][16]    in the order in which the product reads it
-    U[group][frequency][panel][channel][width]
+    U[panel][frequency][channel][width]
     M[frequency][tile][output channel]
 """
 
@@ -24,15 +24,18 @@ from graphc.backends.llvm.blocked import BLOCK
 from graphc.backends.llvm.blocking import row_cost
 from graphc.backends.llvm.convolution_plan import Convolution, Tiling, packed_weights_bytes
 from graphc.backends.llvm.lint import sound
+from graphc.backends.llvm.sharing import unevenness
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import FMA_PER_CYCLE, LINE, Tile, tiles
 from graphc.backends.llvm.winograd import F2, F4, TAPS, Form, additions
 
 MOST_TILES = 112  # transformed together: beyond, weights are read often enough for their way
 TURN = 12  # cycles that a register tile's beginning and end take, apart from its stores
-MEMORY_RATE = 8.0  # bytes a cycle that weights come in from memory
-NEAR_RATE = 24.0  # and from the last cache
-HIDDEN = 0.6  # the part of that traffic that computing hides
+MEMORY_RATE = 10.0  # bytes a cycle that come in from memory, for all cores together
+NEAR_RATE = 24.0  # from the last cache, for each
+FAR_TILE = 240  # cycles that a tile of one block of channels takes longer from and to the last cache
+SHOWS = 0.25  # the part of the shorter of computing and weights' traffic that the longer does not hide
+SLIGHT = 1.05  # the ratio of times up to which smaller weights count more
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,12 @@ class Winograd:
     """A convolution in Winograd's form.
 
     block    tiles of a batch, a multiple of the register tile's rows
-    group    panels of output channels that are computed before their outputs are transformed back
     """
 
     spec: Convolution
     form: Form
     tile: Tile
     block: int
-    group: int
 
     @property
     def down(self) -> int:
@@ -68,14 +69,14 @@ class Winograd:
         return self.form.size**2
 
     @property
-    def panels(self) -> int:
+    def group_panels(self) -> int:
         """Panels of output channels of one group of the convolution."""
         return -(-self.spec.group_channels[1] // self.tile.width)
 
     @property
-    def groups(self) -> int:
-        """Groups of panels, over all groups of the convolution."""
-        return self.spec.groups * (self.panels // self.group)
+    def panels(self) -> int:
+        """Panels of output channels over all groups."""
+        return self.spec.groups * self.group_panels
 
     @property
     def turn_bytes(self) -> int:
@@ -90,7 +91,7 @@ class Winograd:
     @property
     def product_row_bytes(self) -> int:
         """Bytes of a tile's output channels in M."""
-        return self.group * self.tile.width * self.tile.bytes
+        return self.tile.width * self.tile.bytes
 
     @property
     def product_slice_bytes(self) -> int:
@@ -113,7 +114,7 @@ class Winograd:
 
     @property
     def weights_bytes(self) -> int:
-        return self.spec.groups * self.panels * self.frequencies * self.panel_bytes
+        return self.panels * self.frequencies * self.panel_bytes
 
     def short(self, axis: int) -> int:
         """Rows (or columns) of the last tile that lie beyond the source and its border."""
@@ -150,11 +151,12 @@ def choose(spec: Convolution, cut: Tiling, images: int | None, target: Target) -
         return None
     forms = (F2,) if target.strict else (F2, F4)
     found = [plan for form in forms if (plan := best(spec, form, images, target))]
-    if not found:
-        return None
-    count = images or 1
-    least = min(found, key=lambda plan: cycles(plan, count, target))
-    return least if cycles(least, count, target) < direct_cycles(spec, cut, count) else None
+    chosen, least = None, direct_cost(spec, cut, images or 1, target)
+    for plan in reversed(found):
+        cost = cycles(plan, images or 1, target)
+        if cost < least * (SLIGHT if chosen else 1):
+            chosen, least = plan, cost
+    return chosen
 
 
 @cache
@@ -166,24 +168,18 @@ def best(spec: Convolution, form: Form, images: int | None, target: Target) -> W
 
 def candidates(spec: Convolution, form: Form, images: int | None, target: Target) -> Iterator[Winograd]:
     """Every cut of the tiles that is worth asking the model about."""
-    one = Winograd(spec, form, tiles(target, spec.source.element)[0], 1, 1)
+    one = Winograd(spec, form, tiles(target, spec.source.element)[0], 1)
     total = one.tiles * (images or 1)
     if total == 0:
         return
     for widest in tiles(target, spec.source.element):
         if widest.width % BLOCK:
             continue
-        for rows in range(widest.rows, 0, -1):
+        for rows in range(widest.rows, widest.rows // 2, -1):
             tile = widest.with_rows(rows)
-            if 1 < rows > total:
-                continue
             most = range(1, max(MOST_TILES // rows, 1) + 1)
             for turns in sorted({_even(total, turns * rows, rows) for turns in most}):
-                plan = replace(one, tile=tile, block=turns * rows)
-                for group in _divisors(plan.panels):
-                    grouped = replace(plan, group=group)
-                    if group == 1 or grouped.product_bytes <= target.l2 // 2:
-                        yield grouped
+                yield replace(one, tile=tile, block=turns * rows)
 
 
 def _even(total: int, block: int, rows: int) -> int:
@@ -191,33 +187,28 @@ def _even(total: int, block: int, rows: int) -> int:
     return -(-total // (-(-total // block) * rows))
 
 
-def _divisors(count: int) -> list[int]:
-    return [d for d in range(1, count + 1) if count % d == 0]
-
-
 def cycles(plan: Winograd, images: int, target: Target) -> float:
-    """Cycles of one core for a batch of images."""
+    """Cycles a batch of images takes: the sum of what one core takes and two."""
     spec, tile, form = plan.spec, plan.tile, plan.form
     inputs, _ = spec.group_channels
     total = plan.tiles * images
     blocks = -(-total // plan.block)
     rest = total - (blocks - 1) * plan.block
     rows = (blocks - 1) * plan.block + -(-rest // tile.rows) * tile.rows
-    turns = rows // tile.rows * spec.groups * plan.panels * plan.frequencies
+    turns = rows // tile.rows * plan.panels * plan.frequencies
     products = turns * (inputs * tile.rows * row_cost(tile) + tile.rows * tile.vectors + TURN)
     parts = BLOCK // tile.lanes
     there = (2 * form.size * additions(form.inputs) / FMA_PER_CYCLE + plan.frequencies) * spec.source.blocks
     back = (form.size + form.m) * additions(form.outputs) / FMA_PER_CYCLE + plan.frequencies / 2 + form.m**2
     transforms = total * parts * (there + back * spec.result.blocks)
-    # V is read once for each group of panels, M once; from the second level when they fit there.
-    away = plan.input_bytes + plan.product_bytes > target.l2
-    moved = total / plan.block * (plan.input_bytes * plan.groups / spec.groups + 2 * plan.product_bytes)
-    far = weights_cycles(plan.weights_bytes, blocks, target) + (moved / NEAR_RATE if away else 0)
-    return products + transforms + max(far * (1 - HIDDEN), far - products)
+    if plan.input_bytes + spec.source.bytes > target.l2:
+        transforms += total * spec.source.blocks * FAR_TILE
+    uneven = min(unevenness(blocks), unevenness(plan.panels))
+    return _both(products + transforms, uneven, plan.weights_bytes, blocks, target)
 
 
-def direct_cycles(spec: Convolution, cut: Tiling, images: int) -> float:
-    """Cycles of one core for the sum over windows."""
+def direct_cost(spec: Convolution, cut: Tiling, images: int, target: Target) -> float:
+    """The same for the sum over windows."""
     inputs, outputs = spec.group_channels
     whole, rest = divmod(outputs, cut.tile.width)
     total = 0.0
@@ -227,24 +218,35 @@ def direct_cycles(spec: Convolution, cut: Tiling, images: int) -> float:
             total += count * rows * row_cost(replace(cut.tile, rows=rows, vectors=vectors))
     steps = inputs * spec.kernel[0] * spec.kernel[1]
     products = images * spec.groups * steps * total * spec.result.height / cut.span
-    far = packed_weights_bytes(spec, cut.tile.width) / MEMORY_RATE
-    return products + max(far * (1 - HIDDEN), far - products)
+    uneven = min(unevenness(images * cut.row_groups(spec)), unevenness(cut.panels(spec)))
+    return _both(products, uneven, packed_weights_bytes(spec, cut.tile.width), 1, target)
 
 
-def weights_cycles(size: int, times: int, target: Target) -> float:
-    """Cycles that weights take to arrive: from memory the first time, then from where they fit."""
-    again = 0.0 if size <= target.l2 // 2 else size / (NEAR_RATE if size <= target.l3 // 2 else MEMORY_RATE)
-    return size / MEMORY_RATE + (times - 1) * again
+def _both(computing: float, uneven: float, weights: int, times: int, target: Target) -> float:
+    """Cycles of one core and of two, whose longer share is `uneven` times the half, added up.
+
+    Weights come from memory once, and `times` - 1 times from where they fit; computing and their way overlap.
+    """
+    again = 0.0
+    if weights > target.l2 // 2:
+        again = (times - 1) * weights / (NEAR_RATE if weights <= target.l3 // 2 else MEMORY_RATE)
+    total = 0.0
+    for members in (1, 2):
+        own = computing / members * (uneven if members > 1 else 1)
+        far = weights / MEMORY_RATE + again / members
+        total += max(own, far) + SHOWS * min(own, far)
+    return total
 
 
 def pack(w: Any, plan: Winograd) -> Any:
-    """Weights (O, C/groups, 3, 3) as U: [groups][groups of panels][frequency][panel][C/groups][width]."""
-    spec, width, count = plan.spec, plan.tile.width, plan.group
+    """Weights (O, C/groups, 3, 3) as U."""
+    spec, width = plan.spec, plan.tile.width
     inputs, outputs = spec.group_channels
-    packed = np.zeros((spec.groups, plan.panels // count, plan.frequencies, count, inputs, width), w.dtype)
-    for group, panel in np.ndindex(spec.groups, plan.panels):
-        first = group * outputs + panel * width
+    packed = np.zeros((plan.panels, plan.frequencies, inputs, width), w.dtype)
+    for panel in range(plan.panels):
+        group, index = divmod(panel, plan.group_panels)
+        first = group * outputs + index * width
         stop = min(first + width, (group + 1) * outputs)
         u = plan.form.weights(w[first:stop]).reshape(plan.frequencies, stop - first, inputs)
-        packed[group, panel // count, :, panel % count, :, : stop - first] = np.swapaxes(u, 1, 2)
+        packed[panel, :, :, : stop - first] = np.swapaxes(u, 1, 2)
     return packed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.peers import STEPS
@@ -10,13 +12,19 @@ from benchmarks.workloads import Workload
 from graphc.bench.serve import Contender
 
 
-def build(workload: Workload, threads: int) -> Contender:
-    import graphc
-
+def with_arrays(workload: Workload) -> tuple[Any, dict[str, np.ndarray]]:
+    """The workload's module with its arrays, and the arrays."""
     net = workload.model("graphc")
     state = net.state_dict()
     arrays = parameters({name: array.shape for name, array in state.items() if array.dtype == np.float32})
     net.load_state_dict({**state, **arrays})
+    return net, arrays
+
+
+def build(workload: Workload, threads: int) -> Contender:
+    import graphc
+
+    net, arrays = with_arrays(workload)
     x = workload.input()
     if workload.trains:
         return _step(workload, net, arrays, x, threads)

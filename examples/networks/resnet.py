@@ -1,6 +1,7 @@
 """ResNet-18, -34 and -50 (He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition, 2016).
 
-y = relu(f(x) + x): the addition hands the gradient on unchanged, a highway that the backward graph shows.
+y = relu(f(x) + x): the addition hands the gradient on unchanged, a highway that the backward graph shows.  Weights have
+torchvision's names.
 
 graphc render examples/networks/resnet.py:ResNet34 --view joint --depth 2 -o resnet34.svg
 """
@@ -76,21 +77,22 @@ class ResNet(nn.Module):
         )
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if large else nn.Identity()
-        stages, channels = [], width
+        self.stages, channels = len(blocks), width
         for number, count in enumerate(blocks):
             planes, layers = width * 2**number, []
             for position in range(count):
                 stride = 2 if number > 0 and position == 0 else 1
                 layers.append(block(channels, planes, stride))
                 channels = planes * block.expansion
-            stages.append(nn.Sequential(*layers))
-        self.stages = nn.Sequential(*stages)
+            self.add_module(f"layer{number + 1}", nn.Sequential(*layers))
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x):
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
-        return self.fc(self.avgpool(self.stages(x)).flatten(1))
+        for number in range(self.stages):
+            x = getattr(self, f"layer{number + 1}")(x)
+        return self.fc(self.avgpool(x).flatten(1))
 
 
 def ResNet18(**choices):

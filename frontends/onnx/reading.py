@@ -69,6 +69,7 @@ def check_limits(model: ModelProto) -> None:
     """Raise OnnxLimitError for more nodes, functions, nesting or longer names than are allowed."""
     if len(model.functions) > MAX_FUNCTIONS:
         raise OnnxLimitError(f"the model has {len(model.functions)} functions; {MAX_FUNCTIONS} are allowed")
+    check_names(item.domain for item in model.opset_import)
     nodes = 0
     stack: list[tuple[GraphProto | FunctionProto, int]] = [
         (model.graph, 0),
@@ -83,18 +84,27 @@ def check_limits(model: ModelProto) -> None:
             raise OnnxLimitError(f"the model has more than {MAX_NODES} nodes")
         for node in part.node:
             check_names([node.name, node.op_type, node.domain, *node.input, *node.output])
+            check_names(name for a in node.attribute for name in (a.name, a.ref_attr_name))
             stack += [(graph, depth + 1) for graph in subgraphs(node)]
         if isinstance(part, GraphProto):
-            check_names(value.name for values in (part.input, part.output) for value in values)
-            check_names(tensor.name for tensor in part.initializer)
+            check_names([part.name])
+            for value in (*part.input, *part.output):
+                check_names([value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim)])
+            for tensor in part.initializer:
+                check_names([tensor.name])
+                check_names(text for entry in tensor.external_data for text in (entry.key, entry.value))
+        else:
+            check_names([part.name, part.domain, *part.input, *part.output, *part.attribute])
+            check_names(item.domain for item in part.opset_import)
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[object]) -> None:
+    """Raise OnnxError for a name that is no text, OnnxLimitError for one that is too long."""
     for name in names:
-        if len(name.encode()) > MAX_NAME:
-            raise OnnxLimitError(
-                f"a name has {len(name.encode())} bytes; {MAX_NAME} are allowed: {name[:40]!r}..."
-            )
+        if not isinstance(name, str):  # protobuf gives the bytes of what is no UTF-8
+            raise OnnxError(f"a name is no UTF-8 text: {name!r:.60}")
+        if len(name) > MAX_NAME or len(name.encode(errors="replace")) > MAX_NAME:
+            raise OnnxLimitError(f"a name is longer than the {MAX_NAME} bytes allowed: {name[:40]!r}...")
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

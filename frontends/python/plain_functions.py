@@ -19,17 +19,19 @@ import numpy as np
 from graphc.frontends.python.numpy_standin import stand_in, standing_in
 from graphc.nn import Module
 from graphc.source import is_internal
-from graphc.tensor import Recording, Tensor
+from graphc.tensor import Tensor
+
+Known = dict[int, tuple[np.ndarray, Tensor]]  # the tensor that stands for an array, by the array's identity
 
 
 @contextmanager
-def prepared(model: Any, root: Module | None, trace: Recording) -> Iterator[Callable[..., Any]]:
-    """The callable to trace: with modules below `root` as it is, else a copy."""
+def prepared(model: Any, root: Module | None, known: Known | None = None) -> Iterator[Callable[..., Any]]:
+    """The callable to trace: with modules below `root` as it is, else a copy, with the tensors of `known` arrays."""
     if root is not None:
         with standing_in(_namespaces(root)):
             yield model
         return
-    copier = _Copier(trace)
+    copier = _Copier(Known() if known is None else known)
     function = copier.callable(model)
     with standing_in(copier.originals):
         yield function
@@ -50,9 +52,8 @@ def _namespaces(module: Module) -> list[dict[str, Any]]:
 class _Copier:
     """Copies functions with tensors in place of the arrays they know."""
 
-    def __init__(self, trace: Recording):
-        self.trace = trace
-        self.tensors: dict[int, tuple[np.ndarray, Tensor]] = {}
+    def __init__(self, tensors: Known):
+        self.tensors = tensors
         self.globals: dict[int, dict[str, Any]] = {}
         self.functions: dict[int, types.FunctionType] = {}
         self.originals: list[dict[str, Any]] = []

@@ -101,7 +101,7 @@ def trace_twice(
         if root is not None:
             trace.paths = module_paths(root)
             note_names(root, trace)
-        with prepared(function, root, trace) as prepared_function:
+        with prepared(function, root) as prepared_function:
             arguments, keywords = _arguments(function, told, types, trace)
             with trace.running():
                 try:

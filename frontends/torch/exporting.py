@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -31,7 +33,8 @@ def exported(
     examples = tuple(example(types[name], bindings) for name in names)
     shapes = tuple(_open_sizes(types[name], ranges) for name in names)
     try:
-        program = torch.export.export(module, examples, dynamic_shapes=shapes if symbols else None)
+        with quiet():
+            program = torch.export.export(module, examples, dynamic_shapes=shapes if symbols else None)
     except Exception as error:  # any exception of the user's code or of PyTorch's compiler
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
@@ -40,6 +43,14 @@ def exported(
             fix="torch.export.export(module, inputs) tells more",
         ) from error
     return program, names
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """PyTorch's exporter warns of its own ways; nothing of it is the user's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def input_names(module: torch.nn.Module, types: Mapping[str, TensorType]) -> list[str]:

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from graphc.errors import UnsupportedError
+from graphc.ir.op import REGISTRY
 from graphc.ir.types import DType, dtype_of
 from graphc.nn import functional as F
 from graphc.tensor import Tensor
 from graphc.tensor import functions as f
 from graphc.tensor.einsum import einsum as sum_of_products
+from graphc.tensor.recording import record
 
 Operator = Callable[..., Any]
 
@@ -249,6 +251,12 @@ for _name, _kind in (
 @aten("view", "reshape", "_unsafe_view", "_reshape_alias")
 def reshape(x: Tensor, shape: Any, *_: Any) -> Tensor:
     return x.reshape(*shape)
+
+
+@aten("unflatten")
+def unflatten(x: Tensor, dim: int, sizes: Any) -> Tensor:
+    dim = dim % x.ndim
+    return x.reshape(*x.shape[:dim], *sizes, *x.shape[dim + 1 :])
 
 
 @aten("permute")
@@ -544,6 +552,20 @@ def batch_norm(
     return F.batch_norm(x, mean, var, w, b, training, momentum, eps)
 
 
+@aten("_native_batch_norm_legit_functional")
+def batch_norm_with_statistics(
+    x: Tensor, w: Any, b: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
+) -> tuple[Any, ...]:
+    """In training; the new running statistics are results, and nothing is written."""
+    channels: Any = x.type.shape[1]
+    scale = f.full((channels,), 1.0, x.dtype) if w is None else w
+    shift = f.full((channels,), 0.0, x.dtype) if b is None else b
+    y, new_mean, new_var = record(
+        REGISTRY["batch_norm_train"], x, scale, shift, mean, var, epsilon=eps, momentum=momentum
+    )
+    return y, None, None, new_mean, new_var
+
+
 @aten("instance_norm")
 def instance_norm(
     x: Tensor, w: Any, b: Any, mean: Any, var: Any, own: bool, momentum: float, eps: float, *_: Any
@@ -585,6 +607,27 @@ def avg_pool2d(
     if divisor is not None:
         raise UnsupportedError("avg_pool2d with divisor_override")
     return F.avg_pool2d(x, kernel, stride or kernel, padding, ceil_mode, include)
+
+
+@aten("avg_pool3d")
+def avg_pool3d(
+    x: Tensor, kernel: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False, include: bool = True,
+    divisor: Any = None,
+) -> Tensor:  # fmt: skip
+    if divisor is not None:
+        raise UnsupportedError("avg_pool3d with divisor_override")
+    sizes, steps = F.spread(kernel, 3, "kernel"), F.spread(stride or kernel, 3, "stride")
+    pads = tuple((p, p) for p in F.spread(padding, 3, "padding"))
+    result: Tensor = record(
+        REGISTRY["avg_pool"],
+        x,
+        kernel=sizes,
+        strides=steps,
+        padding=pads,
+        ceil=ceil_mode,
+        count_include_pad=include,
+    )
+    return result
 
 
 @aten("adaptive_max_pool2d")

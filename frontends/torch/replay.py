@@ -16,6 +16,7 @@ import torch
 from torch.export.graph_signature import InputKind, OutputKind
 
 from graphc.errors import GraphcError, UnsupportedError
+from graphc.frontends.torch.exporting import quiet
 from graphc.frontends.torch.operators import IGNORED, OPERATORS
 from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType, dtype_of
@@ -58,7 +59,8 @@ def replay(
 def supported(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """The program with what graphc lacks decomposed, and nothing written in place.  Raises UnsupportedError."""
     if any(_writes(node) for node in program.graph.nodes):
-        program = program.run_decompositions({})
+        with quiet():
+            program = program.run_decompositions({})
     for _ in range(MAX_DECOMPOSITIONS):
         missing = [node for node in program.graph.nodes if not known(node)]
         if not missing:
@@ -67,7 +69,8 @@ def supported(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
         wanted = {node.target: table[node.target] for node in missing if node.target in table}
         if not wanted:
             break
-        program = program.run_decompositions(wanted)
+        with quiet():
+            program = program.run_decompositions(wanted)
     node = missing[0]
     raise UnsupportedError(f"graphc has no operator {name_of(node)} of PyTorch", span=span_of(node))
 

@@ -78,9 +78,9 @@ def command(
 def _executable(request: Request, console: Console) -> Executable | Artefact:
     path = Path(request.target)
     if path.is_dir():
-        from graphc import api
+        from graphc.artefact import load
 
-        return api.load(path)
+        return load(path)
     found = load_model(request, console)
     from graphc import api
 

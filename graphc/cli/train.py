@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @model_options
-@click.option("--data", required=True, metavar="digits|iris|FILE.npz", help="A file holds arrays x and y.")
+@click.option(
+    "--data", required=True, metavar="digits|iris|FILE.npz",
+    help="A file holds arrays x and y; for several inputs, arrays of their names and y.",
+)  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
 @click.option(
@@ -33,6 +36,22 @@ if TYPE_CHECKING:
 @click.option(
     "--lr", type=click.FloatRange(0, min_open=True), help="Learning rate; the optimizer's own by default."
 )
+@click.option(
+    "--schedule", type=click.Choice(["constant", "cosine", "linear", "step"]), default="constant", show_default=True,
+    help="How the learning rate falls: along a cosine or a line down to 0, or to a tenth at 1/2 and 3/4.",
+)  # fmt: skip
+@click.option(
+    "--warm-up",
+    type=click.IntRange(0),
+    default=0,
+    metavar="EPOCHS",
+    help="Epochs in which the learning rate rises.",
+)
+@click.option("--max-norm", type=click.FloatRange(0, min_open=True), help="Clip the norm of the gradient.")
+@click.option(
+    "--loss", type=click.Choice(["cross-entropy", "likelihood", "hinge", "mse", "l1"]),
+    help="Cross-entropy of scores for labels, else mse; likelihood is for a model that ends in probabilities.",
+)  # fmt: skip
 @click.option(
     "--held-out", "share", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2, show_default=True,
     help="Share of the data that is not trained on.",
@@ -59,12 +78,18 @@ def command(
     \b
       graphc train lenet.py --data digits --epochs 10 --patience 3
       graphc train lenet.py --data digits --resume
+      graphc train vit.py --data digits --epochs 40 --lr 3e-3 --schedule cosine --warm-up 5
+      graphc train mlp_numpy.py --data digits --loss likelihood
+
+    A plain function is trained too: its arrays are its weights.
     """
     console = console_of(context)
     if plot is not None and not plot.endswith(".svg"):
         raise UsageError(f"--plot {plot}: give a name that ends in .svg")
     if output is not None and not output.endswith((".safetensors", ".npz")):
         raise UsageError(f"-o {output}: give a name that ends in .safetensors or .npz")
+    from graphc.frontends.python.function_module import as_module
+    from graphc.nn import Module
     from graphc.nn.init import manual_seed
     from graphc.train import fit, train
     from graphc.weights import load_weights, save_weights
@@ -72,12 +97,11 @@ def command(
     manual_seed(settings["seed"])
     with model_at_work(console):
         found = load_model(request, console)
-        if len(found.inputs) != 1:
-            raise UsageError(f"{found.name} has {len(found.inputs)} inputs; one can be trained with --data")
-        ((name, kind),) = found.inputs.items()
+        model = found.model if isinstance(found.model, Module) else as_module(found.model, **found.inputs)
         if found.weights is not None and not settings["resume"]:
-            found.model.load_state_dict(load_weights(found.weights))
-        x, y = _set(data)
+            model.load_state_dict(load_weights(found.weights))
+        x, y = _set(data, list(found.inputs))
+        x = {name: fit(array, found.inputs[name]) for name, array in x.items()}
         stem = Path(found.path).stem
         checkpoint = checkpoint or f"{stem}.checkpoint.npz"
         with _log(log) as write, _progress(console, settings["epochs"]) as (bar, line):
@@ -86,12 +110,9 @@ def command(
                 write(epoch)
                 line(epoch)
 
-            result = train(
-                found.model, (fit(x, kind), y), input=name, checkpoint=checkpoint, on_batch=bar, on_epoch=told,
-                **settings,
-            )  # fmt: skip
+            result = train(model, (x, y), checkpoint=checkpoint, on_batch=bar, on_epoch=told, **settings)
     output = output or f"{stem}.safetensors"
-    save_weights(output, found.model.state_dict())
+    save_weights(output, model.state_dict())
     if plot is not None:
         from graphc.view.chart import save_chart
 
@@ -100,8 +121,9 @@ def command(
             "held out": [epoch.test_loss for epoch in result.history],
         }
         save_chart(
-            plot, series, title=f"{found.name} on {Path(data).name}", x_label="epoch", y_label="loss", first=1
-        )
+            plot, series, title=f"{found.name} on {Path(data).name}", x_label="epoch", y_label="loss", first=1,
+            marks={"best": (result.best.epoch, result.best.test_loss)},
+        )  # fmt: skip
     _report(console, result, output, checkpoint)
 
 
@@ -123,15 +145,19 @@ def _report(console: Console, result: Result, output: str, checkpoint: str) -> N
     console.result(data, table(rows, indent=""))
 
 
-def _set(name: str) -> Any:
+def _set(name: str, inputs: list[str]) -> tuple[dict[str, Any], Any]:
+    """The arrays for the inputs of the model, by name, and the targets."""
     from graphc import data as sets
 
     known = {"digits": sets.digits, "iris": sets.iris}
-    if name in known:
-        return known[name]()
-    if not name.endswith(".npz"):
+    if name not in known and not name.endswith(".npz"):
         raise UsageError(f"--data {name}: there is no such data set", fix="digits, iris, or a file FILE.npz")
-    return sets.load(name)
+    if len(inputs) > 1:
+        if name in known:
+            raise UsageError(f"--data {name} has one input, the model {len(inputs)}: {', '.join(inputs)}")
+        return sets.load_named(name, inputs)
+    x, y = known[name]() if name in known else sets.load(name)
+    return {inputs[0]: x}, y
 
 
 @contextlib.contextmanager

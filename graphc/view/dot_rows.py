@@ -6,13 +6,29 @@ one chain of twice the length, which is what makes it fast (a naive joint graph 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from graphc.view.dot_text import GLYPH, attributes, elide, font, line_of, quoted, table
-from graphc.view.render_ir import Edge, Kind, Node, Picture, Role, Text
+from graphc.view.render_ir import Cluster, Edge, Kind, Mark, Node, Picture, Role, Text
 from graphc.view.theme import Theme
 
 GRAPH = {"rankdir": "TB", "ranksep": "0.3", "nodesep": "0.28", "newrank": "true", "splines": "true"}
+# Positions stay when something is absent: it is laid out and not drawn.
+MARKED: dict[Mark, dict[str, str | float]] = {
+    Mark.NONE: {},
+    Mark.ADDED: {"penwidth": 3},
+    Mark.REMOVED: {"style": "rounded,dashed", "fillcolor": "none"},
+    Mark.CHANGED: {"penwidth": 2, "peripheries": 2},
+    Mark.ABSENT: {"style": "invis"},
+}
+MARKED_EDGE: dict[Mark, dict[str, str | float]] = {
+    Mark.NONE: {},
+    Mark.ADDED: {"penwidth": 2.4},
+    Mark.REMOVED: {"style": "dashed"},
+    Mark.CHANGED: {},
+    Mark.ABSENT: {"style": "invis"},
+}
 UNSEEN = attributes(label="", style="invis", margin=0)
 
 
@@ -46,6 +62,8 @@ def row_lines(picture: Picture, t: Theme, tidy: bool = True) -> Iterator[str]:
                 + _cluster(cluster.label, cluster.id, cluster.backward, cluster.group, t)
             )
             stack.append((identifier, True))
+            if cluster.group >= 0 and inside.get(identifier):
+                yield from ("  " * depth + line for line in _badge(cluster, inside[identifier][0].id, t))
         for members in _side_by_side(inside.get(identifier, []), place if tidy else {}):
             if len(members) > 1:
                 yield "  " * depth + f"subgraph {quoted(f'cluster-beside-{members[0].id}')} {{ graph" + UNSEEN
@@ -143,6 +161,7 @@ def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, st
         style |= {"penwidth": 2.4, "arrowsize": 0.6}
     if edge.kind is not Kind.SAVED and not level and column and column == spine.get(target):
         style |= {"weight": 100 if abs(there[0] - here[0]) == 1 else 1}
+    style |= MARKED_EDGE[edge.mark]
     if edge.label:
         style |= {"label": f"<&#160;{font(edge.label, t.muted, 10)}>"}
     return f"{quoted(source)} -> {quoted(target)}" + attributes(**style)
@@ -150,10 +169,11 @@ def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, st
 
 def _cluster(label: str, identifier: str, backward: bool, group: int, t: Theme) -> str:
     ink = t.backward if backward else t.line
+    ink_of_label = t.backward if backward else t.muted
     fill = t.module_fill if group < 0 else t.hulls[group % len(t.hulls)]
     return attributes(
         id=identifier,
-        label=f"<{font(elide(label), t.backward if backward else t.muted, 11, 'I' if backward else '')}>",
+        label="" if group >= 0 else f"<{font(elide(label), ink_of_label, 11, 'I' if backward else '')}>",
         labeljust="l",
         style="rounded,filled,dashed" if backward else "rounded,filled",
         color=ink,
@@ -161,6 +181,14 @@ def _cluster(label: str, identifier: str, backward: bool, group: int, t: Theme) 
         margin=10,
         penwidth=1,
     )
+
+
+def _badge(cluster: Cluster, first: str, t: Theme) -> Iterator[str]:
+    """What is said of a fusion group, beside its first op: above it the edges come in."""
+    cells = [f'<TD ALIGN="LEFT">{font(part, t.muted, 10)}</TD>' for part in re.split(": |, ", cluster.label)]
+    name = quoted(f"badge-{cluster.id}")
+    yield name + attributes(id=f"badge-{cluster.id}", shape="plain", label=table(cells))
+    yield f"{{ rank=same; {quoted(first)} -> {name}" + attributes(style="invis") + " }"
 
 
 def _box(node: Node, group: str, t: Theme) -> str:
@@ -188,6 +216,7 @@ def _box(node: Node, group: str, t: Theme) -> str:
         style |= {"style": "filled" if node.role in (Role.PARAMETER, Role.CONSTANT) else "rounded,filled"}
     if node.role in (Role.LOSS, Role.OUTPUT, Role.MODULE):
         style |= {"peripheries": 2}
+    style |= MARKED[node.mark]
     colour, tag = (t.backward, "I") if node.backward else (t.ink, "B")
     glyph = "" if node.backward else GLYPH.get(node.role, "")
     mark = font(glyph, t.muted, 10) + " " if glyph else ""

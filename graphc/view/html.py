@@ -113,6 +113,7 @@ def _with_variables(svg: str) -> str:
 
 _SIGNS = {
     "edge-data": "→", "edge-gradient": "⇠", "edge-saved": "▪┈▸", "edge-traffic": "➡", "check": "✓",
+    "mark-removed": "−", "mark-added": "+", "mark-changed": "~",
     Role.INPUT: "▷", Role.PARAMETER: "◆", Role.CONSTANT: "▫", Role.MODULE: "▤", Role.OUTPUT: "▣", Role.LOSS: "▣",
     Role.CHIP: "∂f/∂x", Role.GRADIENT: "∇x", Role.ACCUMULATE: "⊕",
 }  # fmt: skip

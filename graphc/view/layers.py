@@ -222,7 +222,7 @@ class _Rows:
         self.rows.append(row)
         if value in self.gradient:
             row.append(self._leaf_gradient([value], f"g-{row[0]}", None))
-            self._gradient_edges(value, row[1], "")
+            self._gradient_edges([value], row[1], "")
 
     def _unit_rows(self, unit: Unit, on_top: Sequence[Value]) -> None:
         operands = unit.operands
@@ -254,10 +254,11 @@ class _Rows:
         if learned:
             stub = self._leaf_gradient(learned, f"g-{row[0]}", unit)
             row.append(stub)
-            for value in learned:
-                self._gradient_edges(value, stub, _mirrored(unit.cluster), row)
+            groups = [learned] if unit.runs else [[value] for value in learned]
+            for values in groups:
+                self._gradient_edges(values, stub, _mirrored(unit.cluster), row)
         for value in unit.results:
-            self._gradient_edges(value, unit.mirror, _mirrored(unit.cluster))
+            self._gradient_edges([value], unit.mirror, _mirrored(unit.cluster))
 
     def _output_row(self, value: Value, name: str, unit: Unit | None) -> None:
         seed = self.gradient.get(value)
@@ -277,16 +278,19 @@ class _Rows:
             self._edge(identifier, row[1], Kind.GRADIENT)
             self._edge(row[1], unit.mirror, Kind.GRADIENT)
 
-    def _gradient_edges(self, value: Value, target: str, cluster: str, row: list[str] | None = None) -> None:
-        """What flows into the gradient of one value, through an ⊕ where it comes from several sides.
+    def _gradient_edges(
+        self, values: Sequence[Value], target: str, cluster: str, row: list[str] | None = None
+    ) -> None:
+        """What flows into the gradients of one box, through one ⊕ where it comes from several sides.
 
         The ⊕ stands below its target, or in `row` to the left of it: one of its terms comes from that row.
         """
-        if value not in self.gradient:
-            return
-        sources = [unit.mirror for unit in self.units.gradient_sources(value) if unit.mirror != target]
-        if len(sources) > 1 and self.gradient[value] in self.units.sums:
-            junction = self.junctions[value] = self.ids.new("a", value.name)
+        flowing = [value for value in values if value in self.gradient]
+        units = dict.fromkeys(unit for value in flowing for unit in self.units.gradient_sources(value))
+        sources = [unit.mirror for unit in units if unit.mirror != target]
+        if len(sources) > 1 and any(self.gradient[value] in self.units.sums for value in flowing):
+            junction = self.ids.new("a", flowing[0].name)
+            self.junctions |= dict.fromkeys(flowing, junction)
             self.nodes.append(Node(junction, Role.ACCUMULATE, "+", (), cluster, True))
             if row is None:
                 self.rows.append([junction])
@@ -332,7 +336,8 @@ class _Rows:
         """Parameters and constants of a unit as one box to its left."""
         lines: list[Line] = []
         if unit.runs:
-            lines = [Line(Text.NAME, _count(len(stored), "array"))]
+            elsewhere = all(self.units.first_reader(value) is not unit for value in stored)
+            lines = [Line(Text.NAME, _count(len(stored), "array") + " (shared)" * elsewhere)]
             lines.append(Line(Text.NOTE, f"{amount(parameter_count(stored))} numbers"))
         else:
             for value in stored:
@@ -423,7 +428,8 @@ class _Rows:
             lines.append(Line(Text.NOTE, f"uses {_count(len(needed), 'forward value')}"))
         elif needed:
             names = sorted(
-                dict.fromkeys(_called(v, unit) for v in needed), key=lambda n: not n.startswith("its ")
+                dict.fromkeys(_called(v, unit) for v in needed),
+                key=lambda n: (0, n) if n.startswith("its ") else (1, ""),
             )
             more = f", +{len(names) - 2} more" if len(names) > 3 else ""
             lines.append(Line(Text.NOTE, f"uses {', '.join(names[: 2 if more else 3])}{more}"))

@@ -18,7 +18,11 @@ from hashlib import sha256
 from typing import Any
 
 FORMAT = 1  # raised when a reader of the JSON would have to change
-RARE = ("facts", "closed")  # fields of nodes and clusters that the JSON leaves out when they say nothing
+RARE = (
+    "facts",
+    "closed",
+    "mark",
+)  # fields of nodes, edges and clusters that the JSON leaves out when they say nothing
 
 
 class Role(StrEnum):
@@ -61,6 +65,16 @@ class Text(StrEnum):
     NOTE = "note"  # everything else
 
 
+class Mark(StrEnum):
+    """What a pass did to a node or an edge."""
+
+    NONE = ""
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    ABSENT = "absent"  # not there on this side; its place stays empty
+
+
 class Layout(StrEnum):
     """How the picture wants to be arranged."""
 
@@ -87,6 +101,7 @@ class Node:
     backward: bool = False
     source: str = ""
     facts: tuple[tuple[str, str], ...] = ()  # what else is known of it, for who asks: (heading, text)
+    mark: Mark = Mark.NONE
 
     def text(self, kind: Text) -> str | None:
         """The first line of one kind, or None."""
@@ -99,6 +114,7 @@ class Edge:
     target: str
     kind: Kind = Kind.DATA
     label: str = ""
+    mark: Mark = Mark.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +196,7 @@ class Picture:
             if name == "steps" and not value:
                 continue
             if isinstance(value, (list, tuple)) and value:
-                if name in ("nodes", "clusters"):
+                if name in ("nodes", "edges", "clusters"):
                     value = [{k: v for k, v in item.items() if v or k not in RARE} for item in value]
                 rows = ",\n  ".join(json.dumps(item, ensure_ascii=False) for item in value)
                 parts.append(f"{json.dumps(name)}: [\n  {rows}\n ]")
@@ -198,7 +214,7 @@ class Picture:
                 raise ValueError(f"picture format {version} is not {FORMAT}, which this graphc reads")
             fields["layout"] = Layout(fields["layout"])
             fields["nodes"] = tuple(_node(n) for n in fields["nodes"])
-            fields["edges"] = tuple(Edge(**e | {"kind": Kind(e["kind"])}) for e in fields["edges"])
+            fields["edges"] = tuple(_edge(e) for e in fields["edges"])
             fields["clusters"] = tuple(Cluster(**c) for c in fields["clusters"])
             fields["rows"] = tuple(tuple(row) for row in fields["rows"])
             fields["legend"] = tuple(Legend(**entry) for entry in fields["legend"])
@@ -212,7 +228,12 @@ class Picture:
 def _node(fields: dict[str, Any]) -> Node:
     lines = tuple(Line(Text(line["kind"]), line["text"]) for line in fields["lines"])
     facts = tuple((heading, text) for heading, text in fields.get("facts", ()))
-    return Node(**fields | {"role": Role(fields["role"]), "lines": lines, "facts": facts})
+    mark = Mark(fields.get("mark", ""))
+    return Node(**fields | {"role": Role(fields["role"]), "lines": lines, "facts": facts, "mark": mark})
+
+
+def _edge(fields: dict[str, Any]) -> Edge:
+    return Edge(**fields | {"kind": Kind(fields["kind"]), "mark": Mark(fields.get("mark", ""))})
 
 
 def _step(fields: dict[str, Any]) -> Step:

@@ -49,6 +49,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     for path in EXAMPLES.glob("*.py"):
         shutil.copy(path, folder)
+    shutil.copy(EXAMPLES / "networks" / "resnet.py", folder / "resnet18.py")
     for name, text in VARIANTS.items():
         (folder / f"{name}.py").write_text(text.lstrip(), encoding="utf-8")
     return folder

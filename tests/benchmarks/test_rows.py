@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import table, workloads
+from benchmarks.limits import Limit, Machine, Work, work_of
 from benchmarks.rows import Row, as_data, from_data
 from graphc.bench.contest import Result, error_of
 from graphc.bench.serve import measure
@@ -47,7 +48,7 @@ def test_a_peer_with_a_wrong_answer_does_not_count_but_is_told_of():
 
 def test_without_peers_there_is_a_time_and_no_verdict():
     found = row(Result("graphc", [1e-6]), Result("jax", reason="No module named 'jax'"))
-    assert table.cells(found) == ("lenet-b1", "1", "1.00 µs", "-", "no peer", "-", "3.00", "", "")
+    assert table.cells(found) == ("lenet-b1", "1", "1.00 µs", "-", "no peer", "-", "3.00", "", "", "", "")
 
 
 def test_the_lines_of_the_table_are_of_one_length():
@@ -58,12 +59,50 @@ def test_the_lines_of_the_table_are_of_one_length():
     assert len({len(line) for line in lines}) == 1
 
 
+LIMIT = Limit(2.0, "compute", 480 * 10**9, 10**6, 240.0, 100.0)
+
+
+def test_a_row_that_falls_short_says_what_the_machine_allows():
+    found = Row(LENET, 1, [Result("graphc", [2.5]), Result("peer", [5.0])], LIMIT)
+    assert found.possible == 2.5
+    assert table.cells(found)[7:10] == ("short", "2.00 s", "80 % of peak")
+    (line,) = table.shortfalls([found])
+    assert "2.00 of 3.00" in line and "480,000.0 MFLOP at the measured 240 GFLOP/s take 2.00 s" in line
+    assert "No ratio above 2.50 is possible" in line
+    far = Row(LENET, 1, [Result("graphc", [2.5]), Result("peer", [7.0])], LIMIT)
+    assert "graphc 2.50 s, 1.25 times the limit." in table.shortfalls([far])[0]
+    assert table.shortfalls([Row(LENET, 1, [Result("graphc", [2.0]), Result("peer", [6.0])], LIMIT)]) == []
+
+
+def test_each_kernel_waits_for_the_slower_of_computing_and_reading():
+    computer = Machine("m", (100.0, 200.0), 400.0, 200.0, 50.0, (10.0, 15.0), 10**6, 10**8)
+    work = Work(((10**9, 10**6), (10**6, 10**7)))  # 11 MB of weights: they lie in L3
+    one = work.limit(computer, 1)
+    assert one.seconds == pytest.approx(0.01 + 10**7 / 50e9)
+    assert (one.waits_for, one.rate) == ("compute", 50.0)
+    assert work.limit(computer, 2).seconds == pytest.approx(0.005 + 10**7 / 100e9)
+    large = Work(((0, 10**9),)).limit(computer, 2)
+    assert (large.waits_for, large.seconds) == ("memory", pytest.approx(10**9 / 15e9))
+    assert large.share(2 * large.seconds) == pytest.approx(0.5)
+    assert Work(((0, 10**5),)).limit(computer, 1).waits_for == "L2"
+
+
+def test_the_work_of_a_product_and_of_its_training():
+    product = work_of(workloads.named("matmul-128x768x768"))
+    assert (product.flop, product.weights) == (2 * 128 * 768 * 768, 4 * 768 * 768)
+    forward = 2 * 64 * (1000 * 100 + 100 * 10)
+    hidden_gradient = 2 * 64 * 100 * 10
+    assert work_of(workloads.named("train-mlp2")).flop == 2 * forward + hidden_gradient
+
+
 def test_data_has_every_time_and_gives_the_row_again():
     found = row(Result("graphc", [2.0, 4.0], error=0.0), Result("peer", [9.0], error=1e-7))
     data = json.loads(json.dumps(as_data(found)))
     assert data["ratio"] == 3.0
     assert [r["seconds"] for r in data["results"]] == [[2.0, 4.0], [9.0]]
     assert from_data(data) == found
+    limited = Row(LENET, 1, [Result("graphc", [2.0], error=0.0)], LIMIT)
+    assert from_data(json.loads(json.dumps(as_data(limited)))) == limited
 
 
 def test_errors_are_relative_to_the_size_of_the_answer():

@@ -14,7 +14,6 @@ OUTPUTS = {
     "lenet": ["float32[N,10]"],
     "mlp_numpy": ["float32[N,10]"],
     "alexnet": ["float32[N,1000]"],
-    "resnet18": ["float32[N,1000]"],
 }
 
 

@@ -51,7 +51,7 @@ def test_alexnet():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_resnet(training):
-    ours, theirs = both("resnet18.py")
+    ours, theirs = both("networks/resnet.py")
     options = {"blocks": (1, 1, 1, 1), "classes": 5, "width": 4}
     x = [image(3, 3, 40, 40)]
     graph = check_module(

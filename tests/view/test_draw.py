@@ -173,7 +173,7 @@ def test_mirrored_rows(engine, graphs, make: str) -> None:
         check_geometry(picture, draw.draw(to_dot(picture), "svg"))
 
 
-@pytest.mark.parametrize("name", ["lenet", "resnet18"])
+@pytest.mark.parametrize("name", ["lenet", "networks/resnet"])
 def test_mirrored_rows_of_real_models(engine, name: str) -> None:
     found = load_model_file(str(EXAMPLES / f"{name}.py"))
     joint = differentiate(trace_graph(found.model, found.inputs, name=found.name))

@@ -64,7 +64,7 @@ def test_rows_add_up(graphs) -> None:
 
 def test_known_models() -> None:
     """torchvision's resnet18 has 11,689,512 parameters and 1.81 G multiply-adds for one image."""
-    resnet = example("resnet18", depth=1)
+    resnet = example("networks/resnet", depth=1)
     assert resnet.parameters == 11_689_512
     per_image = str(resnet.flop).partition("*")[0]
     assert 2 * 1.80e9 < int(per_image) < 2 * 1.83e9

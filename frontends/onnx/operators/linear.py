@@ -50,7 +50,7 @@ def gemm(call: Call) -> Value:
 def einsum(call: Call) -> Value:
     """By the function of tensors, recorded into the graph that is being made."""
     recording = Recording("einsum")
-    recording.builder = call.importer.builder
+    recording.builder, recording.data = call.importer.builder, call.importer.data
     with recording.running():
         result = sum_of_products(call.attribute("equation"), *map(recording.wrap, call.all()))
     value: Value = result.value

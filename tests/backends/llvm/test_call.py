@@ -152,6 +152,17 @@ def test_one_size_for_one_name() -> None:
         function(np.zeros(4, np.int32), np.zeros((2, 8), np.int32))
 
 
+@pytest.mark.parametrize("allocator", [None, call.numpy_allocator])
+def test_an_output_with_the_name_of_an_input(monkeypatch: pytest.MonkeyPatch, allocator: Any) -> None:
+    if allocator is None:
+        monkeypatch.setattr(call, "numpy_allocator", lambda: None)
+    signature = Signature("same", (Array("x", "int32", ("N", 3)),), (Array("x", "int32", ("2*N",)),))
+    function = compiled(signature, lambda f: f.ret(constant(0, "i32")))
+    assert function(np.zeros((4, 3), np.int32)).shape == (8,)
+    with pytest.raises(ArgumentShapeError, match="axis 1 of x has size 2"):
+        function(np.zeros((4, 2), np.int32))
+
+
 def test_signatures_that_cannot_be() -> None:
     with pytest.raises(UnsupportedError, match="symbolic sizes H, N"):
         Signature("f", (Array("x", "float32", ("N", "H")),), ())

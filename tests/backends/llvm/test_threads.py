@@ -1,5 +1,6 @@
 """Threads: the same bits for any number of them, after a fork, and with callers side by side."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 
 from graphc.backends.llvm import calls, executable, module, team
 from graphc.backends.llvm.executable import compile_plan, native_plan
+from graphc.backends.llvm.jit import emit_object, load
+from graphc.backends.llvm.placement import emit_apart
 from graphc.backends.llvm.target import host
 from graphc.backends.llvm.weight_gradient import plan_weight_gradient
 from graphc.errors import UsageError
@@ -71,7 +74,7 @@ def test_convolutions_have_the_same_bits(name) -> None:
 
 
 def test_a_residual_network_has_the_same_bits() -> None:
-    graph = optimized(example("resnet18")["ResNet"](width=16), {"x": "float32[N,3,64,64]"})
+    graph = optimized(example("networks/resnet")["ResNet"](width=16), {"x": "float32[N,3,64,64]"})
     same_bits(graph, compile_plan(native_plan(fuse(graph))), (1, 5))
 
 
@@ -270,3 +273,50 @@ def test_training_steps_have_the_same_bits(n: int) -> None:
 
     one, *others = [trained(threads) for threads in (1, 2, 3)]
     assert all(other == one for other in others)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_members_keep_off_the_callers_core() -> None:
+    """The caller is moved from core to core, in the end with no other allowed: the bits stay the same."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("one core")
+    graph, native = compiled(parse_graph(MATMUL.format(k=64, n=256)))
+    inputs = arrays(graph, graph.inputs, 8, np.random.default_rng(0))
+    alone, shared = native.load(1), native.load(2)
+    want = alone(*inputs)
+    try:
+        for core in cores[:2] * 2:
+            os.sched_setaffinity(0, {core})
+            for _ in range(20):
+                np.testing.assert_array_equal(shared(*inputs), want)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def test_a_member_leaves_the_core_it_is_told() -> None:
+    """The emitted function itself, in a thread of its own: its affinity afterwards has every core but this one."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("one core")
+    ir = host().module()
+    name = emit_apart(
+        ir, host().triple.split("-")[0], team.SYSTEM_CALLS[host().triple.split("-")[0]][1], team._system_call
+    )
+    f = ir.function("entry", {"place": "ptr"})
+    f.call(name, "void", f.place)
+    f.ret()
+    code = load(emit_object(str(ir), host()), ["entry"], host())
+    entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("entry"))
+    seen: list[set[int]] = []
+
+    def work() -> None:
+        os.sched_setaffinity(0, {cores[0]})
+        for core in (cores[1], cores[0]):
+            entry(ctypes.byref(ctypes.c_int32(core)))
+            seen.append(os.sched_getaffinity(0))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [{cores[0]}, set(cores) - {cores[0]}]

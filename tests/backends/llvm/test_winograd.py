@@ -23,7 +23,7 @@ from graphc.backends.llvm.lowering import lower, scratch_bytes
 from graphc.backends.llvm.target import Target, host, level
 from graphc.backends.llvm.winograd import F2, F4, Form, input_matrix, matrix, output_matrix, weight_matrix
 from graphc.backends.llvm.winograd_kernel import emit_winograd
-from graphc.backends.llvm.winograd_plan import best, choose, cycles, direct_cycles, pack, suits
+from graphc.backends.llvm.winograd_plan import best, choose, cycles, direct_cost, pack, suits
 from graphc.interpret import interpret
 from graphc.ir.graph import Graph
 from graphc.passes.fuse import fuse
@@ -253,7 +253,7 @@ def test_the_model_counts_waste_and_weights() -> None:
     assert cycles(plans[1], 1, target) > 1.2 * cycles(plans[0], 1, target)
     deep = case(2048, 2048, (2, 2), (3, 3), padding=(1, 1, 1, 1))
     heavy = best(deep, F4, 1, target)
-    assert heavy is not None and cycles(heavy, 1, target) > direct_cycles(deep, tiling(deep, target), 1)
+    assert heavy is not None and cycles(heavy, 1, target) > direct_cost(deep, tiling(deep, target), 1, target)
 
 
 def forms_used(executable) -> list[Form]:
@@ -285,7 +285,7 @@ def test_products_compile_to_clean_loops(name: str, form: Form) -> None:
     plan = best(case(64, 64, (28, 28), (3, 3), padding=(1, 1, 1, 1)), form, 1, target)
     assert plan is not None
     module = target.module()
-    stages = emit_winograd(module, "conv", plan)
+    stages = emit_winograd(module, "conv", plan, target)
     for stage in (stages.enter, stages.multiply, stages.leave):
         stage.internal = False
     found = [loop for loop in loops(target.assembly(str(module))) if loop.function == stages.multiply.name]
@@ -301,4 +301,4 @@ def test_weights_are_rounded_once() -> None:
     g = np.array(weight_matrix(F4.points))
     u = (g @ w[37, 5].astype(np.float64) @ g.T).astype(np.float32).reshape(-1)
     panel, lane = divmod(37, plan.tile.width)
-    np.testing.assert_array_equal(packed[0, panel // plan.group, :, panel % plan.group, 5, lane], u)
+    np.testing.assert_array_equal(packed[panel, :, 5, lane], u)

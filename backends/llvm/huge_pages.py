@@ -1,0 +1,60 @@
+"""Memory for weights: aligned to a page, in huge pages when there is much of it, and how a file gets there."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+HUGE = (
+    1 << 20
+)  # bytes from which huge pages are asked for: a loop that reads all of them misses the first TLB else
+PAGE = 2 << 20  # bytes of a huge page
+CHUNK = 4 << 20
+
+
+def page_memory(size: int) -> NDArray[np.uint8]:
+    """So many bytes, aligned to a page; many of them to a huge one."""
+    if size < HUGE:
+        return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)
+    memory = mmap.mmap(-1, (-(-size // PAGE) + 1) * PAGE)
+    try:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except (AttributeError, OSError):  # a wish only, and not every kernel grants it
+        pass
+    everything = np.frombuffer(memory, np.uint8)
+    start = -everything.ctypes.data % PAGE
+    return everything[start : start + size]
+
+
+def read_hashed(file: BinaryIO, start: int, size: int) -> tuple[NDArray[np.uint8], str]:
+    """`size` bytes of a file from `start` on, and the sha256 of all of it.
+
+    The file is read once, straight to where the bytes stay; another thread hashes what was read before.  Bytes that a
+    short file lacks are 0.
+    """
+    blob = page_memory(size)
+    digest = hashlib.sha256()
+    rest = [memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))]
+    with ThreadPoolExecutor(1) as pool:
+        hashing: Future[None] | None = None
+        at = 0
+        while True:
+            if at < start:
+                view = rest[0][: min(CHUNK, start - at)]
+            elif at < start + size:
+                view = blob.data[at - start :][:CHUNK]
+            else:
+                view = rest[0]
+            count = file.readinto(view)  # type: ignore[attr-defined]
+            if hashing is not None:
+                hashing.result()
+            if not count:
+                return blob, digest.hexdigest()
+            hashing = pool.submit(digest.update, view[:count])
+            at += count
+            rest.reverse()  # what is being hashed is not read over

@@ -1,0 +1,165 @@
+"""docs/performance.md and its pictures from measured results: `python -m benchmarks.report [FOLDER]`.
+
+FOLDER has what the measuring programs wrote with --json: rows*.json, machine.json, costs*.json, footprint*.json,
+compiling*.json, profile.txt and about.json.  Together they are benchmarks/results.json, which the page is made of.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import costs, footprint, limits, roofline, table
+from benchmarks.rows import Row, from_data
+from benchmarks.workloads import WORKLOADS
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks/results.json"
+PAGE = ROOT / "docs/performance.md"
+PICTURES = ROOT / "docs/pictures"
+
+TOP = """# Performance
+
+How fast graphc is beside others, on one machine, and what that machine allows.  `python -m benchmarks.report` writes
+this page from [benchmarks/results.json](../benchmarks/results.json); times differ on other machines, ratios less.
+
+## Repeat it
+
+    make install bench-peers
+    make bench
+
+`make bench` is `python -m benchmarks`.  `--only lenet,resnet18`, `--threads 1`, `--peers onnxruntime,openvino` choose;
+`--prepare` fills all caches first; `--json FILE` keeps every time.  A row takes half a minute.  The other tables are
+`python -m benchmarks.costs`, `benchmarks.compiling` and `benchmarks.footprint`.  `graphc bench MODEL` does this for a
+model of yours, with `--compare torch,onnxruntime,openvino,numpy` and `--profile`.
+
+## How it is measured
+
+- Everybody runs in a process of its own, with the same number of threads on the same cores.  They take turns,
+  {repeats} rounds; whoever is not being measured is stopped.  A time is the median of the rounds.
+- First the answers are compared with PyTorch's in float64.  A wrong answer takes no part; one of graphc fails the row.
+- float32, default numerics, weights known beforehand to everybody.  graphc: a call from Python, NumPy array in, new
+  array out.  ONNX Runtime: inputs and outputs bound beforehand.  OpenVINO: latency hint, one request, its input set
+  beforehand.  PyTorch: eager in inference mode, and compiled (inductor) with frozen weights.  JAX: `jit`, weights as
+  constants.
+- The ratio is the best peer's time / graphc's.  The limit is the larger of two times, summed over the kernels:
+  multiply-adds at the measured peak, and bytes of weights at the rate of the nearest memory that holds them all.
+  Winograd's convolutions do fewer multiply-adds than that counts and can be faster than the limit.
+"""
+
+
+def page(results: dict[str, Any]) -> str:
+    """The text of docs/performance.md."""
+    rows = _rows(results)
+    about, machine = results["about"], limits.from_data(results["machine"])
+    met = sum(row.met for row in rows)
+    parts = [
+        TOP.format(repeats=max((len(row.ours.seconds) for row in rows), default=0)),
+        "## The table\n",
+        f"{met} of {len(rows)} rows reach their ratio.\n",
+        table.markdown(rows) + "\n",
+        "## The machine\n",
+        _machine(machine, about),
+        "![Roofline with one thread](pictures/roofline-1.svg)\n",
+        "![Roofline with two threads](pictures/roofline-2.svg)\n",
+        "## How cost grows\n",
+        COSTS.format(cliff=costs.CLIFF) + costs.table([costs.Cost(**c) for c in results["costs"]]) + "\n",
+        "## Compiling\n",
+        COMPILING + _compiling(results["compiling"]) + "\n",
+        "## Memory and the first answer\n",
+        FOOTPRINT + footprint.table(results["footprint"]) + "\n",
+        "## A profile\n",
+        PROFILE + _indented(results["profile"]),
+    ]
+    return "\n".join(parts)
+
+
+COSTS = """Time of a call with one thread, and the time to compile.  A point whose time per operation is more than
+{cliff} times that of the point before is marked.  A batch series is one artefact for all sizes.
+
+"""
+COMPILING = """In a fresh process, the import of the compiler included.  Cold: nothing in the cache.  Cached: the code
+is in the cache; tracing, passes, planning and packing the weights are what is left.
+
+"""
+FOOTPRINT = """A process that imports one library, loads the model from its own kind of file and answers once.  graphc
+compares every file with its sha256 first.
+
+"""
+PROFILE = """`graphc bench examples/lenet.py --profile`, or `exe.profile(x)`: a row for each kernel, with the line of
+the model it comes from.
+
+"""
+
+
+def _rows(results: dict[str, Any]) -> list[Row]:
+    order = {w.name: i for i, w in enumerate(WORKLOADS)}
+    rows = [from_data(data) for data in results["rows"]]
+    return sorted(rows, key=lambda row: (order[row.workload.name], row.threads))
+
+
+def _machine(machine: limits.Machine, about: dict[str, str]) -> str:
+    one, two = machine.flops
+    facts = [
+        ("what", "1 thread", "2 threads"),
+        ("multiply-adds, float32", f"{one:.0f} GFLOP/s", f"{two:.0f} GFLOP/s"),
+        ("reading from L1", f"{machine.l1:.0f} GB/s", ""),
+        (f"reading from L2, {machine.l2_bytes >> 10} KiB each", f"{machine.l2:.0f} GB/s", ""),
+        (f"reading from L3, {machine.l3_bytes >> 20} MiB", f"{machine.l3:.0f} GB/s", ""),
+        ("reading from memory", *(f"{rate:.0f} GB/s" for rate in machine.memory)),
+    ]
+    told = "; ".join(f"{name} {version}" for name, version in about.items())
+    return f"{machine.name}, 2 cores.  {told}.\n\n{table.aligned(facts)}\n"
+
+
+def _compiling(data: Sequence[dict[str, Any]]) -> str:
+    lines = [("model", "cold", "cached")]
+    lines += [(d["model"], f"{d['cold']:.2f} s", f"{d['cached']:.2f} s") for d in data]
+    return table.aligned(lines)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.rstrip("\n").split("\n")) + "\n"
+
+
+def gather(folder: Path) -> dict[str, Any]:
+    """The results of a folder."""
+
+    def many(pattern: str) -> list[Any]:
+        return [each for path in sorted(folder.glob(pattern)) for each in json.loads(path.read_text("utf-8"))]
+
+    def one(name: str) -> Any:
+        return json.loads((folder / name).read_text("utf-8"))
+
+    return {
+        "about": one("about.json"),
+        "machine": one("machine.json"),
+        "rows": many("rows*.json"),
+        "costs": many("costs*.json"),
+        "compiling": many("compiling*.json"),
+        "footprint": many("footprint*.json"),
+        "profile": (folder / "profile.txt").read_text("utf-8"),
+    }
+
+
+def generated(results: dict[str, Any]) -> dict[Path, str]:
+    """Every file made from the results."""
+    rows, machine = _rows(results), limits.from_data(results["machine"])
+    pictures = {PICTURES / f"roofline-{n}.svg": roofline.picture(rows, machine, n) for n in (1, 2)}
+    return {PAGE: page(results), **pictures}
+
+
+def main(arguments: Sequence[str]) -> None:
+    if arguments:
+        RESULTS.write_text(json.dumps(gather(Path(arguments[0])), indent=1) + "\n", "utf-8")
+    results = json.loads(RESULTS.read_text("utf-8"))
+    for path, text in generated(results).items():
+        path.write_text(text, "utf-8")
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
