@@ -200,3 +200,35 @@ def test_what_is_refused():
         graphc.scan(lambda c, u: (graphc.nn.functional.dropout(c + u), None), h, x)
     with pytest.raises(UnsupportedError, match="an unrolled loop of T steps"):
         graphc.trace(lambda x: graphc.scan(lambda c, u: (c, u), x[0], x, unroll=True)[1], x="float64[T,3]")
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 0)])
+def test_vmap(axes):
+    """A loop for each sample, whichever of sequence and state the batch axis is in."""
+    x_axis, h_axis = axes
+    own = np.random.default_rng(8)
+    x, h = own.normal(size=(4, 3)), own.normal(size=3)
+    xs = x if x_axis is None else np.stack([x * k for k in (1, 2, 3)], x_axis)
+    hs = h if h_axis is None else np.stack([h * k for k in (1, 2, 3)], h_axis)
+
+    def run(x, h):
+        return graphc.scan(lambda c, u: (np.tanh(c @ W + u), c.sum()), h, x)
+
+    last, sums = graphc.vmap(run, in_axes=axes)(xs, hs)
+    for k in range(3):
+        one = x if x_axis is None else np.take(xs, k, x_axis)
+        wanted = interpret(
+            graphc.trace(run, x="float64[4,3]", h="float64[3]"), [one, h if h_axis is None else hs[k]]
+        )
+        np.testing.assert_allclose(last[k], wanted[0], rtol=1e-13)
+        np.testing.assert_allclose(sums[k], wanted[1], rtol=1e-13)
+
+
+def test_gradcheck_goes_into_the_body():
+    from graphc.gradcheck import to_float64
+
+    graph = graphc.trace(
+        lambda x, h: graphc.scan(lambda c, u: (c * u, c), h, x)[1], x="float32[4,3]", h="float32[3]"
+    )
+    wide = verify(to_float64(graph))
+    assert all(v.dtype.name == "float64" for v in wide.nodes[0].attributes["body"].values())
