@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphc.ir.dims import product
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel
 
 MOST = 8  # parts
+LARGE = 1 << 18  # numbers of x that are read again for every few columns; of more, blocks are better
 
 
 def parts_of(kernel: Kernel) -> tuple[int, int]:
@@ -66,13 +68,16 @@ def _consumer(graph: Graph, kernel: Kernel, readers: dict[Value, list[Kernel]]) 
     shapes = {v.shape for v in who[0].outputs}
     if len(shapes) != 1 or not isinstance(columns, int) or not isinstance(depth, int):
         return None
+    rows = product(z.shape[:-1])
+    if isinstance(rows, int) and rows * depth > LARGE:
+        return None
     (shape,) = shapes
     width = shape[-1] if shape else 0
     fits = isinstance(width, int) and width > 1 and shape == (*z.shape[:-1], width) and columns % width == 0
     if not fits or not 2 <= columns // width <= MOST or kernel.anchor is None:
         return None
-    product = kernel.anchor
-    plain = product.inputs[1].type.rank == 2 and not product.attributes["transpose_x"]
+    anchor = kernel.anchor
+    plain = anchor.inputs[1].type.rank == 2 and not anchor.attributes["transpose_x"]
     return who[0] if plain and _read_by_parts(who[0], z, width) else None
 
 
