@@ -47,7 +47,8 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
                  mask, parameter to update).  No movement, no reduction.  The anchor's results and epilogue values
                  may all be outputs.
     gates        anchor matmul, whose result is read only through slices that cut its columns into equal parts, and
-                 elementwise work on the parts; outputs have the shape of a part.  See `gates.py`.
+                 elementwise work on the parts; outputs have the shape of a part, and an element of them needs the
+                 product in its column of every part only.  See `gates.py`.
     attention    anchor matmul: softmax(s)·v over the last axis, s = q·k and elementwise nodes of its shape that read
                  other tensors as an epilogue does.  q, k and v are inputs, or movement nodes make them from inputs
                  (views too; elementwise nodes beside them for q).  The output is the result, or one transpose of it
