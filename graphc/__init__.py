@@ -50,6 +50,7 @@ _LATER = {
     "stack": "graphc.tensor.functions",
     "stop_gradient": "graphc.transforms",
     "summary": "graphc.api",
+    "to_networkx": "graphc.ir.analysis",
     "trace": "graphc.api",
     "train": "graphc.train",
     "value_and_grad": "graphc.transforms",

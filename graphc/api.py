@@ -17,11 +17,15 @@ from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
+from graphc.ir.partition import Partition
 from graphc.ir.specialize import specialize
 from graphc.ir.types import TensorType, int64
+from graphc.passes.expand import expand as open_composites
 from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
+from graphc.tensor import Tensor
+from graphc.tensor.lazy import graph_of as tensor_graph
 
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
@@ -239,7 +243,7 @@ def render(
     after: str | None = None,
     side: Literal["both", "before", "after"] = "both",
 ) -> str | bytes:
-    """Draw a model, a graph, a partition or a plan.
+    """Draw a model, a graph, a partition, a plan, or what a tensor was computed by.
 
     The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html.  The last is a page that
     needs no network: it steps through forward and backward, opens and closes modules, and shows what became of every
@@ -250,7 +254,8 @@ def render(
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
     train   kernels and memory of forward and backward together, in the views fusion and memory
 
-    depth   module levels that are opened; `expand`, paths of modules that are opened all the same
+    depth   module levels that are opened; `expand`, paths of modules that are opened all the same, and names of
+            composite ops (silu, softplus ...) that are drawn as what they are made of
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter: only the way from it to the loss and back
 
@@ -266,7 +271,7 @@ def render(
             "auto",
         )
     else:
-        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train)
+        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train, expand)
     options: dict[str, Any] = {
         "view": view,
         "values": found,
@@ -278,6 +283,10 @@ def render(
         "hops": hops,
         "grad_path_of": grad_path_of,
     }
+    if "time" in show:
+        if view != "fusion":
+            raise UsageError("time is what kernels take", fix='show it with view="fusion"')
+        options["times"] = _measured(thing)
     if path is None:
         return pictures.to_svg(thing, **options)
     if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
@@ -319,16 +328,38 @@ def _drawable(
     name: str,
     values: Any,
     train: bool,
+    expand: Collection[str],
 ) -> tuple[Any, Any]:
+    if isinstance(model, Tensor):
+        model, arrays = tensor_graph(model)
+        scalar = all(value.type.shape == () for value in model.values())
+        if view == "auto" and scalar:
+            view = "joint"
+        values = values or (arrays if scalar else False)
     if not (isinstance(model, Graph) or inputs is not None):
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    composites = {node.op.name for node in graph.nodes if node.op.is_composite}
+    if composites.intersection(expand) and not graph.gradients:
+        graph, _ = open_composites(graph, keep=composites.difference(expand))
     if view in ("joint", "backward") and not graph.gradients:
         graph = reverse_mode(graph)  # of the code as written, not of its stable form
     if view in ("fusion", "memory"):
         lowered = lower_with_gradients(graph) if train and not graph.gradients else lower(graph)
         return (lowered.partition if view == "fusion" else compiled_plan(lowered)), None
     return graph, evaluated(graph, values) if values else None
+
+
+def _measured(partition: Partition) -> dict[str, float]:
+    """Seconds each kernel takes on this machine, for random inputs of batch size 2."""
+    from graphc.backends.llvm import cache as caches
+    from graphc.backends.llvm.executable import compile_plan, native_plan
+    from graphc.profile import profile
+
+    native = compile_plan(native_plan(partition), partition.graph.data, name="timed", cache=caches.default())
+    arrays = random_inputs(partition.graph)
+    rows = profile(native, [arrays[v.name] for v in partition.graph.inputs]).rows
+    return {row.kernel: row.seconds for row in rows}
 
 
 def evaluated(graph: Graph, values: bool | Mapping[str, np.ndarray]) -> dict[Value, np.ndarray]:

@@ -70,8 +70,11 @@ class Calls(ABC):
         return least_size(estimate(kernels, self.plan.symbol, self.target), limit)
 
     def calls(self, f: Function) -> None:
-        """All kernels, in order."""
-        for kernel in self.plan.order:
+        """All kernels."""
+        self.in_order(f, self.plan.order)
+
+    def in_order(self, f: Function, kernels: Sequence[Kernel]) -> None:
+        for kernel in kernels:
             if kernel.kind != "view":
                 self._call(f, kernel)
 
@@ -91,33 +94,32 @@ class Calls(ABC):
         with f.if_(f.icmp("eq", f.part, 0)):
             yield
 
-    def operands(self, f: Function, code: KernelFunction, kernel: Kernel) -> list[Reg]:
-        """What the function of a kernel is called with."""
-        found = []
-        for own, value in zip(code.kernel.inputs, kernel.inputs, strict=True):
-            found.append(self.address(f, value, code.packed.get(own)))
-        found += [self.address(f, value) for value in kernel.outputs]
-        scratch = self.plan.scratch.get(kernel.name)
-        if scratch is None:
-            found.append(constant(0, "ptr"))
-        else:
-            found.append(self.arena(f, scratch.place, scratch.offset))
-        found += [self.size(f) for _ in self.symbols]
-        return [*found, self.turn] if kernel.kind == "gates" else found
-
-    def _call(self, f: Function, kernel: Kernel) -> None:
-        from graphc.backends.llvm.lowering import scratch_bytes, structure
+    def function(self, kernel: Kernel) -> KernelFunction:
+        """The code of a kernel, which kernels of one structure share."""
+        from graphc.backends.llvm.lowering import structure
 
         shape = structure(kernel, self.fixed, self.plan.layouts)
         if shape not in self.functions:
             self.functions[shape] = self.lowered(f"{self.name}_{kernel.name}", kernel)
-        code = self.functions[shape]
-        if (
-            kernel.name not in self.plan.scratch
-            and scratch_bytes(kernel, self.target, self.fixed, self.plan.layouts) != 0
-        ):
+        return self.functions[shape]
+
+    def operands(self, f: Function, kernel: Kernel) -> list[Reg]:
+        """What a kernel's code is called with, but for what `PARAMETERS` holds."""
+        from graphc.backends.llvm.lowering import scratch_bytes
+
+        code, found = self.function(kernel), []
+        for own, value in zip(code.kernel.inputs, kernel.inputs, strict=True):
+            found.append(self.address(f, value, code.packed.get(own)))
+        found += [self.address(f, value) for value in kernel.outputs]
+        scratch = self.plan.scratch.get(kernel.name)
+        if scratch is None and scratch_bytes(kernel, self.target, self.fixed, self.plan.layouts) != 0:
             raise InternalError(f"the plan has no working memory for {kernel!r}")
-        operands = self.operands(f, code, kernel)
+        found.append(constant(0, "ptr") if scratch is None else self.arena(f, scratch.place, scratch.offset))
+        found += [self.size(f) for _ in self.symbols]
+        return [*found, self.turn] if kernel.kind == "gates" else found
+
+    def _call(self, f: Function, kernel: Kernel) -> None:
+        code, operands = self.function(kernel), self.operands(f, kernel)
         together = code.share is not None and code.share.used and not code.faults
         self.meet(f, "together" if together else "alone")
         self.mark(f, kernel)

@@ -276,6 +276,8 @@ class _Images:
         if share is None:
             return
         share.own_bytes = plan.scratch_bytes if plan.winograd else plan.source_bytes + plan.result_bytes
+        if not self.converted and not plan.winograd:
+            share.divided = plan.node.output.shape[0]
         self.whole = f.icmp("sge", count, f.mul(f.parts, 2))
         first, last = share.of(count)
         self.range = f.select(self.whole, first, constant(0, "i64")), f.select(self.whole, last, count)

@@ -7,7 +7,9 @@ process, lays the weights out and gives a Python function.
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +20,17 @@ from graphc.backends.llvm import cache as _cache
 from graphc.backends.llvm.c_api import FAULT, make_handle, status_error
 from graphc.backends.llvm.call import Checked, bind
 from graphc.backends.llvm.features import required
-from graphc.backends.llvm.huge_pages import page_memory
+from graphc.backends.llvm.huge_pages import HUGE, page_memory
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
 from graphc.backends.llvm.layouts import choose_layouts
 from graphc.backends.llvm.lowering import scratch_bytes
-from graphc.backends.llvm.module import NativeModule, build_module
+from graphc.backends.llvm.module import NativeModule, Piece, build_module
 from graphc.backends.llvm.target import Target, host
 from graphc.backends.llvm.team import allowed, process_team
 from graphc.errors import UsageError
 from graphc.ir.partition import Partition
+from graphc.machine import cores
 from graphc.plan import Plan, make_plan
 
 
@@ -44,12 +47,20 @@ class Executable:
     def weights(self) -> NDArray[np.uint8]:
         """The weights as `NAME_run` expects them, aligned to a page."""
         blob = page_memory(self.module.weights_bytes)
-        for piece in self.module.pieces:
+
+        def put(piece: Piece) -> None:
             array = self.data[piece.name]
             if piece.packing is not None:
                 array = piece.packing.apply(array)
             flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             blob[piece.offset : piece.offset + piece.size] = flat
+
+        if len(blob) < HUGE:
+            for piece in self.module.pieces:
+                put(piece)
+        else:  # NumPy lets other threads run while it copies
+            with ThreadPoolExecutor(cores().allowed) as pool:
+                deque(pool.map(put, self.module.pieces), maxlen=0)
         return blob
 
     def load(

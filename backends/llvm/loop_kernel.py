@@ -98,7 +98,9 @@ def nest(
     *outer, inner = loops
     divided = None
     if share and outer:
-        divided = outer[outermost([evaluator.program.ranges.extents[v] for v in outer])]
+        extents = [evaluator.program.ranges.extents[v] for v in outer]
+        divided = outer[outermost(extents)]
+        share.divided = extents[0] if divided == outer[0] else None
     alone = share if not outer and len(parts) == 1 and parts[0].vectors else None
 
     def innermost() -> None:

@@ -8,7 +8,7 @@ The signature of `NAME_run` is that of `signature.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -26,8 +26,9 @@ from graphc.backends.llvm.sharing import ALONE, PARAMETERS, RUN, estimate
 from graphc.backends.llvm.signature import Array, Signature
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
+from graphc.backends.llvm.turns import chains, samples_of, turn
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.ir.types import TensorType
@@ -220,6 +221,40 @@ class _Driver(Calls):
         faults = [f"{fault.node.name}: {fault.message}" for fault in self.faults]
         needed = required(self.target.features)
         emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults, self.shared)
+
+    def calls(self, f: Function) -> None:
+        for chain in chains(self.plan):
+            if not self._take_turns(f, chain):
+                self.in_order(f, chain)
+
+    def _take_turns(self, f: Function, chain: Sequence[Kernel]) -> bool:
+        """Kernels that compute a few samples each, in turns, when the samples fit; False when they are not for that."""
+        count = turn(self.plan, chain) if self.shared and not self.clock and len(chain) > 1 else 0
+        if not count or not all(self._divides_samples(kernel) for kernel in chain):
+            return False
+        self.meet(f, "together")
+        samples = self.sizes(samples_of(chain[0]))
+        turns = f.udiv(samples, count)
+        fit = f.and_(f.icmp("sgt", samples, 0), f.icmp("eq", f.urem(samples, f.mul(f.parts, count)), 0))
+        with f.if_(fit):
+            own = f.udiv(turns, f.parts)
+            begin = f.mul(own, f.part)
+            with f.loop(begin, f.add(begin, own)) as number:
+                for kernel in chain:
+                    code, operands = self.function(kernel), self.operands(f, kernel)
+                    f.call(code.f.name, "i32", *operands, number, turns, f.team, f.room)
+        with f.if_(f.xor(fit, constant(1, "i1"))):
+            self.in_order(f, chain)
+        self.met = "together"
+        return True
+
+    def _divides_samples(self, kernel: Kernel) -> bool:
+        """Whether a kernel's code divides its samples, and needs nothing but them."""
+        code, samples = self.function(kernel), samples_of(kernel)
+        share = code.share
+        if share is None or share.divided is None or share.meets or code.faults:
+            return False
+        return exact_divide(share.divided, samples) is not None
 
     def lowered(self, name: str, kernel: Kernel) -> KernelFunction:
         return lower(

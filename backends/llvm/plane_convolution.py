@@ -181,7 +181,7 @@ class _Loops:
         images: tuple[Operand, Operand] = (0, plain(count))
         if share:
             # Whole images when there are enough, else rows of each; who computes from planes prepares them.
-            share.own_bytes = planes.bytes
+            share.own_bytes, share.divided = planes.bytes, self.node.output.shape[0]
             room = share.own(f.scratch)
             whole = f.icmp("sge", count, f.mul(f.parts, 2))
             zero, height = constant(0, "i64"), constant(spec.height, "i64")

@@ -235,6 +235,7 @@ class _Body(Calls):
         if k.share:
             inner = [code.share for code in self.functions.values() if code.share is not None]
             k.share.used = any(share.used for share in inner)
+            k.share.meets = True
             for own in dict.fromkeys(share.own_bytes for share in inner):
                 k.share.own_bytes = k.share.own_bytes + own
         f.ret(constant(0, "i32"))

@@ -30,11 +30,15 @@ class Share:
     f          the kernel's function, which has the parameters of `PARAMETERS`
     own_bytes  working memory each member needs for itself
     used       whether the kernel divides anything; one that does not is left to one member
+    divided    the extent that is divided when that is the outermost of the result, and nothing else is; else None
+    meets      whether members wait for each other within the kernel
     """
 
     f: Function
     own_bytes: Dim = 0
     used: bool = False
+    divided: Dim | None = None
+    meets: bool = False
 
     def of(self, total: Operand) -> tuple[Reg, Reg]:
         """The member's range of `total` things."""
@@ -48,6 +52,7 @@ class Share:
 
     def barrier(self) -> None:
         """Wait until all members are here."""
+        self.meets = True
         self.f.call(emit_barrier(self.f.module), "void", self.f.team, self.f.parts)
 
     @property
