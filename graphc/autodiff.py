@@ -15,8 +15,10 @@ from graphc.errors import InternalError, UsageError
 from graphc.ir.builder import Builder
 from graphc.ir.composite import body_graph, inline
 from graphc.ir.graph import Graph, Node, Provenance, Value
-from graphc.ir.op import REGISTRY, NoGradient
+from graphc.ir.op import REGISTRY, Kind, NoGradient
 from graphc.ir.rewriter import prune
+from graphc.passes.loops import merge_scans, simplify_scans
+from graphc.scan_gradient import scan_rule
 
 
 class NotDifferentiable(UsageError):
@@ -74,7 +76,8 @@ def differentiate(
     names = (graph.output_names if keep_outputs else ()) + tuple(f"grad.{value.name}" for value in wanted)
     joint = builder.finish(outputs, names, dims=graph.dims, data=graph.data)
     gradients = {value.name: grad.name for value, grad in found.items() if isinstance(grad, Value)}
-    return prune(joint.with_(gradients={**graph.gradients, **gradients}))
+    whole = prune(joint.with_(gradients={**graph.gradients, **gradients}))
+    return simplify_scans(merge_scans(whole)[0])[0]
 
 
 def sweep(
@@ -133,6 +136,8 @@ def _rule(node: Node, cotangents: Sequence[Value | None]) -> Sequence[Value | No
         builder.constant(0, v.dtype, v.shape) if ct is None and v.dtype.is_float else ct
         for ct, v in zip(cotangents, node.outputs)
     ]
+    if op.kind is Kind.CONTROL:
+        return scan_rule(node, cts, sweep)
     if op.vjp is None:
         return _rule_from_body(node, cts)
     result = op.vjp(cts[0] if len(cts) == 1 else tuple(cts), *node.inputs, *node.outputs, **node.attributes)

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.errors import UnsupportedError
+from graphc.ir.builder import Builder
 from graphc.ir.composite import body_graph, inline
 from graphc.ir.dims import Dim
-from graphc.ir.graph import Node, Value
+from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.op import REGISTRY, Kind
+from graphc.ir.rewriter import prune
 from graphc.ir.types import int64
+from graphc.ops.control import split
 from graphc.ops.scattering import joint
 
 ONE_BY_ONE = 64  # samples an op without a rule is repeated for
@@ -125,6 +128,33 @@ def _slice(node: Node, found: Wide, size: Dim) -> Any:
 def _pad(node: Node, found: Wide, size: Dim) -> Any:
     widths = {k: (0, *node.attributes[k]) for k in ("low", "high", "interior")}
     return _same(node, found, size, **widths)
+
+
+def _scan(node: Node, found: Wide, size: Dim) -> Any:
+    """The loop with a wide state; each element of a wide sequence has the batch axis in front."""
+    attributes = node.attributes
+    body: Graph = attributes["body"]
+    places = {"carries": attributes["carries"], "sequences": attributes["sequences"]}
+    state, sequences, _ = split(body.inputs, **places)
+    inner, within, operands = Builder(body.name), Wide(), []
+    inner.reserve([value.name for value in body.values()])
+    for value, operand in zip(body.inputs, node.inputs, strict=True):
+        if value not in state and operand not in found:
+            inner.adopt([value])
+            operands.append(operand)
+            continue
+        wide = _wide(operand, found, size)
+        operands.append(_move(wide, 0, 1) if value in sequences else wide)
+        within[value] = inner.leaf("input", value.name, value.type.with_shape((size, *value.shape)))
+    for step in body.nodes:
+        inner.append(step)
+    with inner:
+        outputs = batched(body.nodes, body.outputs, within, size, node.provenance.span)
+    repeated = prune(inner.finish(outputs, body.output_names, dims=body.dims))
+    results = REGISTRY["scan"](*operands, **{**attributes, "body": repeated})
+    results = results if isinstance(results, tuple) else (results,)
+    carries = attributes["carries"]
+    return (*results[:carries], *(_move(y, 1, 0) for y in results[carries:]))
 
 
 def _matmul(node: Node, found: Wide, size: Dim) -> Any:
@@ -252,6 +282,7 @@ def _each(node: Node, found: Wide, size: Dim, span: Any) -> Any:
 
 
 _RULES: dict[str, Rule] = {
+    "scan": _scan,
     "reshape": _shaped,
     "broadcast_to": _broadcast_to,
     "transpose": _transpose,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -206,11 +207,20 @@ def to_float64(graph: Graph) -> Graph:
             if narrow is not names:
                 outputs = builder.emit(REGISTRY["cast"], outputs, {"dtype": float64}, names, node.provenance)
         else:
-            attributes = {k: _double(v) if isinstance(v, DType) else v for k, v in node.attributes.items()}
+            attributes = {k: _in_double(v) for k, v in node.attributes.items()}
             outputs = builder.emit(node.op, operands, attributes, names, node.provenance)
         mapping.update(zip(node.outputs, outputs, strict=True))
     data = {name: _widened(array) for name, array in graph.data.items()}
     return builder.finish([mapping[v] for v in graph.outputs], graph.output_names, dims=graph.dims, data=data)
+
+
+def _in_double(attribute: Any) -> Any:
+    match attribute:
+        case DType():
+            return _double(attribute)
+        case Graph():
+            return to_float64(attribute)
+    return attribute
 
 
 def _double(dtype: DType) -> DType:

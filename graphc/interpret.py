@@ -16,6 +16,7 @@ from graphc.ir.dims import SymbolicDim, substitute
 from graphc.ir.graph import Graph, Node, Value, bind_attributes
 from graphc.ir.op import Kind
 from graphc.ir.types import as_argument
+from graphc.ops.control import split
 from graphc.ops.indexing import IndexOutOfRange
 
 Arrays = Mapping[str, Any] | Sequence[Any]
@@ -64,6 +65,8 @@ def run_node(
     node: Node, operands: Sequence[np.ndarray], bindings: Mapping[str, int]
 ) -> tuple[np.ndarray, ...]:
     """One node by its op's reference, or by its body when it has none."""
+    if node.op.kind is Kind.CONTROL:
+        return _run_loop(node, operands, bindings)
     if node.op.reference is None:
         graph = body_graph(node.op, [v.type for v in node.inputs], node.attributes)
         values = dict(zip(graph.inputs, operands, strict=True))
@@ -79,6 +82,32 @@ def run_node(
         raise IndexOutOfRange(f"%{node.name}: {error}", span=node.provenance.span) from None
     results = result if isinstance(result, tuple) else (result,)
     return tuple(np.asarray(array) for array in results)
+
+
+def _run_loop(
+    node: Node, operands: Sequence[np.ndarray], bindings: Mapping[str, int]
+) -> tuple[np.ndarray, ...]:
+    """A scan, step by step."""
+    attributes = node.attributes
+    body, carries, length = (
+        attributes["body"],
+        attributes["carries"],
+        substitute(attributes["length"], bindings),
+    )
+    assert isinstance(length, int)
+    state, sequences, fixed = split(operands, carries=carries, sequences=attributes["sequences"])
+    state = tuple(np.array(part) for part in state)
+    shapes: Any = [tuple(substitute(d, bindings) for d in v.type.shape) for v in node.outputs[carries:]]
+    stacked = [np.empty(shape, v.dtype.numpy) for shape, v in zip(shapes, node.outputs[carries:])]
+    for t in reversed(range(length)) if attributes["reverse"] else range(length):
+        values = dict(zip(body.inputs, (*state, *(x[t] for x in sequences), *fixed), strict=True))
+        for inner in body.nodes:
+            results = run_node(inner, [values[v] for v in inner.inputs], bindings)
+            values.update(zip(inner.outputs, results, strict=True))
+        state = tuple(values[v] for v in body.outputs[:carries])
+        for whole, v in zip(stacked, body.outputs[carries:]):
+            whole[t] = values[v]
+    return (*state, *stacked)
 
 
 def bind_inputs(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ LAYERS = [
     ["ir"],
     ["ops"],
     ["weights", "data"],
-    ["autodiff", "batching", "interpret", "passes"],
+    ["autodiff", "batching", "interpret", "passes", "scan_gradient"],
     ["gradcheck"],
     ["plan"],
     ["tensor", "nn", "optim", "step"],

@@ -17,7 +17,7 @@ from graphc.backends.llvm.affine import Ranges, ravel
 from graphc.backends.llvm.anchor import Finished, emit_anchor_kernel, emit_elements, place_of_result
 from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, panels
 from graphc.backends.llvm.elements import Element, memory_type
-from graphc.backends.llvm.emitter import Function, Reg, constant
+from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
 from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.gemm import emit_gemm
@@ -171,13 +171,7 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
     strides = [k.sizes(s * spec.bytes) for s in plan.strides]
     packer, room = "", f.gep(f.scratch, plan.own_scratch)
     if plan.pack == "run":
-        stride = plan.depth if plan.transposed else spec.n
-        assert isinstance(stride, int)
-        pack = emit_pack_b(
-            k.module, f"{f.name}.pack", k.target, cut.tile, spec.n, spec.k, stride, plan.transposed
-        )
-        pack.internal, pack.inline = True, False
-        packer = pack.name
+        packer = _packer(k.module, f"{f.name}.pack", k.target, plan)
     by = _divided(plan) if k.share else ""
     own, products = f.scratch, (constant(0, "i64"), k.sizes(plan.batch))
     row_ends, ends = (zero, blocks), (zero, every)
@@ -241,11 +235,27 @@ def _packing(plan: Product, layout: Layout | None) -> Packing:
         array = array if order is None else array[order]
         return pack_b(array, width) if spec.stored is None else pack_stored(array, width, spec.stored)
 
+    def emit(k: KernelFunction, source: Reg, destination: Reg) -> None:
+        packer = _packer(k.module, f"{k.f.name}.{plan.node.name}.pack", k.target, plan)
+        every, depth = constant(panels(spec.n, plan.cut.tile), "i64"), k.sizes(plan.depth)
+        ends = k.share.of(every) if k.share else (constant(0, "i64"), every)
+        k.f.call(packer, "void", source, destination, depth, *ends)
+
     size = packed_bytes(spec.k, spec.n, width, spec.element)
     key = f"panels of {width}{' of the transpose' * transposed}"
     if spec.stored is not None:
         size, key = spec.stored.packed_bytes(spec.k, spec.n, width), f"{spec.stored.word} {key}"
-    return Packing(key if order is None else f"{key}, rows for {layout!r}", size, apply)
+    return Packing(key if order is None else f"{key}, rows for {layout!r}", size, apply, emit)
+
+
+def _packer(module: Module, name: str, target: Target, plan: Product) -> str:
+    """A function that puts w into panels at run time."""
+    spec = plan.spec
+    stride = plan.depth if plan.transposed else spec.n
+    assert isinstance(stride, int) and spec.stored is None
+    pack = emit_pack_b(module, name, target, plan.cut.tile, spec.n, spec.k, stride, plan.transposed)
+    pack.internal, pack.inline = True, False
+    return pack.name
 
 
 def _scales(f: Function, plan: Product, w: Reg) -> Reg:

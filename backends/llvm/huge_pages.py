@@ -10,19 +10,25 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-HUGE = 4 << 20  # bytes from which huge pages are asked for
+HUGE = (
+    1 << 20
+)  # bytes from which huge pages are asked for: a loop that reads all of them misses the first TLB else
+PAGE = 2 << 20  # bytes of a huge page
 CHUNK = 4 << 20
 
 
 def page_memory(size: int) -> NDArray[np.uint8]:
-    """So many bytes, aligned to a page."""
-    memory = mmap.mmap(-1, max(size, 1))
-    if size >= HUGE:
-        try:
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        except (AttributeError, OSError):  # a wish only, and not every kernel grants it
-            pass
-    return np.frombuffer(memory, np.uint8)
+    """So many bytes, aligned to a page; many of them to a huge one."""
+    if size < HUGE:
+        return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)
+    memory = mmap.mmap(-1, (-(-size // PAGE) + 1) * PAGE)
+    try:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except (AttributeError, OSError):  # a wish only, and not every kernel grants it
+        pass
+    everything = np.frombuffer(memory, np.uint8)
+    start = -everything.ctypes.data % PAGE
+    return everything[start : start + size]
 
 
 def read_hashed(file: BinaryIO, start: int, size: int) -> tuple[NDArray[np.uint8], str]:

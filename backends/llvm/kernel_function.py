@@ -1,7 +1,8 @@
 """The function of a kernel: its name, its parameters, and what every kernel kind needs to begin.
 
 All kernels have one signature: pointers to the inputs in order, to the outputs in order, to working memory, then the
-symbolic sizes, and for kernels that threads share what `sharing.py` says. The result is 0, or k when the k-th of the
+symbolic sizes, for gates whether the step of a loop is an odd one, and for kernels that threads share what `sharing.py`
+says. The result is 0, or k when the k-th of the
 kernel's faults happened.
 """
 
@@ -31,11 +32,14 @@ class Packing:
     key     says which layout, equal for equal layouts
     nbytes  bytes in that layout
     apply   the array in that layout
+    emit    (kernel under construction, source, destination) -> code that makes it at run time; each member of a team
+            makes its part
     """
 
     key: str
     nbytes: int
     apply: Callable[[Any], Any] = field(compare=False)
+    emit: Callable[[KernelFunction, Reg, Reg], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ def begin(
     parameters = {f"in{i}": "ptr readonly" for i in range(len(kernel.inputs))}
     parameters |= {f"out{i}": "ptr" for i in range(len(kernel.outputs))}
     parameters |= {"scratch": "ptr"} | {f"size_{symbol}": "i64" for symbol in symbols}
+    parameters |= {"turn": "i64"} if kernel.kind == "gates" else {}
     parameters |= PARAMETERS if shared else {}
     f = module.function(name, parameters, returns="i32", internal=True, inline=False)
     inputs = {v: f.parameters[f"in{i}"] for i, v in enumerate(kernel.inputs)}

@@ -9,6 +9,8 @@ from graphc.backends.llvm import (
     blocked_weight_gradient,
     contraction,
     convolution_kernel,
+    gates,
+    scan_kernel,
     sequential,
 )
 from graphc.backends.llvm.anchor import place_of_result
@@ -50,6 +52,8 @@ _BODIES: dict[str, Callable[[KernelFunction], None]] = {
     "indexing": emit_indexing,
     "sequential": sequential.emit_sequential,
     "random": emit_random,
+    "gates": gates.emit_gates,
+    "scan": lambda k: scan_kernel.emit_scan(k),
 }
 
 
@@ -85,12 +89,14 @@ def lower(
 def _divisible(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> bool:
     """Whether whoever writes the kernel's body knows how to divide it."""
     match kernel.kind:
-        case "loop" | "row" | "contraction" | "attention" | "random":
+        case "loop" | "row" | "contraction" | "gates" | "attention" | "random":
             return True
         case "pooling":
             return not scatters(kernel)
         case "convolution":
             return True
+        case "scan":
+            return scan_kernel.may_share(kernel, target, fixed)
     return False
 
 
@@ -111,6 +117,10 @@ def clear_borders(k: KernelFunction) -> None:
 
 def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value], layouts: Layouts) -> Dim:
     """Working memory a kernel needs, in bytes: what `make_plan` asks."""
+    if kernel.kind == "scan":
+        return scan_kernel.scratch_bytes(kernel, target, fixed)
+    if kernel.kind == "gates":
+        return gates.scratch_bytes(kernel, target, fixed)
     if kernel.kind == "sequential":
         return sequential.scratch_bytes(kernel)
     if kernel.kind == "attention":

@@ -15,20 +15,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api, size_arguments, size_parameters
+from graphc.backends.llvm.calls import Calls
 from graphc.backends.llvm.clock import Clock
-from graphc.backends.llvm.emitter import Function, Module, Reg, constant
+from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
-from graphc.backends.llvm.lowering import lower, scratch_bytes, structure
+from graphc.backends.llvm.lowering import lower
 from graphc.backends.llvm.point import Sizes
-from graphc.backends.llvm.sharing import ALONE, KERNEL, PARAMETERS, RUN, estimate, least_size
+from graphc.backends.llvm.sharing import ALONE, PARAMETERS, RUN, estimate
 from graphc.backends.llvm.signature import Array, Signature, signature_of
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
 from graphc.backends.llvm.turns import chains, samples_of, turn
 from graphc.backends.llvm.variants import Variant, emit_choice, needs_of
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
-from graphc.errors import InternalError
 from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
@@ -102,7 +102,7 @@ def build_module(
     return driver.build(dict(public or {}), variants)
 
 
-class _Driver:
+class _Driver(Calls):
     """Builds `NAME_run`."""
 
     def __init__(
@@ -115,27 +115,14 @@ class _Driver:
         within: _Driver | None = None,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        self.plan, self.target, self.name, self.stored = plan, target, name, stored
-        self.module: Module = within.module if within else target.module()
-        self.names = names or {}
+        super().__init__(within.module if within else target.module(), plan, target, name, fixed_values(plan))
+        self.stored, self.names = stored, names or {}
         self.clock = Clock(self.module, name) if clocked else None
-        self.fixed = fixed_values(plan)
-        self.symbols = plan.symbols
         self.results = [i for i in range(len(plan.graph.outputs)) if i not in plan.donated]
-        self.functions: dict[str, KernelFunction] = {}
         self.pieces: dict[tuple[str, str], Piece] = within.pieces if within else {}
         self.faults: list[Fault] = within.faults if within else []
         self.shared = can_share(self.module) and any(self.is_shared(kernel) for kernel in plan.order)
         self.variants: Sequence[Variant] = ()
-        self.together = False  # whether all members wrote what comes next may read
-
-    def is_shared(self, kernel: Kernel) -> bool:
-        """Whether a kernel is worth sharing at some size."""
-        return kernel.kind != "view" and self.least([kernel], KERNEL) is not None
-
-    def least(self, kernels: Sequence[Kernel], limit: float) -> int | None:
-        """The least size from which kernels take so long."""
-        return least_size(estimate(kernels, self.plan.symbol, self.target), limit)
 
     @property
     def weights_bytes(self) -> int:
@@ -208,32 +195,23 @@ class _Driver:
         self.weights = f.load(f.handle, "ptr", invariant=True)
         counts = Sizes(f, {name: f.smax(n, 1) for name, n in given.items()})
         self.starts = self._regions(f, counts)
-        for chain in chains(self.plan):
-            if not self._take_turns(f, chain):
-                self._in_order(f, chain)
+        self.calls(f)
         # Updates of parameters come last: what they overwrite may still be an output to copy.
         copies = sorted(self.plan.copies, key=lambda copy: copy[1] in self.plan.donated)
         if copies or self.clock:
-            self._meet(f, together=False)
-            self._mark(f, None)
+            self.meet(f, "alone")
+            self.mark(f, None)
         if copies:
-            with f.if_(f.icmp("eq", f.part, 0)) if self.shared else nullcontext():
+            with self.by_the_first(f):
                 for value, index in copies:
                     self._copy(f, value, index)
-            self._mark(f, None)
+            self.mark(f, None)
         f.ret(constant(0, "i32"))
 
-    def _mark(self, f: Function, kernel: Kernel | None) -> None:
-        """The time before a kernel, where time is asked for."""
+    def mark(self, f: Function, kernel: Kernel | None) -> None:
         if self.clock:
             with f.if_(f.icmp("eq", f.part, 0)) if self.shared else nullcontext():
                 self.clock.mark(f, kernel)
-
-    def _meet(self, f: Function, together: bool) -> None:
-        """Wait for all members, where work by all begins or ends."""
-        if self.shared and (together or self.together):
-            f.call(emit_barrier(self.module), "void", f.team, f.parts)
-        self.together = together
 
     def _emit_team(self, f: Function, work: str) -> None:
         """Run the kernels on a team, when the run takes long enough and there is one to be had, or alone."""
@@ -287,17 +265,17 @@ class _Driver:
         needed = required(self.target.features)
         emit_c_api(self.module, self._signature(), f"{self.name}.body", needed, weights, faults, self.shared)
 
-    def _in_order(self, f: Function, kernels: Sequence[Kernel]) -> None:
-        for kernel in kernels:
-            if kernel.kind != "view":
-                self._call(f, kernel)
+    def calls(self, f: Function) -> None:
+        for chain in chains(self.plan):
+            if not self._take_turns(f, chain):
+                self.in_order(f, chain)
 
     def _take_turns(self, f: Function, chain: Sequence[Kernel]) -> bool:
         """Kernels that compute a few samples each, in turns, when the samples fit; False when they are not for that."""
         count = turn(self.plan, chain) if self.shared and not self.clock and len(chain) > 1 else 0
         if not count or not all(self._divides_samples(kernel) for kernel in chain):
             return False
-        self._meet(f, together=True)
+        self.meet(f, "together")
         samples = self.sizes(samples_of(chain[0]))
         turns = f.udiv(samples, count)
         fit = f.and_(f.icmp("sgt", samples, 0), f.icmp("eq", f.urem(samples, f.mul(f.parts, count)), 0))
@@ -306,66 +284,29 @@ class _Driver:
             begin = f.mul(own, f.part)
             with f.loop(begin, f.add(begin, own)) as number:
                 for kernel in chain:
-                    code, operands = self._function(kernel), self._operands(f, kernel)
+                    code, operands = self.function(kernel), self.operands(f, kernel)
                     f.call(code.f.name, "i32", *operands, number, turns, f.team, f.room)
         with f.if_(f.xor(fit, constant(1, "i1"))):
-            self._in_order(f, chain)
-        self.together = True
+            self.in_order(f, chain)
+        self.met = "together"
         return True
 
     def _divides_samples(self, kernel: Kernel) -> bool:
         """Whether a kernel's code divides its samples, and needs nothing but them."""
-        code, samples = self._function(kernel), samples_of(kernel)
+        code, samples = self.function(kernel), samples_of(kernel)
         share = code.share
         if share is None or share.divided is None or share.meets or code.faults:
             return False
         return exact_divide(share.divided, samples) is not None
 
-    def _function(self, kernel: Kernel) -> KernelFunction:
-        """The code of a kernel, which kernels of one structure share."""
-        shape = structure(kernel, self.fixed, self.plan.layouts)
-        if shape not in self.functions:
-            name = f"{self.name}_{kernel.name}"
-            self.functions[shape] = lower(
-                self.module,
-                self.target,
-                name,
-                kernel,
-                self.symbols,
-                self.fixed,
-                self.plan.layouts,
-                self.is_shared(kernel),
-                self.stored,
-            )
-        return self.functions[shape]
+    def lowered(self, name: str, kernel: Kernel) -> KernelFunction:
+        return lower(
+            self.module, self.target, name, kernel, self.symbols, self.fixed, self.plan.layouts,
+            self.is_shared(kernel), self.stored,
+        )  # fmt: skip
 
-    def _operands(self, f: Function, kernel: Kernel) -> list[Reg]:
-        """What a kernel's code is called with, but for what `PARAMETERS` holds."""
-        code, operands = self._function(kernel), []
-        for own, value in zip(code.kernel.inputs, kernel.inputs, strict=True):
-            operands.append(self._address(f, value, code.packed.get(own)))
-        operands += [self._address(f, value) for value in kernel.outputs]
-        scratch = self.plan.scratch.get(kernel.name)
-        if scratch is None and scratch_bytes(kernel, self.target, self.fixed, self.plan.layouts) != 0:
-            raise InternalError(f"the plan has no working memory for {kernel!r}")
-        operands.append(
-            constant(0, "ptr") if scratch is None else self._arena(f, scratch.place, scratch.offset)
-        )
-        return [*operands, *size_arguments(f, self.symbols).values()]
-
-    def _call(self, f: Function, kernel: Kernel) -> None:
-        code, operands = self._function(kernel), self._operands(f, kernel)
-        together = code.share is not None and code.share.used and not code.faults
-        self._meet(f, together)
-        self._mark(f, kernel)
-        if together:
-            self._share(f, code, kernel, operands)
-            return
-        operands += ALONE if code.share else ()
-        if not self.shared:
-            self._check(f, f.call(code.f.name, "i32", *operands), code, kernel)
-            return
-        with f.if_(f.icmp("eq", f.part, 0)):
+    def alone(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:
+        with self.by_the_first(f):
             status = f.call(code.f.name, "i32", *operands)
             if code.faults:
                 first = self._add_faults(code, kernel)
@@ -374,22 +315,12 @@ class _Driver:
         if code.faults:
             # All members leave when one found a fault.
             f.call(emit_barrier(self.module), "void", f.team, f.parts)
+            self.met = "met"
             status = f.load(f.status, "i32")
             with f.if_(f.icmp("ne", status, 0)):
                 f.ret(status)
 
-    def _share(self, f: Function, code: KernelFunction, kernel: Kernel, operands: list[Reg]) -> None:
-        """Every member's part of a kernel; all of it by the first member when it is too small for more."""
-        part, parts, *others = (f.parameters[key] for key in PARAMETERS)
-        least = self.least([kernel], KERNEL)
-        if not least:
-            f.call(code.f.name, "i32", *operands, part, parts, *others)
-            return
-        worth = f.icmp("sge", f.n, least)
-        with f.if_(f.or_(worth, f.icmp("eq", part, 0))):
-            f.call(code.f.name, "i32", *operands, part, f.select(worth, parts, constant(1, "i64")), *others)
-
-    def _check(self, f: Function, status: Reg, code: KernelFunction, kernel: Kernel) -> None:
+    def check(self, f: Function, status: Reg, code: KernelFunction, kernel: Kernel) -> None:
         if code.faults:
             first = self._add_faults(code, kernel)
             with f.if_(f.icmp("ne", status, 0)):
@@ -402,7 +333,10 @@ class _Driver:
         self.faults += [replace(fault, node=counterparts[fault.node]) for fault in code.faults]
         return first
 
-    def _address(self, f: Function, value: Value, packing: Packing | None = None) -> Reg:
+    def given(self, f: Function) -> Sequence[Reg]:
+        return list(size_arguments(f, self.symbols).values())
+
+    def address(self, f: Function, value: Value, packing: Packing | None = None) -> Reg:
         location = self.plan.locations[value]
         match location.place:
             case "input":
@@ -413,7 +347,7 @@ class _Driver:
                 graph = self.plan.graph
                 leaves = graph.parameters if location.place == "parameter" else graph.constants
                 return f.gep(self.weights, self._piece(leaves[location.index], packing).offset)
-        return self._arena(f, location.place, location.offset)
+        return self.arena(f, location.place, location.offset)
 
     def _regions(self, f: Function, counts: Sizes) -> dict[str, tuple[Reg, Reg]]:
         """Where each region of the arena begins, and the value of its unit."""
@@ -425,7 +359,7 @@ class _Driver:
         starts[WORKING] = start, constant(1, "i64")
         return starts
 
-    def _arena(self, f: Function, place: str, offset: int) -> Reg:
+    def arena(self, f: Function, place: str, offset: int) -> Reg:
         start, unit = self.starts[place]
         return f.gep(start, f.mul(unit, offset)) if offset else start
 
@@ -439,9 +373,9 @@ class _Driver:
 
     def _copy(self, f: Function, value: Value, index: int) -> None:
         leaf = self.plan.donated.get(index)
-        to = f.parameters[f"output{index}"] if leaf is None else self._address(f, leaf)
+        to = f.parameters[f"output{index}"] if leaf is None else self.address(f, leaf)
         size = self.sizes(value.type.nbytes)
-        f.intrinsic("memcpy", ["ptr", "ptr", "i64"], "void", to, self._address(f, value), size, "i1 false")
+        f.intrinsic("memcpy", ["ptr", "ptr", "i64"], "void", to, self.address(f, value), size, "i1 false")
 
     def _signature(self) -> Signature:
         graph = self.plan.graph

@@ -132,7 +132,7 @@ def emit_pack_b(
     f = module.function(name, pointers | dict.fromkeys(("k", "panel0", "panel1"), "i64"))
     depth = f.k if k is None else constant(k, "i64")
     whole, rest = divmod(n, tile.width)
-    one_panel = _pack_columns if transposed else _pack_rows
+    one_panel = pack_columns if transposed else pack_rows
     row = stride * tile.bytes
     across = row if transposed else tile.bytes
 
@@ -161,12 +161,16 @@ def emit_pack_b(
     return f
 
 
-def _pack_rows(
-    f: Function, target: Target, tile: Tile, source: Reg, row: int, packed: Reg, depth: Reg, width: int
-) -> None:
-    """One panel from B: each step's `width` columns are neighbours already."""
+def pack_rows(
+    f: Function, target: Target, tile: Tile, source: Reg, row: int, packed: Reg, depth: Reg, width: int,
+    step: int = 0,
+) -> None:  # fmt: skip
+    """One panel from B: each step's `width` columns are neighbours already.
+
+    row: bytes between rows of the source. step: bytes between steps of the panel, those of the tile by default.
+    """
     with f.loop(0, depth) as k:
-        here, there = f.gep(source, f.mul(k, row)), f.gep(packed, f.mul(k, tile.width * tile.bytes))
+        here, there = f.gep(source, f.mul(k, row)), f.gep(packed, f.mul(k, step or tile.width * tile.bytes))
         for v in range(tile.vectors):
             at = v * tile.lanes * tile.bytes
             present = min(max(width - v * tile.lanes, 0), tile.lanes)
@@ -191,12 +195,13 @@ def _pack_together(f: Function, tile: Tile, source: Reg, packed: Reg, row: int, 
                 )
 
 
-def _pack_columns(
-    f: Function, target: Target, tile: Tile, source: Reg, row: int, packed: Reg, depth: Reg, width: int
-) -> None:
-    """One panel from the transpose of B, by squares of lanes x lanes turned in registers."""
+def pack_columns(
+    f: Function, target: Target, tile: Tile, source: Reg, row: int, packed: Reg, depth: Reg, width: int,
+    step: int = 0,
+) -> None:  # fmt: skip
+    """One panel from the transpose of B, by squares of lanes x lanes turned in registers; see `pack_rows`."""
     lanes, size, zero = tile.lanes, tile.bytes, constant(0, tile.type)
-    step = tile.width * size
+    step = step or tile.width * size
     whole = f.and_(depth, -lanes)
 
     def square(k: Reg, mask: Reg | None, stores: int) -> None:

@@ -82,7 +82,11 @@ def estimate(kernels: Sequence[Kernel], symbol: str | None, target: Target) -> t
     flops = total_flops(node for kernel in kernels for node in kernel.nodes)
     traffic: Dim = 0
     for kernel in kernels:
-        if kernel.kind != "view":
+        if kernel.kind == "scan":
+            (node,) = kernel.nodes
+            for value in node.attributes["body"].inputs:
+                traffic = traffic + value.type.nbytes * node.attributes["length"]
+        elif kernel.kind != "view":
             for value in (*kernel.inputs, *kernel.outputs):
                 traffic = traffic + value.type.nbytes
     slope, rest = _linear(flops, symbol)

@@ -30,6 +30,10 @@ class Names:
             self._of[value] = self.fresh(value.name)
         return self._of[value]
 
+    def call(self, value: Value, name: str) -> None:
+        """Know a value by the name of another."""
+        self._of[value] = name
+
     def fresh(self, hint: str) -> str:
         base = re.sub(r"\W", "_", hint, flags=re.ASCII)
         if not base or base[0].isdigit() or base.startswith("__"):

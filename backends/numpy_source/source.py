@@ -7,7 +7,8 @@ Broadcasting that NumPy does by itself is left out, and constants are written as
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from copy import copy
 from functools import reduce
 
 from graphc.backends.numpy_source import expressions
@@ -17,6 +18,8 @@ from graphc.ir.composite import body_graph
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.op import Kind, Op, TypeRuleError
 from graphc.ir.rewriter import rewrite
+from graphc.ops.control import split
+from graphc.passes.loops import in_bodies
 
 _READER = '''def load_weights(path=None):
     """Arrays by name from a safetensors file (https://github.com/huggingface/safetensors)."""
@@ -62,10 +65,11 @@ def statements(graph: Graph) -> dict[str, str]:
 
 def _without_bodies(graph: Graph) -> Graph:
     """Composites without a reference of their own are opened; those with one stay whole."""
-    while any(node.op.reference is None for node in graph.nodes):
+    graph, _ = in_bodies(graph, lambda body: (_without_bodies(body), {}))
+    while any(node.op.reference is None and node.op.body is not None for node in graph.nodes):
 
         def open_body(node: Node, operands: tuple[Value, ...]):  # type: ignore[no-untyped-def]
-            if node.op.reference is not None:
+            if node.op.reference is not None or node.op.body is None:
                 return None
             from graphc.ir.composite import inline
 
@@ -81,7 +85,7 @@ class _Writer:
         self.helpers: dict[str, str] = {}
         self.constants: dict[str, str] = {}
         self.modules: set[str] = set()
-        ops = {node.op.name: node.op for node in graph.nodes}
+        ops = {node.op.name: node.op for node in _all_nodes(graph)}
         for op in ops.values():
             if op.reference is not None:
                 needs = expressions.needs(op.reference)
@@ -104,6 +108,13 @@ class _Writer:
         self.names = Names(graph, reserved)
         self.inline = self._inlined()
 
+    def within(self, body: Graph) -> _Writer:
+        """A writer for the body of a loop of this graph."""
+        inner = copy(self)
+        inner.graph = body
+        inner.inline = inner._inlined()
+        return inner
+
     def text(self) -> str:
         graph = self.graph
         arguments = [self.names[v] for v in graph.inputs]
@@ -114,7 +125,7 @@ class _Writer:
             body += ["weights = load_weights() if weights is None else weights"]
             body += [f'{self.names[v]} = weights["{v.name}"]' for v in stored]
         body += [f"{symbol} = {self.names[v]}.shape[{axis}]" for symbol, v, axis in dimension_names(graph)]
-        body += [line for node in graph.nodes if not self._hidden(node) for line in self._statement(node)]
+        body += self._statements()
         results = [ast.unparse(self._operand(v)) for v in graph.outputs]
         body.append("return " + (results[0] if len(results) == 1 else f"({', '.join(results)})"))
         signature = [f"{self.names[v]}: {v.type}" for v in graph.inputs]
@@ -133,7 +144,41 @@ class _Writer:
         lines += ["    " + line for line in doc + body]
         return "\n".join(lines) + "\n"
 
+    def _loop(self, node: Node) -> list[str]:
+        """A `for` loop; the carry lives in variables, results are put into arrays."""
+        attributes, names = node.attributes, self.names
+        body, carries, length = attributes["body"], attributes["carries"], attributes["length"]
+        state, sequences, fixed = split(body.inputs, carries=carries, sequences=attributes["sequences"])
+        given = dict(zip(body.inputs, node.inputs, strict=True))
+        for value in fixed:
+            names.call(value, names[given[value]])
+        inner, t = self.within(body), names.fresh("t")
+        used = [v in self.graph.outputs or bool(self.graph.users[v]) for v in node.outputs]
+        lines = [f"{names[v]} = {names[given[v]]}" for v in state]
+        for wanted, value in zip(used[carries:], node.outputs[carries:]):
+            shape, dtype = expressions.literal(value.type.shape), expressions.literal(value.dtype)
+            if wanted:
+                lines.append(f"{names[value]} = np.empty({ast.unparse(shape)}, {ast.unparse(dtype)})")
+        steps = f"range({ast.unparse(expressions.literal(length))})"
+        steps = f"reversed({steps})" if attributes["reverse"] else steps
+        inside = [f"{names[v]} = {names[given[v]]}[{t}]" for v in sequences]
+        inside += inner._statements()
+        results = [ast.unparse(inner._operand(v)) for v in body.outputs]
+        for wanted, value, result in zip(used[carries:], node.outputs[carries:], results[carries:]):
+            inside += [f"{names[value]}[{t}] = {result}"] if wanted else []
+        if carries:
+            inside.append(f"{', '.join(names[v] for v in state)} = {', '.join(results[:carries])}")
+        lines.append(f"for {t} in {steps}:" + self._note(node))
+        lines += ["    " + line for line in inside or ["pass"]]
+        lines += [f"{names[v]} = {names[s]}" for on, v, s in zip(used, node.outputs, state) if on]
+        return lines
+
+    def _statements(self) -> list[str]:
+        return [line for node in self.graph.nodes if not self._hidden(node) for line in self._statement(node)]
+
     def _statement(self, node: Node) -> list[str]:
+        if node.op.kind is Kind.CONTROL:
+            return self._loop(node)
         used = [v for v in node.outputs if self.graph.users[v] or v in self.graph.outputs] or node.outputs[:1]
         value = self._value(node)
         if len(used) == 1 and len(node.outputs) > 1:
@@ -141,7 +186,10 @@ class _Writer:
         else:
             used = list(node.outputs)
         targets = [self.names[v] for v in used]
-        statement = f"{', '.join(targets)} = {ast.unparse(value)}"
+        return [f"{', '.join(targets)} = {ast.unparse(value)}" + self._note(node)]
+
+    def _note(self, node: Node) -> str:
+        """The user's line, as a comment."""
         span = node.provenance.span
         note = span.name if span is not None else ""
         if node.provenance.role == "backward":
@@ -149,7 +197,7 @@ class _Writer:
         elif node.provenance.role == "update":
             note = "update" + (f", {note}" if note else "")
         note = note.encode("unicode_escape").decode("ascii")
-        return [statement + (f"  # {note}" if note else "")]
+        return f"  # {note}" if note else ""
 
     def _value(self, node: Node) -> ast.expr:
         if node.op.name == "constant":
@@ -224,6 +272,14 @@ class _Writer:
             if not further and (user, value) not in self.inline:
                 return False
         return True
+
+
+def _all_nodes(graph: Graph) -> Iterator[Node]:
+    """The nodes of a graph and of the bodies of its loops."""
+    for node in graph.nodes:
+        yield node
+        if node.op.kind is Kind.CONTROL:
+            yield from _all_nodes(node.attributes["body"])
 
 
 def _broadcasts(value: Value) -> list[Value]:

@@ -3,7 +3,7 @@
 Shi et al., Convolutional LSTM network: a machine learning approach for precipitation nowcasting, 2015.
 """
 
-import graphc as torch
+import graphc
 from graphc import nn
 
 
@@ -15,26 +15,27 @@ class Cell(nn.Module):
         self.gates = nn.Conv2d(channels + hidden, 4 * hidden, kernel, padding=kernel // 2)
 
     def forward(self, x, h, c):
-        i, f, g, o = self.gates(torch.cat([x, h], 1)).chunk(4, dim=1)
+        i, f, g, o = self.gates(graphc.cat([x, h], 1)).chunk(4, dim=1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
 
 
 class ConvLSTM(nn.Module):
-    """Films [N, T, C, H, W] -> the image that comes next, [N, C, H, W]."""
+    """Films [N, T, C, H, W] -> the image that comes next, [N, C, H, W].  `unroll` draws every step."""
 
-    def __init__(self, channels=1, hidden=8, frames=4):
+    def __init__(self, channels=1, hidden=8, unroll=False):
         super().__init__()
-        self.frames = frames
+        self.unroll = unroll
         self.start = nn.Conv2d(channels, hidden, 3, padding=1)
         self.cell = Cell(channels, hidden)
         self.head = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x):
+        def step(state, image):
+            return self.cell(image, *state), None
+
         h = self.start(x[:, 0]).tanh()
-        c = h * 0
-        for t in range(self.frames):
-            h, c = self.cell(x[:, t], h, c)
+        (h, _), _ = graphc.scan(step, (h, h * 0), x.transpose(0, 1), unroll=self.unroll)
         return self.head(h)
 
 

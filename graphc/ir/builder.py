@@ -292,7 +292,7 @@ def infer_types(
 def canonical_attribute(value: Any) -> Any:
     """Lists become tuples and NumPy numbers become Python's; anything else must be plain already."""
     match value:
-        case bool() | int() | float() | str() | None | SymbolicDim() | DType():
+        case bool() | int() | float() | str() | None | SymbolicDim() | DType() | Graph():
             return value
         case np.generic():
             return value.item()

@@ -16,7 +16,7 @@ def flops_of(node: Node) -> Dim:
     """Floating-point operations of one node: a multiplication and an addition are two.
 
     What the op declares; else one per element of the output, none for ops that only move data, and for a
-    composite the sum over its body.
+    composite the sum over its body; a loop does the work of its body once a step.
     """
     work: Dim = 0
     pending = [node]
@@ -25,6 +25,8 @@ def flops_of(node: Node) -> Dim:
         types = [value.type for value in current.inputs]
         if current.op.flops is not None:
             work = work + current.op.flops(*types, **current.attributes)
+        elif current.op.kind is Kind.CONTROL:
+            work = work + total_flops(current.attributes["body"].nodes) * current.attributes["length"]
         elif current.op.is_composite:
             pending.extend(body_graph(current.op, types, current.attributes).nodes)
         elif current.op.kind not in FREE:

@@ -74,7 +74,7 @@ class Value(Arithmetic):
 
 
 class Node:
-    """An op applied to values.  `outputs` are its values; `attributes` are numbers, names and dims."""
+    """An op applied to values.  `outputs` are its values; `attributes` are numbers, names, dims and graphs."""
 
     __slots__ = ("op", "inputs", "attributes", "outputs", "provenance")
 
@@ -187,4 +187,8 @@ def _bind(value: Any, bindings: Mapping[str, int]) -> Any:
         return substitute(value, bindings)
     if isinstance(value, tuple):
         return tuple(_bind(item, bindings) for item in value)
+    if isinstance(value, Graph):
+        from graphc.ir.specialize import bound
+
+        return bound(value, bindings)
     return value

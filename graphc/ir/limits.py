@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from graphc.ir.dims import Dim, linear_in, symbols_of
-from graphc.ir.graph import Node
+from graphc.ir.graph import Graph, Node
 from graphc.ir.op import Kind
 
 OF_NOTHING = ("sum", "prod")  # reductions with a value for no elements
@@ -18,6 +18,11 @@ Limits = dict[str, tuple[int, int | None]]
 def tightened(nodes: Iterable[Node], dims: Mapping[str, tuple[int, int | None]]) -> Limits:
     """The ranges of symbols with the least size raised to what every node needs."""
     limits = dict(dims)
+    nodes = list(nodes)
+    for body in (a for node in nodes for a in node.attributes.values() if isinstance(a, Graph)):
+        for name, (least, _) in body.dims.items():
+            low, high = limits.get(name, (0, None))
+            limits[name] = max(low, least), high
     needed = dict.fromkeys(
         (d, 0) for n in nodes for v in n.outputs for d in v.shape if not isinstance(d, int)
     )

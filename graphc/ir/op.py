@@ -45,6 +45,7 @@ class Kind(Enum):
     CREATION = "creation"  # constant, iota
     RANDOM = "random"  # counter-based random numbers
     COMPOSITE = "composite"  # has a body in primitives
+    CONTROL = "control"  # runs a graph that is its attribute: scan
 
 
 Infer = Callable[..., "TensorType | tuple[TensorType, ...]"]
@@ -58,7 +59,8 @@ class Op:
     reference   (*arrays, **attributes) -> array or tuple of arrays; NumPy; symbols in attributes are bound.
     vjp         (cotangent, *inputs, *outputs, **attributes) -> cotangent of each input, written with ops; with
                 several outputs the first argument is the tuple of their cotangents.  An entry may be
-                `NoGradient(reason)`.  None for an op without any gradient (its reason is `no_gradient`).
+                `NoGradient(reason)`.  None for an op without any gradient (its reason is `no_gradient`).  The rule of
+                a control op stands with autodiff, since it differentiates a graph.
     scalar      (b, *elements, **attributes) -> element; the same formula for fused loops (`b` has LLVM-like methods).
     body        (*inputs, **attributes) -> value(s): a composite in terms of simpler ops; `infer`, `reference` and `vjp`
                 may then be left out, they follow from it.
@@ -100,10 +102,9 @@ class Op:
     @cached_property
     def arity(self) -> tuple[int, int | None]:
         """The least and the largest number of operands; None when there is no largest."""
-        function = self.reference or self.body
+        function = self.reference or self.body or self.infer
         if isinstance(function, np.ufunc):
             return function.nin, function.nin
-        assert function is not None
         parameters = inspect.signature(function).parameters.values()
         operands = [p for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
         least = sum(p.default is inspect.Parameter.empty for p in operands)
@@ -114,10 +115,9 @@ class Op:
     @cached_property
     def attribute_names(self) -> frozenset[str]:
         """The attributes every node of this op has."""
-        function = self.reference or self.body
+        function = self.reference or self.body or self.infer
         if isinstance(function, np.ufunc):
             return frozenset()
-        assert function is not None
         parameters = inspect.signature(function).parameters.values()
         return frozenset(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
 

@@ -27,6 +27,9 @@ _NODE = re.compile(
     r"(?:\{(?P<attributes>.*?)\})?\s*(?:@\((?P<provenance>.*)\))?\s*"
 )
 _RESULT = re.compile(rf'\s*{_NAME}(?:\s+as\s+("(?:[^"\\]|\\.)*"))?\s*')
+_NESTED = re.compile(
+    r"(.*)\s(body) ([A-Za-z0-9_.]+\s*(?:\([^()]*\))?\s*\{)"
+)  # the header of a node's own graph
 _PROVENANCE = {"module", "role", "forward", "variable", "made_by"}
 _DTYPES = {name: d for d in DTYPES for name in (d.short, d.name)}
 
@@ -45,12 +48,21 @@ def parse_graphs(text: str) -> list[Graph]:
     pending = [(number, line) for number, line in lines if line]
     graphs, position = [], 0
     while position < len(pending):
-        end = next((i for i in range(position, len(pending)) if pending[i][1] == "}"), None)
-        if end is None:
-            raise GirError("the graph is not closed by '}'", pending[position][0])
+        end = _end(pending, position)
         graphs.append(_graph(pending[position:end]))
         position = end + 1
     return graphs
+
+
+def _end(lines: list[tuple[int, str]], start: int) -> int:
+    """Where the graph that begins at a line is closed; graphs of its nodes are closed before."""
+    depth = 1
+    for i in range(start + 1, len(lines)):
+        depth += lines[i][1].endswith("{")
+        depth -= lines[i][1] == "}"
+        if depth == 0:
+            return i
+    raise GirError("the graph is not closed by '}'", lines[start][0])
 
 
 def _graph(lines: list[tuple[int, str]]) -> Graph:
@@ -66,7 +78,15 @@ def _graph(lines: list[tuple[int, str]]) -> Graph:
         dims[match[1]] = (int(match[2]), int(match[3]) if match[3] else None)
     builder = Builder(header[1])
     values: dict[str, Value] = {}
-    for number, line in lines[1:]:
+    position = 1
+    while position < len(lines):
+        number, line = lines[position]
+        position += 1
+        own: dict[str, Graph] = {}
+        if nested := _NESTED.fullmatch(line):
+            end = _end(lines, position - 1)
+            line, own = nested[1], {nested[2]: _graph([(number, f"graph {nested[3]}"), *lines[position:end]])}
+            position = end + 1
         try:
             if line.startswith("return"):
                 return builder.finish(*_results(line, values), dims=dims)
@@ -74,13 +94,13 @@ def _graph(lines: list[tuple[int, str]]) -> Graph:
                 _define(values, Value(leaf[2], parse_type(leaf[3]), leaf=_LEAVES[leaf[1]]))
                 builder.adopt([values[leaf[2]]])
             else:
-                builder.append(_node(line, values))
+                builder.append(_node(line, values, own))
         except (ValueError, TypeRuleError) as error:
             raise GirError(str(error), number) from None
     raise GirError("the graph has no 'return'", number)
 
 
-def _node(line: str, values: dict[str, Value]) -> Node:
+def _node(line: str, values: dict[str, Value], own: dict[str, Graph]) -> Node:
     match = _NODE.fullmatch(line)
     if not match:
         raise ValueError(f"cannot read {line!r}")
@@ -89,7 +109,7 @@ def _node(line: str, values: dict[str, Value]) -> Node:
         raise ValueError(f"there is no op {name!r}")
     op = REGISTRY[name]
     inputs = tuple(_known(values, n) for n in re.findall(_NAME, match["inputs"]))
-    attributes = {**op.defaults, **_attributes(match["attributes"] or "")}
+    attributes = {**op.defaults, **_attributes(match["attributes"] or ""), **own}
     written = [_TYPED.fullmatch(part) for part in _split(match["outputs"])]
     if not all(written):
         raise ValueError(f"cannot read the outputs {match['outputs']!r}")

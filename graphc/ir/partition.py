@@ -19,6 +19,7 @@ KernelKind = Literal[
     "loop",  # elementwise, movement and creation over the index space of the outputs
     "row",  # reductions over common axes with elementwise work before, between and after them
     "contraction",  # matmul with its epilogue
+    "gates",  # matmul whose columns are read in equal parts, with the elementwise work on these
     "attention",  # two matmuls and the softmax between them
     "convolution",  # convolution or one of its derivatives, with its epilogue
     "pooling",  # windows, with what is applied element by element afterwards
@@ -26,6 +27,7 @@ KernelKind = Literal[
     "sequential",  # running sums, recurrences, sorting
     "random",  # counter-based random numbers, with their consumers
     "composite",  # one composite that was kept whole
+    "scan",  # a loop
 ]
 
 
@@ -99,4 +101,5 @@ _KINDS: dict[Kind, KernelKind] = {
     Kind.INDEXING: "indexing",
     Kind.SEQUENTIAL: "sequential",
     Kind.RANDOM: "random",
+    Kind.CONTROL: "scan",
 }

@@ -8,6 +8,7 @@
       return %linear as "logits"
     }
 
+A graph that is the attribute of a node stands behind it: `%y: f32[N] = scan %x {...} body step { ... }`.
 Text is exact: `parse_graph(print_graph(g, provenance=True))` is `g` again, arrays aside.
 """
 
@@ -30,7 +31,8 @@ def print_graph(graph: Graph, *, provenance: bool = False) -> str:
     )
     lines = [f"graph {graph.name}" + (f"({ranges})" if ranges else "") + " {"]
     lines += [f"  {_LEAF[v.leaf or 'input']} %{v.name}: {v.type.gir}" for v in graph.leaves]
-    lines += ["  " + print_node(node, provenance=provenance) for node in graph.nodes]
+    for node in graph.nodes:
+        lines += ["  " + line for line in print_node(node, provenance=provenance).splitlines()]
     results = (
         f"%{v.name} as {json.dumps(n)}" for v, n in zip(graph.outputs, graph.output_names, strict=True)
     )
@@ -43,12 +45,14 @@ def print_node(node: Node, *, provenance: bool = False) -> str:
     outputs = ", ".join(f"%{v.name}: {v.type.gir}" for v in node.outputs)
     inputs = ", ".join(f"%{v.name}" for v in node.inputs)
     text = f"{outputs} = {node.op.name}" + (f" {inputs}" if inputs else "")
-    if node.attributes:
-        text += (
-            " {" + ", ".join(f"{k}={print_attribute(v)}" for k, v in sorted(node.attributes.items())) + "}"
-        )
+    plain = {k: v for k, v in sorted(node.attributes.items()) if not isinstance(v, Graph)}
+    if plain:
+        text += " {" + ", ".join(f"{k}={print_attribute(v)}" for k, v in plain.items()) + "}"
     if provenance and node.provenance != NOWHERE:
         text += f" @({print_provenance(node.provenance)})"
+    for key, value in node.attributes.items():
+        if isinstance(value, Graph):
+            text += f" {key} " + print_graph(value, provenance=provenance).removeprefix("graph ")
     return text
 
 
@@ -60,6 +64,8 @@ def print_attribute(value: Any) -> str:
             return json.dumps(value)
         case float() if math.isnan(value) or math.isinf(value):
             return str(value)
+        case Graph():
+            return print_graph(value)
         case tuple():
             inner = ", ".join(print_attribute(item) for item in value)
             return f"({inner},)" if len(value) == 1 else f"({inner})"

@@ -26,6 +26,11 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
     return _copy(graph, sizes, {})
 
 
+def bound(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """The graph with symbols replaced by sizes, whatever their ranges: that of a loop's body."""
+    return _copy(graph, sizes, {})
+
+
 def as_parameters(graph: Graph, names: Collection[str]) -> Graph:
     """The graph with some of its constants as parameters: they change between calls, so nothing is folded into them."""
     return _copy(graph, {}, dict.fromkeys(names, "parameter")) if names else graph

@@ -5,17 +5,20 @@ A graph is well formed when
  2. leaves stand in the list of their kind: inputs, parameters, constants;
  3. every operand of a node is a leaf or an output of an earlier node of this graph;
  4. every op is the registered one, and its attributes are plain: numbers, strings, dtypes,
-    dimensions, tuples of these;
+    dimensions, tuples of these, graphs;
  5. the types of a node's outputs are exactly those its op derives from the operands' types and
     the attributes;
  6. every symbol in any type is a dimension of some input on its own, so that a call binds it;
  7. outputs are values of the graph, with unique names;
- 8. arrays beside the graph have exactly the dtype and shape of the leaf they belong to.
+ 8. arrays beside the graph have exactly the dtype and shape of the leaf they belong to;
+ 9. a graph that is an attribute (the body of a loop) is well formed itself; all its leaves are inputs, and its symbols
+    are those of the graph around it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from graphc.errors import InternalError
 from graphc.ir.builder import canonical_attribute, infer_types
@@ -31,8 +34,11 @@ class VerificationError(InternalError):
     """A pass or a frontend made a malformed graph."""
 
 
-def verify(graph: Graph) -> Graph:
-    """Return the graph when it is well formed; raise VerificationError naming the rule otherwise."""
+def verify(graph: Graph, symbols: Collection[str] = ()) -> Graph:
+    """Return the graph when it is well formed; raise VerificationError naming the rule otherwise.
+
+    symbols: those that are bound elsewhere, when the graph is the body of a loop.
+    """
     known: dict[str, Value] = {}
     for kind, leaves in (
         ("input", graph.inputs),
@@ -63,7 +69,13 @@ def verify(graph: Graph) -> Graph:
         _require(derived == types, 5, f"{node!r}: the op derives {', '.join(t.gir for t in derived)}", graph)
         for value in node.outputs:
             _define(known, value, graph)
-    bindable = {str(dim) for value in graph.inputs for dim in value.type.shape}
+    bindable = {str(dim) for value in graph.inputs for dim in value.type.shape} | set(symbols)
+    for node in graph.nodes:
+        for attribute in node.attributes.values():
+            if isinstance(attribute, Graph):
+                leaves = attribute.parameters + attribute.constants
+                _require(not leaves, 9, f"the body {attribute.name} has leaves that are no inputs", graph)
+                verify(attribute, bindable)
     for value in known.values():
         for dim in value.type.shape:
             for symbol in symbols_of(dim):

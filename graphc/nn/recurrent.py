@@ -1,8 +1,9 @@
 """RNN, LSTM and GRU: cells, and layers that run a cell along a sequence.
 
-Names, arguments, defaults, weight layouts and the order of gates are PyTorch's.  A layer is unrolled: its graph holds
-each step, so the length of the sequence must be a number; the batch may be open.  What does not depend on the state,
-x·w_ihᵀ + b_ih, is one matrix product for all steps.
+Names, arguments, defaults, weight layouts and the order of gates are PyTorch's.  A layer is a loop, `graphc.scan`: one
+node of the graph for any number of steps, also one left open, and a loop in native code.  What does not depend on the
+state, x·w_ihᵀ + b_ih, is one matrix product for all steps before it.  With `unroll=True` the graph holds each step, for
+pictures of short sequences.
 
     Elman, Finding structure in time, 1990; Hochreiter and Schmidhuber, Long short-term memory, 1997;
     Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
@@ -22,6 +23,7 @@ from graphc.nn.module import Module
 from graphc.source import user_span
 from graphc.tensor import Tensor
 from graphc.tensor import functions as f
+from graphc.tensor.control import scan
 from graphc.tensor.recording import here
 
 State = tuple[Any, ...]
@@ -137,9 +139,11 @@ class _Layers(Module):
         bidirectional: bool = False,
         proj_size: int = 0,
         *,
+        unroll: bool = False,
         dtype: Any = None,
     ):
         super().__init__()
+        self.unroll = unroll
         _positive(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         if not 0 <= proj_size < hidden_size:
             raise UsageError(
@@ -223,13 +227,14 @@ class _Layers(Module):
         step = self._projected(KINDS[self.kind][0], getattr(self, f"weight_hr{suffix}", None))
         weight_hh, bias_hh = getattr(self, f"weight_hh{suffix}"), getattr(self, f"bias_hh{suffix}", None)
         inputs = F.linear(x, getattr(self, f"weight_ih{suffix}"), getattr(self, f"bias_ih{suffix}", None))
-        steps = f.unbind(inputs, 0)
+
+        def one(state: State, part: Tensor) -> tuple[State, Tensor]:
+            new = step(part, F.linear(state[0], weight_hh, bias_hh), state, self.nonlinearity)
+            return new, new[0]
+
         backward = suffix.endswith("_reverse")
-        outputs = []
-        for part in reversed(steps) if backward else steps:
-            state = step(part, F.linear(state[0], weight_hh, bias_hh), state, self.nonlinearity)
-            outputs.append(state[0])
-        return f.stack(outputs[::-1] if backward else outputs, 0), state
+        final, outputs = scan(one, state, inputs, reverse=backward, unroll=self.unroll)
+        return outputs, final
 
     def _check(self, x: Tensor, given: State | None) -> None:
         name = type(self).__name__
@@ -239,13 +244,13 @@ class _Layers(Module):
                 span=here(), facts=f.fact(x),
             )  # fmt: skip
         length = x.type.shape[1 if self.batch_first and x.ndim == 3 else 0]
-        if not isinstance(length, int):
+        if self.unroll and not isinstance(length, int):
             raise UnsupportedError(
                 f"{name} over an open number of steps {length}",
                 span=here(),
                 facts=f.fact(x),
-                cause="the layer is unrolled: its graph holds every step",
-                fix=f"give the length as a number, or --dim {length}=20",
+                cause="with unroll=True the graph holds every step",
+                fix=f"give the length as a number, --dim {length}=20, or leave out unroll=True",
             )
         if length == 0:
             raise ShapeError(f"{name} over a sequence of no steps", span=here(), facts=f.fact(x))
@@ -272,7 +277,8 @@ class _Layers(Module):
 class RNN(_Layers):
     """Elman network: x[L, N, input] -> (outputs [L, N, directions·hidden], last state [layers·directions, N, hidden]).
 
-    With `batch_first` sequences are [N, L, input].  Raises UnsupportedError when L is left open.
+    With `batch_first` sequences are [N, L, input].  With `unroll` the graph holds every step instead of a loop; then
+    L must be a number, else UnsupportedError is raised.
 
     >>> from graphc import nn
     >>> rnn = nn.RNN(3, 5, num_layers=2, batch_first=True)
@@ -283,11 +289,12 @@ class RNN(_Layers):
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
         bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
-        dtype: Any = None,
+        unroll: bool = False, dtype: Any = None,
     ):  # fmt: skip
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype
-        )
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            unroll=unroll, dtype=dtype,
+        )  # fmt: skip
         self.nonlinearity = _checked(nonlinearity)
 
 
@@ -307,8 +314,10 @@ class GRU(_Layers):
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, dtype: Any = None,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, unroll: bool = False,
+        dtype: Any = None,
     ):  # fmt: skip
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype=dtype
-        )
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            unroll=unroll, dtype=dtype,
+        )  # fmt: skip

@@ -8,6 +8,7 @@ from graphc.ops import (  # noqa: F401  (importing a file registers its ops)
     activation,
     bits,
     borders,
+    control,
     convolution,
     creation,
     elementwise,

@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from graphc.ir.graph import Graph, Node, Value
+from graphc.ir.printer import print_graph
 from graphc.ir.rewriter import ValueMap, rewrite
 from graphc.passes.rules import COMMUTATIVE
 
@@ -46,6 +47,8 @@ def cse(graph: Graph) -> tuple[Graph, ValueMap]:
 def exact_key(value: Any) -> Hashable:
     """A key that two attributes share only if they are the same bits."""
     match value:
+        case Graph():
+            return print_graph(value)
         case tuple():
             return tuple(exact_key(item) for item in value)
         case float():

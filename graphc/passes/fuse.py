@@ -46,6 +46,9 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
                  at the same index through broadcast_to and unit reshape only (bias, scale per channel, residual,
                  mask, parameter to update).  No movement, no reduction.  The anchor's results and epilogue values
                  may all be outputs.
+    gates        anchor matmul, whose result is read only through slices that cut its columns into equal parts, and
+                 elementwise work on the parts; outputs have the shape of a part, and an element of them needs the
+                 product in its column of every part only.  See `gates.py`.
     attention    anchor matmul: softmax(s)·v over the last axis, s = q·k and elementwise nodes of its shape that read
                  other tensors as an epilogue does.  q, k and v are inputs, or movement nodes make them from inputs
                  (views too; elementwise nodes beside them for q).  The output is the result, or one transpose of it
@@ -54,6 +57,7 @@ loop-invariant ones are hoisted.  "The same shape" below means: equal up to axes
     indexing     one gather or scatter, alone.
     sequential   one running sum, recurrence or sorting, alone.
     composite    one composite that `expand` was told to keep, alone.
+    scan         one loop, alone; its body is a graph that is fused by itself.
 
 **Memory.**  Inputs and outputs of a kernel are whole contiguous tensors; `outputs` are exactly the values that
 another kernel reads or the graph returns.  An output of the graph that is a leaf is written by no kernel.  Kernels are
@@ -72,6 +76,7 @@ from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel, Partition, Refusal
 from graphc.passes.attention import attend
+from graphc.passes.gates import join_gates
 from graphc.passes.index_maps import squeezed
 from graphc.passes.reach import Groups
 from graphc.passes.reading import Read, Reading, read_graph, reads_memory
@@ -97,7 +102,8 @@ def fuse(graph: Graph) -> Partition:
     regions = attend(fusion.reading, regions)
     home = {graph.nodes[i].name: n for n, region in enumerate(regions) for i in region.nodes}
     refusals = tuple(r for r in fusion.refusals if home[r.producer] != home[r.consumer])
-    return Partition(graph, tuple(kernels(fusion.reading, regions)), refusals)
+    grouped = join_gates(graph, kernels(fusion.reading, regions), MAX_NODES)
+    return Partition(graph, tuple(grouped), refusals)
 
 
 def row_space(kernel: Kernel) -> tuple[tuple[Dim, ...], tuple[int, ...]]:

@@ -22,6 +22,7 @@ from graphc.passes.expand import expand
 from graphc.passes.fold_batch_norm import fold_batch_norm
 from graphc.passes.fold_constants import fold_constants
 from graphc.passes.fold_linear import fold_linear
+from graphc.passes.loops import Run, has_loops, in_bodies
 from graphc.passes.notes import Note, collecting
 from graphc.passes.rules import GRADES, Grade
 from graphc.passes.stabilize import stabilize
@@ -89,7 +90,7 @@ class PassLog:
 
 def before_autodiff(grades: Sequence[Grade] = ("exact", "stable")) -> tuple[Pass, ...]:
     """What runs on the traced graph, so that the gradient is that of the stable form."""
-    return (Pass("stabilize", partial(stabilize, grades=grades)),)
+    return (Pass("stabilize", deep(partial(stabilize, grades=grades))),)
 
 
 def inference_passes(
@@ -100,10 +101,10 @@ def inference_passes(
         *before_autodiff(grades),
         Pass("fold_batch_norm", partial(fold_batch_norm, grades=grades)),
         Pass("fold_linear", partial(fold_linear, grades=grades)),
-        Pass("expand", partial(expand, keep=keep)),
-        Pass("canonicalize", partial(canonicalize, grades=grades)),
+        Pass("expand", deep(partial(expand, keep=keep))),
+        Pass("canonicalize", deep(partial(canonicalize, grades=grades))),
         Pass("fold_constants", partial(fold_constants, parameters=True)),
-        Pass("cse", cse),
+        Pass("cse", deep(cse)),
         Pass("dce", partial(dce, parameters=True)),
     )
 
@@ -113,10 +114,10 @@ def training_passes(
 ) -> tuple[Pass, ...]:
     """For a graph that is trained: forward, backward and, if there is one, the update."""
     return (
-        Pass("expand", partial(expand, keep=keep)),
-        Pass("canonicalize", partial(canonicalize, grades=grades)),
+        Pass("expand", deep(partial(expand, keep=keep))),
+        Pass("canonicalize", deep(partial(canonicalize, grades=grades))),
         Pass("fold_constants", fold_constants),
-        Pass("cse", cse),
+        Pass("cse", deep(cse)),
         Pass("dce", dce),
     )
 
@@ -128,6 +129,19 @@ def grades_for(numerics: str = "default") -> tuple[Grade, ...]:
     ('exact',)
     """
     return GRADES[: ("strict", "default", "fast").index(numerics) + 1]
+
+
+def deep(run: Run) -> Run:
+    """A pass that runs on the bodies of loops too, on them first."""
+
+    def both(graph: Graph) -> tuple[Graph, ValueMap]:
+        if not has_loops(graph):
+            return run(graph)
+        inside, first = in_bodies(graph, run)
+        whole, second = run(inside)
+        return whole, compose(first, second)
+
+    return both
 
 
 def run_passes(graph: Graph, passes: Sequence[Pass], *, check: bool = False) -> PassLog:

@@ -31,6 +31,7 @@ ALONE: dict[Kind, KernelKind] = {
     Kind.INDEXING: "indexing",
     Kind.SEQUENTIAL: "sequential",
     Kind.COMPOSITE: "composite",
+    Kind.CONTROL: "scan",
 }
 
 

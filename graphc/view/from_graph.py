@@ -13,6 +13,7 @@ from graphc.plan.plan import Plan
 from graphc.view import circuit, fusion
 from graphc.view.facts import Known
 from graphc.view.layers import OVERLAYS, Values, layers
+from graphc.view.loops import opened
 from graphc.view.render_ir import Picture
 from graphc.view.selection import Part, keep
 
@@ -103,6 +104,8 @@ def make_picture(
             fix="draw graphc.differentiate(graph), or view='forward'",
         )
     gradients = has_gradients and view != "forward"
+    if not has_gradients:
+        graph, values = opened(graph, values)
     if style == "circuit" and not circuit.suits(graph):
         raise UsageError(
             f"{graph.name} is not a graph of at most {circuit.LIMIT} numbers",

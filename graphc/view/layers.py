@@ -16,6 +16,7 @@ from graphc.ir.cost import parameter_count, total_flops
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
+from graphc.ir.op import Kind as OpKind
 from graphc.view.chain_rule import ChainRule
 from graphc.view.facts import Facts, Known, array_facts, gradient_facts, op_facts
 from graphc.view.health import RECTIFIERS, Flow, dead_units
@@ -385,6 +386,9 @@ class _Rows:
             yield f"+{len(unit.runs)} more like the one above, {each}"
         elif unit.runs:
             yield _count(len(unit.nodes), "op")
+        elif unit.nodes[0].op.kind is OpKind.CONTROL:
+            loop = unit.nodes[0].attributes
+            yield f"{_count(len(loop['body'].nodes), 'op')} × {loop['length']} steps"
         else:
             yield from constant_operands(unit.nodes[0])
         parameters = parameter_count(v for v in unit.operands if v.leaf == "parameter")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from graphc.ir.graph import Graph, Value
 from graphc.ir.graph import Node as Operation
+from graphc.ir.op import Kind as OpKind
 from graphc.view.hidden import behind, is_hidden
 from graphc.view.modules import Run, repeats, runs_of
 from graphc.view.render_ir import Cluster, Ids, safe_id
@@ -200,7 +201,9 @@ class Units:
 
     def gradient_sources(self, value: Value) -> list[Unit]:
         """The units whose gradients flow into the gradient of a value."""
-        flowing = [n for n in self.readers.get(value, ()) if n.op.vjp or n.op.body]
+        flowing = [
+            n for n in self.readers.get(value, ()) if n.op.vjp or n.op.body or n.op.kind is OpKind.CONTROL
+        ]
         return list(dict.fromkeys(self.of[n] for n in flowing if any(v in self.gradient for v in n.outputs)))
 
     def needed(self, unit: Unit) -> list[Value]:

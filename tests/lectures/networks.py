@@ -90,7 +90,7 @@ NETWORKS = {
     "convolutional recurrent network": (
         "networks/recurrent_convolution.py",
         "ConvLSTM",
-        {"hidden": 3, "frames": 3},
+        {"hidden": 3},
         (2, 3, 1, 5, 4),
     ),
     "temporal convolutional network": (

@@ -135,10 +135,33 @@ def test_relu_as_the_nonlinearity():
         nn.RNN(3, 4, nonlinearity="gelu")
 
 
-def test_an_open_length_is_refused_with_the_way_out():
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_unrolled_layers_are_the_same(kind):
+    options = {"num_layers": 2, "bidirectional": True}
+    ours, theirs = getattr(nn, kind)(3, 4, unroll=True, **options), getattr(torch.nn, kind)(3, 4, **options)
+    check(ours, theirs, {"x": drawn((5, 2, 3))})
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_an_open_length(kind):
+    """One graph, one piece of native code, for every number of steps."""
+    ours = getattr(nn, kind)(3, 4, bidirectional=True).double()
+    theirs = getattr(torch.nn, kind)(3, 4, bidirectional=True).double()
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    graph = graphc.trace(ours, input="float64[L,N,3]")
+    native = graphc.compile(ours, {"input": "float64[L,2,3]"})
+    for steps in (1, 2, 7):
+        x = drawn((steps, 2, 3))
+        wanted = [y.detach().numpy() for y in flat(theirs(torch.tensor(x)))]
+        for found in (interpret(graph, {"input": x}), native(x)):
+            for a, b in zip(flat(tuple(found)), wanted, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_an_unrolled_layer_needs_the_number_of_steps():
     with pytest.raises(UnsupportedError, match="open number of steps L"):
-        graphc.trace(nn.GRU(3, 4), input="float32[L,N,3]")
-    graph = graphc.trace(nn.GRU(3, 4), input="float32[6,N,3]")
+        graphc.trace(nn.GRU(3, 4, unroll=True), input="float32[L,N,3]")
+    graph = graphc.trace(nn.GRU(3, 4, unroll=True), input="float32[6,N,3]")
     assert str(graph.outputs[0].type).replace("f32", "float32") == "float32[6,N,4]"
 
 

@@ -219,6 +219,8 @@ def _with_leading(attributes: Mapping[str, Any], n: int, size: Any) -> dict[str,
     changed = dict(attributes)
     if "dim" in changed:
         changed["dim"] = size
+    if changed.get("length") == n:
+        changed["length"] = size
     for key in ("shape", "stops"):
         if key in changed and changed[key][:1] == (n,):
             changed[key] = (size, *changed[key][1:])

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from graphc import ops
 from graphc.errors import BroadcastError, DTypeError, GraphcError, InnerSizesDiffer, ShapeError
 from graphc.interpret import interpret
 from graphc.ir.builder import Builder
 from graphc.ir.op import REGISTRY, Kind
-from graphc.ir.types import DTYPES, bool_, dtype_of, float32, float64, int32, parse_type
-from graphc.ops import bits, elementwise, rules
+from graphc.ir.types import DTYPES, TensorType, bool_, dtype_of, float32, float64, int32, parse_type
+from graphc.ops import bits, control, elementwise, rules
 from graphc.ops.indexing import IndexOutOfRange
 
 ONE = {"strides": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
@@ -18,8 +19,22 @@ AVG = {**POOL, "count_include_pad": True}
 AXIS = "axis 2 does not fit a of 2 dimensions"
 AXES = "axes .* do not fit a of 2 dimensions"
 
+ROW = TensorType(float32, (3,))
+ADDED = control.sample_of((ROW, ROW), 1, 1, lambda c, x: (c + x, c))
+WIDER = control.sample_of((ROW,), 1, 0, lambda c: (ops.reshape(c, shape=(1, 3)),))
+LOOP = {"body": ADDED, "carries": 1, "length": 5, "reverse": False, "sequences": 1}
+
 # op: (types of the operands a, b, c ..., attributes, message)
 REFUSED = {
+    "scan": [
+        ("f32[3] f32[5,4]", LOOP, r"b is float32\[5,4\], the body takes float32\[5,3\]"),
+        ("f32[3] f32[4,3]", LOOP, r"b is float32\[4,3\], the body takes float32\[5,3\]"),
+        ("f64[3] f32[5,3]", LOOP, r"a is float64\[3\], the body takes float32\[3\]"),
+        ("f32[3] f32[5,3] f32[3]", LOOP, "3 operands for a body of 2 inputs"),
+        ("f32[3] f32[5,3]", {**LOOP, "length": -1}, "-1 steps"),
+        ("f32[3] f32[5,3]", {**LOOP, "length": "T"}, "a graph as its body, and a length"),
+        ("f32[3]", {**LOOP, "body": WIDER, "sequences": 0}, r"the state a is float32\[3\] before a step and"),
+    ],
     "constant": [
         ("", {"value": 1.5, "dtype": int32}, "the constant 1.5 is no int32"),
         ("", {"value": 256, "dtype": dtype_of("uint8")}, "the constant 256 is no uint8"),

@@ -41,8 +41,9 @@ def ids(items):
 def test_the_declaration_is_complete(op):
     assert op.doc.strip().endswith((".", ")")) and len(op.doc) > 20
     assert op.formula and op.symbol
-    assert op.reference is not None or op.body is not None
-    gradients = (op.vjp is not None) + bool(op.no_gradient)
+    runs_a_graph = op.kind is Kind.CONTROL  # the interpreter runs it, and autodiff knows its gradient
+    assert runs_a_graph != (op.reference is not None or op.body is not None)
+    gradients = (op.vjp is not None) + bool(op.no_gradient) + runs_a_graph
     assert gradients == 1 or op.body is not None and not op.no_gradient, (
         "a gradient, or the reason why there is none"
     )

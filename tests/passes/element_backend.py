@@ -17,6 +17,7 @@ from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel, Partition
 from graphc.passes.attention import attention_of
 from graphc.passes.fuse import row_space
+from graphc.passes.gates import parts_of
 
 CREATION = ("constant", "iota", "dim_size")
 ANCHORED = ("contraction", "convolution", "pooling", "random")
@@ -44,12 +45,14 @@ def run_kernel(
             (node,) = kernel.nodes
             assert node.op.name == "reshape"
             return {kernel.outputs[0]: inputs[node.inputs[0]].reshape(shape_of(kernel.outputs[0], bindings))}
-        case "indexing" | "sequential" | "join" | "composite":
+        case "indexing" | "sequential" | "join" | "composite" | "scan":
             (node,) = kernel.nodes
             return _whole(node, inputs, bindings, kernel)
         case "attention":
             assert attention_of(kernel.nodes) is not None
             return _in_order(kernel, inputs, bindings)
+        case "gates":
+            return _by_parts(kernel, inputs, bindings)
     elements = Elements(kernel, inputs, bindings)
     if kernel.kind in ANCHORED:
         return elements.anchored()
@@ -64,6 +67,25 @@ def shape_of(value: Value, bindings: Mapping[str, int]) -> tuple[int, ...]:
 def _whole(node: Node, inputs, bindings, kernel: Kernel) -> dict[Value, np.ndarray]:
     results = run_node(node, [inputs[v] for v in node.inputs], bindings)
     return {v: a for v, a in zip(node.outputs, results) if v in kernel.outputs}
+
+
+def _by_parts(kernel: Kernel, inputs, bindings) -> dict[Value, np.ndarray]:
+    """Each element of the results from the elements of the product in its column of every part."""
+    count, width = parts_of(kernel)
+    anchor, whole = kernel.anchor.outputs[0], _in_order(kernel, inputs, bindings)
+    (product_,) = run_node(kernel.anchor, [inputs[v] for v in kernel.anchor.inputs], bindings)
+    rng = np.random.default_rng(0)
+    for column in {0, width - 1}:
+        other = np.array(product_)
+        other[..., [c for c in range(count * width) if c % width != column]] = rng.normal()
+        values = {**inputs, anchor: other}
+        for node in kernel.nodes:
+            if node is not kernel.anchor:
+                values.update(zip(node.outputs, run_node(node, [values[v] for v in node.inputs], bindings)))
+        for v in kernel.outputs:
+            assert v.type.shape == (*anchor.shape[:-1], width)
+            np.testing.assert_array_equal(values[v][..., column], whole[v][..., column])
+    return whole
 
 
 def _in_order(kernel: Kernel, inputs, bindings) -> dict[Value, np.ndarray]:

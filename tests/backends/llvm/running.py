@@ -27,6 +27,7 @@ KINDS = {
     Kind.INDEXING: "indexing",
     Kind.SEQUENTIAL: "sequential",
     Kind.RANDOM: "random",
+    Kind.CONTROL: "scan",
 }
 
 
