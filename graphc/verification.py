@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.api import compile, graph_of, random_inputs
+from graphc import api
+from graphc.api import graph_of, random_inputs
 from graphc.errors import MissingToolError, UsageError
 from graphc.frontends.python.modules import is_torch_module
 from graphc.interpret import evaluate
@@ -95,7 +96,7 @@ def verify(
     else:
         other = _onnxruntime(source)
     wanted = other(graph, arrays)
-    result = compile(graph)(*(arrays[value.name] for value in graph.inputs))
+    result = api.compile(graph)(*(arrays[value.name] for value in graph.inputs))
     got = result if isinstance(result, tuple) else (result,)
     errors = tuple(_error(n, a, b) for n, a, b in zip(graph.output_names, got, wanted, strict=True))
     found = Verification(against, tolerance, errors)

@@ -71,6 +71,8 @@ def _consumer(graph: Graph, kernel: Kernel, readers: dict[Value, list[Kernel]]) 
     rows = product(z.shape[:-1])
     if isinstance(rows, int) and rows * depth > LARGE:
         return None
+    if not all(isinstance(size, int) for size in z.shape[1:-1]):
+        return None  # rows are counted through all axes, and divided again by sizes that are known
     (shape,) = shapes
     width = shape[-1] if shape else 0
     fits = isinstance(width, int) and width > 1 and shape == (*z.shape[:-1], width) and columns % width == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graphc.backends.llvm import aot, module
+from graphc.backends.llvm import aot, calls, module
 from graphc.backends.llvm.c_api import exported_names
 from graphc.backends.llvm.executable import compile_plan, native_plan
 from graphc.backends.llvm.jit import load
@@ -69,7 +69,7 @@ class Model:
 
 @pytest.fixture(params=["loader", "library"])
 def model(request, tmp_path, monkeypatch) -> Model:
-    monkeypatch.setattr(module, "KERNEL", 0.0)
+    monkeypatch.setattr(calls, "KERNEL", 0.0)
     monkeypatch.setattr(module, "RUN", 0.0)
     return Model(tmp_path, request.param == "library")
 
