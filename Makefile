@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/ready
 
 .POSIX:
-.PHONY: help install test fuzz check demo examples gallery bench bench-peers clean
+.PHONY: help install test fuzz check demo examples gallery pictures bench bench-peers clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name what; do \
@@ -46,6 +46,9 @@ examples: $(READY) ## Run every example
 
 gallery: $(READY) ## Draw the figures of docs/gallery.md
 	$(BIN)/python docs/gallery.py
+
+pictures: $(READY) ## Draw every network of docs/networks.md into build/pictures
+	$(BIN)/python docs/network_pictures.py
 
 bench: $(READY) ## Measure graphc side by side with its peers
 	$(BIN)/python -m benchmarks

@@ -48,7 +48,7 @@ def cliffs(costs: Sequence[Cost]) -> set[int]:
     """
     found = set()
     for position, (before, now) in enumerate(itertools.pairwise(costs), 1):
-        alike = before.series == now.series
+        alike = (before.series, before.varied) == (now.series, now.varied)
         if alike and now.seconds / now.flop > CLIFF * before.seconds / before.flop:
             found.add(position)
     return found
@@ -117,7 +117,8 @@ SERIES = {"batch": batches, "image": images, "depth": depths}
 
 
 def table(costs: Sequence[Cost]) -> str:
-    """The points in Markdown."""
+    """The points in Markdown, series by series."""
+    costs = sorted(costs, key=lambda c: (list(SERIES).index(c.varied), c.series, c.value))
     marked = cliffs(costs)
     lines = [("series", "varied", "value", "time", "GFLOP/s", "compiled in", "")]
     for position, cost in enumerate(costs):

@@ -61,12 +61,6 @@ class Limit:
     peak: float
     rate: float
 
-    def share(self, seconds: float) -> float:
-        """How much of the peak, or of the bandwidth where memory is waited for, a run of this time uses."""
-        if self.waits_for == "compute":
-            return self.flop / seconds / 1e9 / self.peak
-        return self.weights / seconds / 1e9 / self.rate
-
 
 @dataclass(frozen=True, slots=True)
 class Work:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.rows import Row
 
 HEADINGS = (
-    "workload", "threads", "graphc", "best peer", "", "ratio", "to reach", "", "limit", "used", "other peers",
+    "workload", "threads", "graphc", "best peer", "", "ratio", "to reach", "", "limit", "reached", "other peers",
 )  # fmt: skip
 
 
@@ -31,10 +31,9 @@ def cells(row: Row) -> tuple[str, ...]:
     verdict = "met" if row.met else f"FAILS: {ours.reason}" if ours.reason else "short"
     rest = [f"{r.peer} {time_text(r.median)}" for r in others[1:]]
     rest += [f"{r.peer}: {r.reason}" for r in row.results if r is not ours and unexpected(r.reason)]
-    used = ""
-    if limit and ours.seconds:
-        kind = "peak" if limit.waits_for == "compute" else limit.waits_for
-        used = f"{100 * limit.share(ours.median):.0f} % of {kind}"
+    reached = ""
+    if limit and ours.seconds and row.workload.limited != "call":
+        reached = f"{100 * limit.seconds / ours.median:.0f} % {limit.waits_for}"
     return (
         row.workload.name,
         str(row.threads),
@@ -44,8 +43,8 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.ratio:.2f}" if row.ratio is not None else "-",
         f"{row.workload.ratio:.2f}",
         verdict if others or ours.reason else "",
-        time_text(limit.seconds) if limit else "",
-        used,
+        time_text(limit.seconds) if limit and reached else "",
+        reached,
         ", ".join(rest),
     )
 

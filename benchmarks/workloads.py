@@ -27,7 +27,7 @@ class Workload:
     loss, target    of a training step: a function of torch.nn.functional or of the source, and the target's shape;
                     classes are drawn when the loss is the cross entropy
     rate            of the SGD of a training step
-    limited         what the row is expected to wait for: "compute", "memory" or "call"
+    limited         "call" where there is next to nothing to compute
     """
 
     name: str
@@ -40,7 +40,7 @@ class Workload:
     loss: str = ""
     target: tuple[int, ...] = ()
     rate: float = 0.01
-    limited: str = "compute"
+    limited: str = ""
 
     @property
     def trains(self) -> bool:
@@ -48,9 +48,10 @@ class Workload:
 
     @property
     def key(self) -> str:
-        """Names this workload as it stands: its figures and its source."""
+        """Names what is computed: the sizes and the source."""
         read = (self.source, MODELS, "benchmarks/weights.py")
-        text = repr(self) + "".join((sources.ROOT / path).read_text("utf-8") for path in read)
+        told = (self.entry, self.shape, sorted(self.choices.items()), self.loss, self.target, self.rate)
+        text = repr(told) + "".join((sources.ROOT / path).read_text("utf-8") for path in read)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def model(self, library: str) -> Any:
@@ -82,11 +83,11 @@ WIDE = {"sizes": (784, 512, 512, 10)}
 WORKLOADS = [
     Workload("mlp3", **MLP, shape=(1, 3), ratio=3.5, limited="call", tolerance=1e-5,
              choices={"sizes": (3, 4, 4, 1), "activation": "sigmoid", "head": "regression"}),
-    Workload("mlp-b1", **MLP, shape=(1, 784), ratio=1.0, choices=WIDE, limited="memory", tolerance=1e-4),
+    Workload("mlp-b1", **MLP, shape=(1, 784), ratio=1.0, choices=WIDE, tolerance=1e-4),
     Workload("mlp-b64", **MLP, shape=(64, 784), ratio=1.15, choices=WIDE, tolerance=1e-4),
     Workload("lenet-b1", **LENET, shape=(1, 1, 32, 32), ratio=3.0, tolerance=1e-4),
     Workload("lenet-b64", **LENET, shape=(64, 1, 32, 32), ratio=2.5, tolerance=1e-4),
-    Workload("alexnet", "examples/alexnet.py", "AlexNet", IMAGE, 1.1, limited="memory"),
+    Workload("alexnet", "examples/alexnet.py", "AlexNet", IMAGE, 1.1),
     Workload("vgg16", f"{NETWORKS}/vgg.py", "VGG16", IMAGE, 1.8),
     Workload("googlenet", f"{NETWORKS}/googlenet.py", "GoogLeNet", IMAGE, 1.5),
     Workload("resnet18", f"{NETWORKS}/resnet.py", "ResNet18", IMAGE, 1.5),

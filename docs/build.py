@@ -1,9 +1,15 @@
 """Writes what in docs/ is generated: errors.md from the help pages, pictures/ from examples.
 
+The charts of pictures/training are those of the training examples at their small size.
+
 python docs/build.py
 """
 
+import contextlib
 import importlib
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +87,25 @@ GENERATED = {
     "pictures/lenet-joint.svg": lenet,
 }
 
+CHARTS = ("initialisation", "deep_gradients", "step_size", "overfitting")
+
+
+def charts(folder: Path) -> list[str]:
+    """The charts of the training examples."""
+    examples = DOCS.parent / "examples" / "training"
+    folder.mkdir(parents=True, exist_ok=True)
+    sys.path.insert(0, str(examples))
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        for name in CHARTS:
+            importlib.import_module(name).main(small=True)
+        for chart in Path("build/examples").glob("*.svg"):
+            shutil.copy(chart, folder)
+    return sorted(path.name for path in folder.glob("*.svg"))
+
+
 if __name__ == "__main__":
     for name, make in GENERATED.items():
         (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(make(), encoding="utf-8")
         print(name)
+    print(*charts(DOCS / "pictures" / "training"), sep="\n")

@@ -65,6 +65,13 @@ def neuron_opened(w0, x0, w1, x1, w2):  # type: ignore[no-untyped-def]
     return 1.0 / (1.0 + np.exp(-s))
 
 
+def swish(w, x):  # type: ignore[no-untyped-def]
+    return F.silu(w * x)
+
+
+SWISH = {"w": -1.5, "x": 2.0}
+
+
 def square_of_product(x, W):  # type: ignore[no-untyped-def]
     q = W @ x
     return (q * q).sum()
@@ -171,6 +178,16 @@ FIGURES = [
         "is the one of the sigmoid.",
         "graphc render neuron.py --values -o neuron.svg",
         lambda: _circuit(neuron_opened, NEURON, name="neuron, opened"),
+    ),
+    Figure(
+        "silu", "A composite op", "x·σ(x) as one op: its local derivative is that of the whole.",
+        "graphc render f.py --values --show check -o f.svg",
+        lambda: _circuit(swish, SWISH, name="silu(w·x)"),
+    ),
+    Figure(
+        "silu-opened", "The same op, opened", "`--expand silu` draws it as what it is made of.",
+        "graphc render f.py --values --show check --expand silu -o f.svg",
+        lambda: _circuit(swish, SWISH, name="silu(w·x), opened", expand=["silu"]),
     ),
     Figure(
         "a3", "A matrix and a vector", "f = ‖W·x‖². Tensors are drawn in rows: forward runs down on the left, the "

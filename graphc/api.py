@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +18,15 @@ from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Value
+from graphc.ir.partition import Partition
 from graphc.ir.specialize import specialize
 from graphc.ir.types import TensorType, int64
+from graphc.passes.expand import expand as open_composites
 from graphc.pipeline import Lowered, gradient_graph, lower, lower_with_gradients
 from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
+from graphc.tensor import Tensor
+from graphc.tensor.lazy import graph_of as tensor_graph
 
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
@@ -136,7 +141,7 @@ def compile(
     """Compile a Module, a function or a graph.
 
     inputs   types, as {"x": "float32[N,784]"}; a name is a size left open
-    sizes    {"H": [224]}: symbols fixed to one size
+    sizes    {"N": [1, 8]}: sizes that get native code of their own beside the general one, chosen at the call
     weights  a file or arrays by name; "fp16" or "int8" to store the weights of matrix products in half or a quarter of
              the memory, which changes results (`precision` of what comes back says how much); or a pair of both
     backend  "llvm" for native code, "numpy" for generated NumPy source
@@ -155,16 +160,18 @@ def compile(
         raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
     arrays, word = split_weights(weights)
     graph = graph_of(model, inputs, dims=dims, weights=arrays, name=name)
-    if sizes:
-        graph = specialize(graph, {symbol: _one(symbol, given) for symbol, given in sizes.items()})
     if train:
         graph = gradient_graph(graph)
+    special = [lower(specialize(graph, each), numerics=numerics) for each in _combinations(sizes or {})]
     lowered = lower(graph, numerics=numerics)
     if backend == "numpy":
         if word != "fp32":
             raise UsageError(f"NumPy source computes with the weights as they are, not as {word}")
         return _numpy_executable(graph, lowered)
-    compiled = native_executable(graph, lowered, cpu=cpu, threads=threads, cache=cache, stored=word)
+    beside = list(zip(_combinations(sizes or {}), special))
+    compiled = native_executable(
+        graph, lowered, cpu=cpu, threads=threads, cache=cache, stored=word, beside=beside
+    )
     if word != "fp32":
         exact = native_executable(graph, lowered, cpu=cpu, cache=cache)
         compiled.precision = Precision(word, deviation(compiled, exact, random_inputs(graph)))
@@ -180,14 +187,19 @@ def native_executable(
     cache: bool = True,
     donate: Mapping[str, str] | None = None,
     stored: str = "fp32",
+    beside: Sequence[tuple[Mapping[str, int], Lowered]] = (),
 ) -> Executable:
-    """Plan and compile what was lowered; `stored` says how weights of matrix products are."""
+    """Plan and compile what was lowered; `stored` says how weights of matrix products are, `beside` what was lowered
+    for some sizes.
+    """
     from graphc.backends.llvm import cache as caches
     from graphc.backends.llvm.executable import compile_plan, native_plan
     from graphc.backends.llvm.target import host, level
+    from graphc.backends.llvm.variants import Variant
 
     target = host() if cpu == "native" else level(cpu)
     target = replace(target, strict=lowered.numerics == "strict")
+    variants = [Variant(sizes, native_plan(each.partition, target=target)) for sizes, each in beside]
     native = compile_plan(
         native_plan(lowered.partition, target=target, donate=donate),
         target=target,
@@ -195,6 +207,7 @@ def native_executable(
         public=graph.data,
         cache=caches.default() if cache else None,
         weights=stored,
+        variants=variants,
     )
     return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native, threads)
 
@@ -239,7 +252,7 @@ def render(
     after: str | None = None,
     side: Literal["both", "before", "after"] = "both",
 ) -> str | bytes:
-    """Draw a model, a graph, a partition or a plan.
+    """Draw a model, a graph, a partition, a plan, or what a tensor was computed by.
 
     The file's suffix says how: .svg, .png, .pdf, .dot, .json, .mmd (Mermaid), .txt, or .html.  The last is a page that
     needs no network: it steps through forward and backward, opens and closes modules, and shows what became of every
@@ -250,7 +263,8 @@ def render(
     values  arrays of the inputs by name, or True for random ones: the numbers are shown
     train   kernels and memory of forward and backward together, in the views fusion and memory
 
-    depth   module levels that are opened; `expand`, paths of modules that are opened all the same
+    depth   module levels that are opened; `expand`, paths of modules that are opened all the same, and names of
+            composite ops (silu, softplus ...) that are drawn as what they are made of
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter: only the way from it to the loss and back
 
@@ -266,7 +280,7 @@ def render(
             "auto",
         )
     else:
-        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train)
+        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train, expand)
     options: dict[str, Any] = {
         "view": view,
         "values": found,
@@ -278,6 +292,10 @@ def render(
         "hops": hops,
         "grad_path_of": grad_path_of,
     }
+    if "time" in show:
+        if view != "fusion":
+            raise UsageError("time is what kernels take", fix='show it with view="fusion"')
+        options["times"] = _measured(thing)
     if path is None:
         return pictures.to_svg(thing, **options)
     if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
@@ -319,16 +337,38 @@ def _drawable(
     name: str,
     values: Any,
     train: bool,
+    expand: Collection[str],
 ) -> tuple[Any, Any]:
+    if isinstance(model, Tensor):
+        model, arrays = tensor_graph(model)
+        scalar = all(value.type.shape == () for value in model.values())
+        if view == "auto" and scalar:
+            view = "joint"
+        values = values or (arrays if scalar else False)
     if not (isinstance(model, Graph) or inputs is not None):
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
+    composites = {node.op.name for node in graph.nodes if node.op.is_composite}
+    if composites.intersection(expand) and not graph.gradients:
+        graph, _ = open_composites(graph, keep=composites.difference(expand))
     if view in ("joint", "backward") and not graph.gradients:
         graph = reverse_mode(graph)  # of the code as written, not of its stable form
     if view in ("fusion", "memory"):
         lowered = lower_with_gradients(graph) if train and not graph.gradients else lower(graph)
         return (lowered.partition if view == "fusion" else compiled_plan(lowered)), None
     return graph, evaluated(graph, values) if values else None
+
+
+def _measured(partition: Partition) -> dict[str, float]:
+    """Seconds each kernel takes on this machine, for random inputs of batch size 2."""
+    from graphc.backends.llvm import cache as caches
+    from graphc.backends.llvm.executable import compile_plan, native_plan
+    from graphc.profile import profile
+
+    native = compile_plan(native_plan(partition), partition.graph.data, name="timed", cache=caches.default())
+    arrays = random_inputs(partition.graph)
+    rows = profile(native, [arrays[v.name] for v in partition.graph.inputs]).rows
+    return {row.kernel: row.seconds for row in rows}
 
 
 def evaluated(graph: Graph, values: bool | Mapping[str, np.ndarray]) -> dict[Value, np.ndarray]:
@@ -451,9 +491,11 @@ class Explanation:
         }
 
 
-def _one(symbol: str, given: Sequence[int]) -> int:
-    if len(given) != 1:
-        raise UsageError(
-            f"{symbol} is given {len(given)} sizes; one can be compiled for", fix=f"--dim {symbol}={given[0]}"
-        )
-    return given[0]
+def _combinations(sizes: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+    """Every choice of one size for each symbol that is given some."""
+    chosen = [(symbol, tuple(dict.fromkeys(given))) for symbol, given in sorted(sizes.items()) if given]
+    return (
+        [dict(zip((s for s, _ in chosen), each)) for each in product(*(g for _, g in chosen))]
+        if chosen
+        else []
+    )

@@ -28,7 +28,7 @@ LAYERS = [
     ["frontends", "backends", "view"],
     ["pipeline", "artefact", "executable", "explain", "precision", "profile", "provenance"],
     ["api", "training"],
-    ["bench", "checking", "train", "transforms"],
+    ["bench", "checking", "engine", "train", "transforms", "verification"],
     ["cli"],
 ]
 SIBLINGS = {
@@ -44,9 +44,9 @@ DOORS = {
     "llvmlite": ["backends/llvm/"],
     "networkx": ["graphc/ir/analysis.py"],
     "numpy": [""],
-    "onnx": ["frontends/onnx", "graphc/bench/"],
+    "onnx": ["frontends/onnx", "backends/onnx", "graphc/bench/"],
     "google": ["frontends/onnx"],  # protobuf, which comes with onnx
-    "onnxruntime": ["graphc/bench/"],
+    "onnxruntime": ["graphc/bench/", "graphc/verification.py"],
     "openvino": ["graphc/bench/"],
     "pygraphviz": ["graphc/view/"],
     "rich": ["graphc/cli/", "graphc/view/table.py"],

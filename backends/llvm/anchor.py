@@ -216,14 +216,15 @@ def _inside(anchor: Anchor, ranges: Ranges, along: int) -> range | None:
 
 @dataclass(slots=True)
 class Finished(Anchor):
-    """A result that is in memory already: what is left is its epilogue."""
+    """A result that is in memory already: what is left is its epilogue, which asks for no other result."""
 
     def prepare(self) -> None:
-        self.reads(self.node.output, self.space.index())
+        self.reads(self.node.outputs[0], self.space.index())
 
     def compute(self, e: Evaluator) -> Sequence[Element]:
         (access,) = self.accesses
-        return [e.load(access.value, access.offset, ())]
+        others = [e.elements.number(0, v.dtype) for v in self.node.outputs[1:]]
+        return [e.load(access.value, access.offset, ()), *others]
 
 
 def place_of_result(kernel: Kernel) -> Value | None:

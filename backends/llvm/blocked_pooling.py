@@ -7,6 +7,9 @@ win in the end.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from graphc.backends.llvm.anchor import Finished, emit_elements, place_of_result
 from graphc.backends.llvm.blocked import BLOCK, Image
 from graphc.backends.llvm.elements import register_type
 from graphc.backends.llvm.emitter import Function, Reg, constant
@@ -16,13 +19,17 @@ from graphc.ir.graph import Node
 
 
 def emit_blocked_max_pool(k: KernelFunction) -> bool:
-    """The body of a kernel of one max_pool, whose images are blocked; False when it is none of those."""
+    """The body of a max_pool kernel whose images are blocked; False when it is none of those.
+
+    An epilogue runs over the finished maxima.
+    """
     node = k.kernel.anchor
     assert node is not None
-    if node.op.name != "max_pool" or k.kernel.outputs != node.outputs[:1] or k.kernel.epilogue:
+    x, y, main = node.inputs[0], node.outputs[0], place_of_result(k.kernel)
+    asked = {*k.kernel.outputs, *(v for n in k.kernel.nodes for v in n.inputs)}
+    if node.op.name != "max_pool" or main is None or node.outputs[1] in asked:
         return False
-    x, y = node.inputs[0], node.outputs[0]
-    source, result = image_of(x, k.layouts), image_of(y, k.layouts)
+    source, result = image_of(x, k.layouts), image_of(main, k.layouts)
     if source is None or result is None or not x.dtype.is_float or not _always_meets(node, source, result):
         return False
     f, lanes = k.f, min(k.target.lanes(source.element), BLOCK)
@@ -39,21 +46,28 @@ def emit_blocked_max_pool(k: KernelFunction) -> bool:
             taps = [f.smin(tap, size - 1) for tap in taps]
         return [f.mul(tap, step) for tap in taps]
 
-    planes = f.mul(k.sizes(x.shape[0]), source.blocks)
-    with f.loop(0, planes) as plane:
+    lines = f.mul(f.mul(k.sizes(x.shape[0]), source.blocks), result.height)
+    with f.loop(*(k.share.of(lines) if k.share else (0, lines))) as line:
+        plane, row = f.udiv(line, result.height), f.urem(line, result.height)
         here = f.gep(k.inputs[x], f.add(f.mul(plane, source.plane), source.origin))
-        there = f.gep(k.outputs[y], f.add(f.mul(plane, result.plane), result.origin))
-        with f.loop(0, result.height) as row:
-            rows = inside(row, 0, source.height, source.pitch)
-            target = f.gep(there, f.mul(row, result.pitch))
-            with f.loop(0, result.width) as column:
-                columns = inside(column, 1, source.width, source.pixel)
-                to = f.gep(target, f.mul(column, result.pixel))
-                places = [f.gep(here, f.add(r, c)) for r in rows for c in columns]
-                for lane in range(0, BLOCK, lanes):
-                    type = register_type(x.dtype, lanes if lanes > 1 else 0)
-                    taps = [f.load(f.gep(place, lane * source.item), type) for place in places]
-                    f.store(_maximum(f, taps), f.gep(to, lane * source.item))
+        there = f.gep(k.outputs[main], f.add(f.mul(plane, result.plane), result.origin))
+        rows = inside(row, 0, source.height, source.pitch)
+        target = f.gep(there, f.mul(row, result.pitch))
+        with f.loop(0, result.width) as column:
+            columns = inside(column, 1, source.width, source.pixel)
+            to = f.gep(target, f.mul(column, result.pixel))
+            places = [f.gep(here, f.add(r, c)) for r in rows for c in columns]
+            for lane in range(0, BLOCK, lanes):
+                type = register_type(x.dtype, lanes if lanes > 1 else 0)
+                taps = [f.load(f.gep(place, lane * source.item), type) for place in places]
+                f.store(_maximum(f, taps), f.gep(to, lane * source.item))
+    if k.kernel.epilogue:
+        if k.share:
+            k.share.barrier()
+        layouts = dict(k.layouts)
+        if main in layouts:
+            layouts[y] = layouts[main]
+        emit_elements(replace(k, layouts=layouts), Finished, {y: k.outputs[main]})
     f.ret(constant(0, "i32"))
     return True
 

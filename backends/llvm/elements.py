@@ -16,6 +16,7 @@ from graphc.backends.llvm.emitter import Function, Reg, constant, lanes, like, v
 from graphc.ir.types import DType, bool_
 
 _REGISTER = {"float32": "float", "float64": "double", "bool": "i1"}
+MOST_QUARTERS = 16  # powers up to the fourth neither overflow nor underflow in float64
 _MEMORY = {**_REGISTER, "bool": "i8"}
 
 
@@ -132,6 +133,18 @@ class Elements:
 
     def pow(self, x: Element, y: Element) -> Element:
         return Element(vector_math.pow(self.f, x.reg, y.reg), x.dtype)
+
+    def power(self, x: Element, exponent: float) -> Element:
+        """A power whose exponent is known now: quarters of small whole numbers are square roots."""
+        quarters = exponent * 4
+        if (
+            x.dtype.name == "float32"
+            and quarters % 4
+            and quarters % 1 == 0
+            and abs(quarters) <= MOST_QUARTERS
+        ):
+            return Element(vector_math.roots(self.f, x.reg, int(quarters)), x.dtype)
+        return self.pow(x, self.constant(exponent, x))
 
     def atan2(self, y: Element, x: Element) -> Element:
         return Element(vector_math.atan2(self.f, y.reg, x.reg), x.dtype)

@@ -108,6 +108,9 @@ class Evaluator(Memory):
                 values = [self._done[p] for p in operands]
                 if any(x.lanes for x in values):
                     values = [self.full(x) for x in values]
+                exponent = self.program.expressions[operands[-1]]
+                if node.op.name == "pow" and isinstance(exponent, Constant):
+                    return self.elements.power(values[0], exponent.number)
                 if node.op.scalar is None:
                     raise AssertionError(f"{node.op.name} has no scalar rule")
                 return node.op.scalar(self.elements, *values, **node.attributes)

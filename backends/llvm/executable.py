@@ -7,7 +7,9 @@ process, lays the weights out and gives a Python function.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,16 +20,18 @@ from graphc.backends.llvm import cache as _cache
 from graphc.backends.llvm.c_api import FAULT, make_handle, status_error
 from graphc.backends.llvm.call import Checked, bind
 from graphc.backends.llvm.features import required
-from graphc.backends.llvm.huge_pages import page_memory
+from graphc.backends.llvm.huge_pages import HUGE, page_memory
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.kernel_function import Fault
 from graphc.backends.llvm.layouts import choose_layouts
 from graphc.backends.llvm.lowering import scratch_bytes
-from graphc.backends.llvm.module import NativeModule, build_module
+from graphc.backends.llvm.module import NativeModule, Piece, build_module
 from graphc.backends.llvm.target import Target, host
 from graphc.backends.llvm.team import allowed, process_team
+from graphc.backends.llvm.variants import Variant, with_names
 from graphc.errors import UsageError
 from graphc.ir.partition import Partition
+from graphc.machine import cores
 from graphc.plan import Plan, make_plan
 
 
@@ -44,12 +48,20 @@ class Executable:
     def weights(self) -> NDArray[np.uint8]:
         """The weights as `NAME_run` expects them, aligned to a page."""
         blob = page_memory(self.module.weights_bytes)
-        for piece in self.module.pieces:
+
+        def put(piece: Piece) -> None:
             array = self.data[piece.name]
             if piece.packing is not None:
                 array = piece.packing.apply(array)
             flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             blob[piece.offset : piece.offset + piece.size] = flat
+
+        if len(blob) < HUGE:
+            for piece in self.module.pieces:
+                put(piece)
+        else:  # NumPy lets other threads run while it copies
+            with ThreadPoolExecutor(cores().allowed) as pool:
+                deque(pool.map(put, self.module.pieces), maxlen=0)
         return blob
 
     def load(
@@ -125,6 +137,7 @@ def compile_plan(
     public: Mapping[str, np.ndarray] | None = None,
     cache: _cache.Cache | None = None,
     weights: str = "fp32",
+    variants: Sequence[Variant] = (),
 ) -> Executable:
     """Compile a plan, made by `native_plan`, for a machine.
 
@@ -134,11 +147,13 @@ def compile_plan(
     public  the user's own arrays, which the weights file holds beside the packed ones; `data` by default
     cache   where objects are kept between processes; None compiles always
     weights how weights of matrix products are stored: fp32, fp16 or int8
+    variants  code for some sizes beside the general one
     """
     target = target or host()
     data = plan.graph.data if data is None else data
     public = data if public is None else public
-    module = build_module(plan, target, name, public, weights=weights)
+    named, data = with_names(variants, data)
+    module = build_module(plan, target, name, public, weights=weights, variants=named)
     return Executable(plan, module, emit_object(module.text, target, cache), data, public)
 
 

@@ -24,6 +24,29 @@ def pow(b: Function, x: Reg, y: Reg) -> Reg:
     return _pow(b, x, y, precise=True)
 
 
+def roots(b: Function, x: Reg, quarters: int) -> Reg:
+    """x^(quarters / 4) of a float, as products of square roots in double; `quarters` is no multiple of 4.
+
+    Each root and each product rounds to 53 bits, so the result is that of the power rounded once, but for one in
+    millions.
+    """
+    if element(x.type) != "float" or quarters % 4 == 0:
+        raise ValueError(f"no roots for {quarters}/4 of {x.type}")
+    # What is no number below zero: the root of -0 is -0, that of -inf no number, the power of both is positive.
+    plain = b.fabs(x)
+    ends = b.or_(b.fcmp("oeq", plain, 0.0), b.fcmp("oeq", plain, math.inf))
+    wide = b.fpext(b.select(ends, plain, x), "double")
+    second = b.sqrt(wide)
+    total, power = None, abs(quarters)
+    factors = [b.sqrt(second)] * (power % 2) + [second] * (power // 2 % 2) + [wide] * (power // 4)
+    for factor in factors:
+        total = factor if total is None else b.fmul(total, factor)
+    assert total is not None
+    if quarters < 0:
+        total = b.fdiv(1.0, total)
+    return b.fptrunc(total, "float")
+
+
 def _pow(b: Function, x: Reg, y: Reg, precise: bool) -> Reg:
     size = b.fabs(x)
     magnitude = _power_pair(b, size, y) if precise else exp(b, b.fmul(y, log(b, size)))

@@ -14,7 +14,7 @@ from .arctangent import atan, atan2
 from .emitter import Function, Reg
 from .exponential import exp, exp2, expm1, expm1_reduced, log, log1p, log2, sigmoid, tanh
 from .polynomial import format_of, horner, scale_normal
-from .power import pow
+from .power import pow, roots
 from .trigonometry import cos, sin
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "log1p",
     "log2",
     "pow",
+    "roots",
     "rsqrt",
     "sigmoid",
     "sin",

@@ -151,7 +151,7 @@ def choose(spec: Convolution, cut: Tiling, images: int | None, target: Target) -
         return None
     forms = (F2,) if target.strict else (F2, F4)
     found = [plan for form in forms if (plan := best(spec, form, images, target))]
-    chosen, least = None, direct_cost(spec, cut, images or 1, target)
+    chosen, least = None, direct_cost(spec, cut, images or 1)
     for plan in reversed(found):
         cost = cycles(plan, images or 1, target)
         if cost < least * (SLIGHT if chosen else 1):
@@ -204,10 +204,13 @@ def cycles(plan: Winograd, images: int, target: Target) -> float:
     if plan.input_bytes + spec.source.bytes > target.l2:
         transforms += total * spec.source.blocks * FAR_TILE
     uneven = min(unevenness(blocks), unevenness(plan.panels))
-    return _both(products + transforms, uneven, plan.weights_bytes, blocks, target)
+    again = (blocks - 1) * _repeated(plan.weights_bytes, target)
+    if plan.input_bytes + plan.product_bytes > target.l2 * 3 // 4:  # V is read for each panel
+        again += total / plan.block * plan.input_bytes * plan.panels / NEAR_RATE
+    return _both(products + transforms, uneven, plan.weights_bytes, again)
 
 
-def direct_cost(spec: Convolution, cut: Tiling, images: int, target: Target) -> float:
+def direct_cost(spec: Convolution, cut: Tiling, images: int) -> float:
     """The same for the sum over windows."""
     inputs, outputs = spec.group_channels
     whole, rest = divmod(outputs, cut.tile.width)
@@ -219,17 +222,22 @@ def direct_cost(spec: Convolution, cut: Tiling, images: int, target: Target) -> 
     steps = inputs * spec.kernel[0] * spec.kernel[1]
     products = images * spec.groups * steps * total * spec.result.height / cut.span
     uneven = min(unevenness(images * cut.row_groups(spec)), unevenness(cut.panels(spec)))
-    return _both(products, uneven, packed_weights_bytes(spec, cut.tile.width), 1, target)
+    return _both(products, uneven, packed_weights_bytes(spec, cut.tile.width), 0)
 
 
-def _both(computing: float, uneven: float, weights: int, times: int, target: Target) -> float:
+def _repeated(weights: int, target: Target) -> float:
+    """Cycles in which a core reads weights once more that it has read before."""
+    if weights <= target.l2 // 2:
+        return 0.0
+    return weights / (NEAR_RATE if weights <= target.l3 // 2 else MEMORY_RATE)
+
+
+def _both(computing: float, uneven: float, weights: int, again: float) -> float:
     """Cycles of one core and of two, whose longer share is `uneven` times the half, added up.
 
-    Weights come from memory once, and `times` - 1 times from where they fit; computing and their way overlap.
+    Weights come from memory once, which takes no less time with two; `again` is what one core takes to read
+    what lies near. Computing and reading overlap.
     """
-    again = 0.0
-    if weights > target.l2 // 2:
-        again = (times - 1) * weights / (NEAR_RATE if weights <= target.l3 // 2 else MEMORY_RATE)
     total = 0.0
     for members in (1, 2):
         own = computing / members * (uneven if members > 1 else 1)

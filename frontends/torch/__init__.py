@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from graphc.errors import MissingToolError
 
 if TYPE_CHECKING:
     from graphc.ir.graph import Graph
     from graphc.ir.types import TensorType
 
-__all__ = ["load"]
+__all__ = ["load", "run_module"]
 
 
 def load(
@@ -47,3 +49,13 @@ def load(
     types = {key: parse_type(t) if isinstance(t, str) else t for key, t in (inputs or {}).items()}
     program, names = exported(module, types, dict(dims or {}))
     return replay(program, types, names, dict(dims or {}), name or type(module).__name__)
+
+
+def run_module(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a PyTorch module for arrays, as PyTorch computes them."""
+    import torch
+
+    with torch.no_grad():
+        result = module(*(torch.from_numpy(array) for array in arrays))
+    outputs = result if isinstance(result, (tuple, list)) else (result,)
+    return [output.numpy() for output in outputs]

@@ -6,6 +6,7 @@ line it reads is a number of seconds to measure for, each line it writes the sec
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -73,7 +74,8 @@ def pin(threads: int) -> None:
         return
     cores = sorted(os.sched_getaffinity(0))[:threads]
     for thread in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(thread), cores)
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(thread), cores)
 
 
 def measure(call: Callable[[], Any], seconds: float) -> float:

@@ -26,7 +26,8 @@ INTERRUPTED, PIPE_CLOSED, TERMINATED, BUG = 130, 141, 143, 70
 
 # In the order of `graphc -h`: from a model to what comes out of it.
 COMMANDS = (
-    "compile", "run", "bench", "render", "summary", "train", "gradcheck", "explain", "inspect", "doctor",
+    "compile", "run", "bench", "render", "summary", "train", "gradcheck", "explain", "verify", "export", "inspect",
+    "doctor",
 )  # fmt: skip
 
 

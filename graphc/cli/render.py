@@ -28,10 +28,12 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
     metavar="WHAT",
     default="shapes",
     show_default=True,
-    help="Of shapes, params, flops, bytes, norms, health, source, check, code.",
+    help="Of shapes, params, flops, bytes, norms, health, time, source, check, code.",
 )
 @click.option("--depth", type=click.IntRange(0), help="Fold modules below this depth.")
-@click.option("--expand", multiple=True, metavar="MODULE", help="Open this module all the same.")
+@click.option(
+    "--expand", multiple=True, metavar="MODULE", help="Open this module all the same, or this composite op."
+)
 @click.option("--focus", default="", metavar="NAME", help="Only what is near a value, an array or a module.")
 @click.option("--hops", type=click.IntRange(0), default=2, show_default=True, help="How near, in edges.")
 @click.option("--grad-path-of", default="", metavar="NAME", help="Only the way of one gradient.")

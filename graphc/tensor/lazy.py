@@ -17,7 +17,9 @@ from graphc.errors import ShapeError, UsageError
 from graphc.ir.builder import Builder, canonical_attribute, infer_types
 from graphc.ir.graph import Graph, Node, Provenance, Value
 from graphc.ir.op import Op
+from graphc.ir.specialize import as_inputs, as_parameters
 from graphc.ir.types import TensorType
+from graphc.source import user_frame
 from graphc.tensor.recording import Recorder, here, supported_dtype
 
 if TYPE_CHECKING:
@@ -186,6 +188,29 @@ def cut(outputs: Sequence[Value], *, reuse: bool) -> tuple[Graph, dict[str, Tens
     return builder.finish([copies[value] for value in outputs], names, data=data), owners
 
 
+def graph_of(tensor: Tensor) -> tuple[Graph, dict[str, np.ndarray]]:
+    """The graph that computes a tensor, and arrays for its inputs: tensors of data, called as the user's variables.
+
+    Parameters of modules stay parameters.
+    """
+    from graphc.tensor.tensor import Tensor
+
+    if tensor.recording is not None:
+        raise UsageError(
+            f"{tensor.shown_name} belongs to a trace", span=here(), fix="take the graph of the trace"
+        )
+    frame = user_frame()
+    variables = {**frame.f_globals, **frame.f_locals} if frame is not None else {}
+    called = {id(value): name for name, value in variables.items() if isinstance(value, Tensor)}
+    for value in _in_order([tensor.value], reuse=False):
+        if isinstance(value, Held) and value.owner is not None and not value.owner.name:
+            value.name = called.get(id(value.owner), value.name)
+    graph, owners = cut([tensor.value], reuse=False)
+    inputs = [name for name, owner in owners.items() if type(owner) is Tensor]
+    arrays = {name: graph.data[name] for name in inputs}
+    return as_inputs(graph, inputs).with_(name=tensor.value.name or graph.name), arrays
+
+
 def _in_order(outputs: Sequence[Value], reuse: bool) -> list[Value]:
     """All values the outputs need, operands first."""
     order: list[Value] = []
@@ -219,6 +244,11 @@ def backward(tensor: Tensor, gradient: Any) -> None:
         )
     graph, known = cut([tensor.value], reuse=False)
     owners = {leaf.name: known[leaf.name] for leaf in graph.parameters}
+    if not owners and all(
+        type(owner) is Tensor for owner in known.values()
+    ):  # no frozen parameters of a module
+        owners = {name: owner for name, owner in known.items() if owner.type.dtype.is_float}
+        graph = as_parameters(graph, owners)
     if not owners:
         raise UsageError(
             f"{tensor.shown_name} does not depend on any tensor that requires a gradient",

@@ -424,7 +424,8 @@ class Tensor(Arithmetic):
     def backward(self, gradient: Any = None) -> None:
         """Fill `.grad` of every leaf that requires a gradient, adding to what is there.
 
-        A number is differentiated as it is; a larger tensor needs `gradient`, of its own shape.
+        A number is differentiated as it is; a larger tensor needs `gradient`, of its own shape.  Where nothing requires
+        a gradient, as at a prompt, all tensors of floating-point data get one.
         """
         from graphc.tensor.lazy import backward
 

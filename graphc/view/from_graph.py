@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal, TypedDict, get_args
 
@@ -14,7 +14,7 @@ from graphc.view import circuit, fusion
 from graphc.view.facts import Known
 from graphc.view.layers import OVERLAYS, Values, layers
 from graphc.view.render_ir import Picture
-from graphc.view.selection import WHOLE, Part, keep
+from graphc.view.selection import Part, keep
 
 View = Literal["auto", "forward", "backward", "joint", "fusion", "memory"]
 Style = Literal["auto", "circuit", "layers"]
@@ -35,6 +35,7 @@ class Choices(TypedDict, total=False):
     focus: str
     hops: int
     grad_path_of: str
+    times: Mapping[str, float] | None
 
 
 def make_picture(
@@ -51,6 +52,7 @@ def make_picture(
     focus: str = "",
     hops: int = 2,
     grad_path_of: str = "",
+    times: Mapping[str, float] | None = None,
 ) -> Picture:
     """The picture of a graph.
 
@@ -64,6 +66,7 @@ def make_picture(
     expand  paths of modules that are opened although others are folded
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter or input: only the way from it to the loss, and the way its gradient comes back
+    times   seconds by name of a kernel, for the fusion view
     known   facts by name of a value, may be empty: the picture for a page, of everything, with its story
 
     Raises UsageError when the view does not fit the graph.
@@ -88,7 +91,7 @@ def make_picture(
                 "the fusion view needs a fused graph", fix="give the Partition or the Plan of the graph"
             )
         partition = thing.partition if isinstance(thing, Plan) else thing
-        return fusion.kernels(partition, title or f"{graph.name}: kernels", show)
+        return fusion.kernels(partition, title or f"{graph.name}: kernels", show, times)
     notices: tuple[str, ...] = ()
     if _is_higher_order(graph):
         graph, values = _as_one_program(graph, values)
@@ -107,7 +110,7 @@ def make_picture(
         )
     name = title if title is not None else graph.name
     part = Part(tuple(expand), focus, hops, grad_path_of)
-    if style != "layers" and view != "backward" and circuit.suits(graph) and part == WHOLE:
+    if style != "layers" and view != "backward" and circuit.suits(graph) and not part.is_cut:
         drawn = circuit.circuit(graph, name, values, gradients, "check" in show, known)
     else:
         drawn = layers(

@@ -6,7 +6,7 @@ colour is not the only code.  A thick edge goes through memory and says how many
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from graphc.ir.cost import flops_of
 from graphc.ir.graph import Node as Operation
@@ -25,17 +25,26 @@ from graphc.view.render_ir import (
     Node,
     Picture,
     Role,
+    Step,
     Text,
     legend_for,
     safe_id,
 )
 
 
-def kernels(partition: Partition, title: str, show: Collection[str] = ("shapes",)) -> Picture:
-    """The kernels of a partition with their ops, or one box a kernel when there are too many ops."""
+def kernels(
+    partition: Partition,
+    title: str,
+    show: Collection[str] = ("shapes",),
+    times: Mapping[str, float] | None = None,
+) -> Picture:
+    """The kernels of a partition with their ops, or one box a kernel when there are too many ops.
+
+    `times` has the seconds each kernel takes, by its name.
+    """
     drawn = sum(len(_visible(kernel)) for kernel in partition.kernels)
     opened = drawn + len(partition.graph.leaves) <= BUDGET
-    return _Kernels(partition, show, opened).picture(title)
+    return _Kernels(partition, show, opened, times or {}).picture(title)
 
 
 def _is_backward(node: Operation | None) -> bool:
@@ -59,13 +68,15 @@ def badge(kernel: Kernel) -> str:
 
 
 class _Kernels:
-    def __init__(self, partition: Partition, show: Collection[str], opened: bool):
-        self.partition, self.show, self.opened = partition, show, opened
+    def __init__(self, partition: Partition, show: Collection[str], opened: bool, times: Mapping[str, float]):
+        self.partition, self.show, self.opened, self.times = partition, show, opened, times
+        self.total = sum(times.values())
         self.ids = Ids()
         self.nodes: list[Node] = []
         self.edges: dict[tuple[str, str, Kind], Edge] = {}
         self.box: dict[Value, str] = {}  # the box that wrote a value to memory
         self.clusters: list[Cluster] = []
+        self.steps: list[Step] = []
         names = zip(partition.graph.outputs, partition.graph.output_names, strict=True)
         self.noted = {
             value: name for value, name in names if _is_backward(value.node)
@@ -78,7 +89,9 @@ class _Kernels:
             if value in graph.outputs or (value in read and value.leaf == "input"):
                 self.box[value] = self._leaf(value)
         for number, kernel in enumerate(self.partition.kernels):
+            before = len(self.nodes)
             self._opened(kernel, number) if self.opened else self._closed(kernel)
+            self._tell(kernel, [node.id for node in self.nodes[before:]])
         for value, name in zip(graph.outputs, graph.output_names, strict=True):
             if value in self.noted:
                 continue
@@ -90,8 +103,27 @@ class _Kernels:
         notice = f"{ops} ops in {len(self.partition.kernels)} kernels"
         notice += "" if self.opened else ", one box a kernel"
         return Picture(
-            title, Layout.FLOW, nodes, edges, tuple(self.clusters), (), legend_for(nodes, edges), (notice,)
+            title,
+            Layout.FLOW,
+            nodes,
+            edges,
+            tuple(self.clusters),
+            (),
+            legend_for(nodes, edges),
+            (notice,),
+            tuple(self.steps),
         )
+
+    def _tell(self, kernel: Kernel, boxes: list[str]) -> None:
+        """A kernel is a step of the story: what it reads from memory and writes to it."""
+        if not boxes:
+            return
+        reads = ", ".join(v.name for v in kernel.inputs) or "nothing"
+        sizes = ", ".join(f"{v.name} ({amount(v.type.nbytes)} bytes)" for v in kernel.outputs)
+        sources = {e.source for e in self.edges.values() if e.target in boxes and e.source not in boxes}
+        backward = all(map(_is_backward, _visible(kernel)))
+        text = f"{badge(kernel)}{self._time(kernel, ', ')}\nreads {reads}\nwrites {sizes}"
+        self.steps.append(Step(boxes[0], text, (*boxes[1:], *sorted(sources)), (), backward))
 
     def _type(self, value: Value) -> tuple[Line, ...]:
         return (Line(Text.TYPE, str(value.type)),) if "shapes" in self.show else ()
@@ -101,17 +133,24 @@ class _Kernels:
         self.nodes.append(Node(identifier, Role(value.leaf or "input"), value.name, self._type(value)))
         return identifier
 
+    def _time(self, kernel: Kernel, before: str = "") -> str:
+        """`12.3 µs, 40 %`, or nothing when it was not measured."""
+        seconds = self.times.get(kernel.name)
+        if seconds is None or not self.total:
+            return ""
+        return f"{before}{duration(seconds)}, {100 * seconds / self.total:.0f} %"
+
     def _opened(self, kernel: Kernel, number: int) -> None:
         own: dict[Value, str] = {}
         members = _visible(kernel)
         hull = safe_id("k", kernel.name) if len(members) > 1 else ""
         if hull:
-            self.clusters.append(Cluster(hull, badge(kernel), group=number))
+            self.clusters.append(Cluster(hull, badge(kernel) + self._time(kernel, ", "), group=number))
         inside = {v for node in kernel.nodes for v in node.outputs}
         for node in members:
             path = f"{kernel.name}.{node.provenance.module}.{node.op.name}".replace("..", ".")
             identifier = self.ids.new("o", path)
-            note = kernel.name if hull else f"{kernel.name} {kernel.kind}"
+            note = kernel.name if hull else f"{kernel.name} {kernel.kind}{self._time(kernel, ': ')}"
             sources = dict.fromkeys(v for operand in node.inputs for v in _sources(operand, own, inside))
             lines = [*self._type(node.outputs[0]), *self._notes(sources, node.outputs), Line(Text.NOTE, note)]
             if "flops" in self.show and flops_of(node) != 0:
@@ -140,6 +179,8 @@ class _Kernels:
             f" +{len(members) - 6} more" if len(members) > 6 else ""
         )
         lines = [Line(Text.NAME, kernel.kind), Line(Text.NOTE, names)]
+        if self.times:
+            lines.append(Line(Text.NOTE, self._time(kernel)))
         lines += [line for value in kernel.outputs[:2] for line in self._type(value)]
         lines += self._notes(kernel.inputs, kernel.outputs)[:4]
         backward = all(map(_is_backward, members))
@@ -155,6 +196,17 @@ class _Kernels:
             f"{amount(value.type.nbytes)} bytes" if kind is Kind.TRAFFIC and value.node is not None else ""
         )
         self.edges.setdefault((source, target, kind), Edge(source, target, kind, label))
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(1.25e-5), duration(0.002)
+    ('12.5 µs', '2 ms')
+    """
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
 
 
 def _operands(value: Value) -> tuple[Value, ...]:

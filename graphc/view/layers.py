@@ -39,7 +39,7 @@ from graphc.view.story import rows_story
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "bytes", "norms", "health", "source", "check", "code")
+OVERLAYS = ("shapes", "params", "flops", "bytes", "norms", "health", "time", "source", "check", "code")
 
 Values = Mapping[Value, np.ndarray]
 
@@ -60,7 +60,7 @@ def layers(
     With `known` the picture is of everything, for a page that opens and closes modules itself: with the story, the
     facts, and the clusters that would be folded marked as closed.
     """
-    if part.focus or part.grad_path_of:
+    if part.is_cut:
         rows = _Rows(Units(graph, gradients=gradients), values, show, None, known)
         return selected(rows.picture(title), rows.units, part)
     if known is not None:

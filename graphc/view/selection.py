@@ -19,6 +19,11 @@ class Part:
     hops: int = 2
     grad_path_of: str = ""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether something is left out."""
+        return bool(self.focus or self.grad_path_of)
+
 
 WHOLE = Part()
 

@@ -8,7 +8,7 @@ compute contrast (WCAG 2.2) and colour difference (CIE76 after Machado 2009) of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,57 +68,37 @@ DARK = Theme(
     hulls=("#1B2A38", "#33261A", "#1B2F22", "#33202C", "#302C17", "#23233A"),
 )
 
-CS231N = Theme(
+BLUE_ORANGE = replace(
+    DEFAULT,
+    name="blue-orange",
+    forward="#005A9C",
+    backward="#B34700",
+    parameter_fill="#F1F1F1",
+    constant_fill="#F6F6F6",
+    module_fill="#F8F9FB",
+    hulls=("#E3EEF8", "#FBEBDD", "#EDEDED", "#D5E5F2", "#F6E0CC", "#F7F7F7"),
+)
+
+# White boxes on white paper; what is left of colour is forward and backward, in the lecture's green and red.
+CS231N = replace(
+    DEFAULT,
     name="cs231n",
-    background="#FFFFFF",
     ink="#000000",
     muted="#4A4A4A",
     line="#6B6B6B",
     forward="#008000",
     backward="#FF0000",
-    op_fill="#FFFFFF",
-    gradient_fill="#FFFFFF",
-    input_fill="#FFFFFF",
-    parameter_fill="#FFFFFF",
-    constant_fill="#FFFFFF",
-    loss_fill="#FFFFFF",
-    module_fill="#FFFFFF",
     hulls=("#F2F2F2", "#FFFFFF"),
+    **{f.name: "#FFFFFF" for f in fields(Theme) if f.name.endswith("_fill")},
 )
 
-BLUE_ORANGE = Theme(
-    name="blue-orange",
-    background="#FFFFFF",
-    ink="#1B1F23",
-    muted="#4A4F55",
-    line="#6B7178",
-    forward="#005A9C",
-    backward="#B34700",
-    op_fill="#FFFFFF",
-    gradient_fill="#FFF6F0",
-    input_fill="#EAF2FB",
-    parameter_fill="#F1F1F1",
-    constant_fill="#F6F6F6",
-    loss_fill="#FBF3D9",
-    module_fill="#F8F9FB",
-    hulls=("#E3EEF8", "#FBEBDD", "#EDEDED", "#D5E5F2", "#F6E0CC", "#F7F7F7"),
-)
-
-PRINT = Theme(
+PRINT = replace(
+    CS231N,
     name="print",
-    background="#FFFFFF",
-    ink="#000000",
     muted="#333333",
     line="#555555",
     forward="#000000",
     backward="#000000",
-    op_fill="#FFFFFF",
-    gradient_fill="#FFFFFF",
-    input_fill="#FFFFFF",
-    parameter_fill="#FFFFFF",
-    constant_fill="#FFFFFF",
-    loss_fill="#FFFFFF",
-    module_fill="#FFFFFF",
     hulls=("#FFFFFF", "#EEEEEE"),
 )
 

@@ -13,7 +13,19 @@ from tests.docs.test_generated import structure
 gallery = runpy.run_path(str(ROOT / "docs/gallery.py"))
 FIGURES = {figure.name: figure for figure in gallery["FIGURES"]}
 FOLDER = gallery["FOLDER"]
-SMALL = ["a1", "a2", "a2-dark", "a2-cs231n", "fork", "neuron", "neuron-opened", "a3", "lstm"]
+SMALL = [
+    "a1",
+    "a2",
+    "a2-dark",
+    "a2-cs231n",
+    "fork",
+    "neuron",
+    "neuron-opened",
+    "silu",
+    "silu-opened",
+    "a3",
+    "lstm",
+]
 STALE = "run make gallery"
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.lectures.networks import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
+file_name = runpy.run_path(str(ROOT / "docs" / "network_pictures.py"))["file_name"]
 TEXT = (ROOT / "docs" / "networks.md").read_text("utf-8")
 HEADINGS = ("#", "what", "network")
 
@@ -53,6 +55,14 @@ def test_a_row_has_a_state_and_what_is_done_has_a_witness(row):
         assert re.search(r"`(test_\w+|examples/[\w/.]+)`", " ".join(row)), row
 
 
+def test_no_row_is_open():
+    assert not [row for row in ROWS if not row[-1].startswith("done")]
+
+
+def test_pictures_have_names_of_their_own():
+    assert len({file_name(name) for name in NETWORKS}) == len(NETWORKS)
+
+
 def test_no_row_is_missing():
     first = [row[0] for row in ROWS]
     assert [name for name in first if re.fullmatch(r"[AC]\d+", name)] == [
@@ -63,6 +73,7 @@ def test_no_row_is_missing():
     for name in NETWORKS:
         (row,) = [row for row in ROWS if row[0] == name]
         assert f"`examples/{NETWORKS[name][0]}`" in row[1]
+        assert row[2] == f"`{file_name(name)}`"
     examples = {path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").glob("[a-z]*/*.py")}
     unnamed = {e for e in examples if f"`{e}`" not in TEXT}
     assert unnamed == {"examples/training/common.py", "examples/training/run_all.py"}

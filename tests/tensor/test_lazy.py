@@ -51,7 +51,39 @@ def test_backward_of_a_larger_tensor_needs_where_to_start():
     with pytest.raises(ShapeError):
         (a * a).backward(np.ones(3))
     with pytest.raises(UsageError, match="does not depend on any tensor that requires a gradient"):
-        (tensor(1.0) * 2).backward()
+        (tensor(1) * 2.5).backward()
+
+
+def test_at_a_prompt_everything_gets_a_gradient():
+    """Where nothing says that it wants one; frozen parameters of a module do say that they do not."""
+    from graphc import nn
+
+    x, y, z = tensor(-2.0), tensor(5.0), tensor(-4.0)
+    f = (x + y) * z
+    f.backward()
+    assert (float(x.grad), float(y.grad), float(z.grad)) == (-4.0, -4.0, 3.0)
+    chosen = tensor(2.0, requires_grad=True)
+    (chosen * x).backward()
+    assert float(chosen.grad) == -2.0 and float(x.grad) == -4.0
+    frozen = nn.Linear(1, 1).double().requires_grad_(False)
+    with pytest.raises(UsageError, match="does not depend on any tensor that requires a gradient"):
+        frozen(tensor([[1.0]])).sum().backward()
+
+
+def test_what_a_tensor_was_computed_by_is_drawn():
+    import graphc
+
+    x, y, z = tensor(-2.0), tensor(5.0), tensor(-4.0)
+    q = x + y
+    f = q * z
+    graph, arrays = lazy.graph_of(f)
+    assert {name: float(array) for name, array in arrays.items()} == {"x": -2.0, "y": 5.0, "z": -4.0}
+    assert [node.outputs[0].name for node in graph.nodes] == ["q", "f"]
+    picture = graphc.render(f)
+    for text in (">x<", ">q<", ">−12<", ">3<", ">∇ −4<"):  # names, values, gradients
+        assert text in picture, text
+    w, v = tensor([[0.4, 0.6], [0.7, -0.2]]), tensor([0.5, 0.3])
+    assert "<svg" in graphc.render(((w @ v) ** 2).sum(), view="joint")
 
 
 def test_nothing_runs_before_a_number_is_asked_for(monkeypatch):

@@ -102,6 +102,20 @@ def test_a_circuit(tmp_path: Path) -> None:
     assert report["hidden"] > 0
 
 
+def test_kernels(tmp_path: Path) -> None:
+    from graphc.pipeline import lower
+
+    def function(x, w, v):
+        return (x @ w).tanh() @ v
+
+    joint = api.differentiate(
+        api.graph_of(function, {"x": "float32[N,4]", "w": "float32[4,8]", "v": "float32[8,2]"})
+    )
+    partition = lower(joint).partition
+    report = examined(to_html(partition, view="fusion"), tmp_path)
+    judged(report, make_picture(partition, "fusion"))
+
+
 @pytest.mark.parametrize("depth", [None, 1])
 def test_lenet(tmp_path: Path, depth: int | None) -> None:
     from graphc.frontends.python.model_file import load_model_file

@@ -82,3 +82,16 @@ def test_it_can_be_drawn() -> None:
 
 def test_badge() -> None:
     assert badge(two_kernels().kernels[1]) == "k1 loop: 3 ops, 1 read, 1 write"
+
+
+def test_times_stand_at_every_kernel_and_add_up() -> None:
+    picture = make_picture(two_kernels(), "fusion", times={"k0": 3e-6, "k1": 1e-6})
+    assert [c.label.rpartition("write, ")[2] for c in picture.clusters] == ["3 µs, 75 %", "1 µs, 25 %"]
+    assert [step.text.splitlines()[0].rpartition(", ")[2] for step in picture.steps] == ["75 %", "25 %"]
+
+
+def test_the_story_is_that_of_the_kernels_in_order() -> None:
+    partition = two_kernels()
+    picture = make_picture(partition, "fusion")
+    assert [step.text.split()[0] for step in picture.steps] == [kernel.name for kernel in partition.kernels]
+    assert "reads x, w" in picture.steps[0].text

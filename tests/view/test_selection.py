@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+import graphc.nn.functional as F
 from graphc import api, nn
 from graphc.errors import UsageError
-from graphc.view import make_picture
+from graphc.view import Picture, make_picture
 from graphc.view.health import Flow, dead_units, root_mean_square
-from graphc.view.render_ir import Kind, Role
+from graphc.view.render_ir import Kind, Role, Text
 from graphc.view.units import gradients_of
 
 
@@ -128,3 +129,49 @@ def test_overlays_say_what_they_measure() -> None:
     out = values[graph.by_name["2.linear"]] if "2.linear" in graph.by_name else values[graph.outputs[0]]
     assert f"‖·‖ {float(np.linalg.norm(out.astype(np.float64))):.4g}" in texts
     assert "8·N bytes" in texts and "8 parameters" in texts
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--focus", "fc1", "--hops", "1"],
+        ["--grad-path-of", "fc2.weight"],
+        ["--depth", "1", "--expand", "conv2"],
+        ["--values", "--show", "shapes,norms,health,bytes"],
+    ],
+    ids=lambda options: options[0],
+)
+def test_the_command_line_hands_it_on(options: list[str], tmp_path) -> None:
+    from graphc.cli.main import main
+    from tests.docs.commands import ROOT
+
+    whole, part = tmp_path / "whole.json", tmp_path / "part.json"
+    assert main(["render", str(ROOT / "examples/lenet.py"), "-o", str(whole)]) == 0
+    assert main(["render", str(ROOT / "examples/lenet.py"), *options, "-o", str(part)]) == 0
+    first, second = (Picture.from_json(path.read_text(encoding="utf-8")) for path in (whole, part))
+    assert second != first
+    if options[0] in ("--focus", "--grad-path-of"):
+        assert len(second.nodes) < len(first.nodes)
+        assert second.notices[-1].startswith(f"{len(second.nodes)} of {len(first.nodes)} boxes")
+    if options[0] == "--depth":
+        assert [c.label for c in second.clusters if not c.backward] == ["conv2"]
+
+
+def test_a_composite_op_opens_and_closes(tmp_path) -> None:
+    def drawn(*expand: str) -> Picture:
+        path = tmp_path / "silu.json"
+        values = {"x": np.array(2.0), "w": np.array(-1.5)}
+        inputs = dict.fromkeys("xw", "float64[]")
+        api.render(
+            lambda x, w: F.silu(x * w), path, inputs=inputs, view="joint", values=values, expand=expand
+        )
+        return Picture.from_json(path.read_text(encoding="utf-8"))
+
+    def numbers(picture: Picture) -> list[str | None]:
+        ends = [n for n in picture.nodes if n.role in (Role.INPUT, Role.LOSS)]
+        return [n.text(Text.VALUE) for n in ends] + [(n.text(Text.GRADIENT) or "").split()[-1] for n in ends]
+
+    closed, opened = drawn(), drawn("silu")
+    ops = [[node.label for node in picture.nodes if node.role is Role.OP] for picture in (closed, opened)]
+    assert ops == [["×", "silu"], ["×", "σ", "×"]]
+    assert numbers(closed) == numbers(opened)

@@ -11,7 +11,8 @@ const code = JSON.parse($("code").textContent);
 const steps = picture.steps ?? [];
 const nodes = new Map(picture.nodes.map(n => [n.id, n]));
 const begin = new Set(picture.clusters.filter(c => c.closed && !c.backward).map(c => c.id));
-const modules = picture.clusters.filter(c => !c.backward && c.group < 0).map(c => c.id);
+const laidOut = document.querySelector("#graph svg");  // by Graphviz: nothing opens or closes
+const modules = laidOut ? [] : picture.clusters.filter(c => !c.backward && c.group < 0).map(c => c.id);
 const shownBy = new Map();  // node id -> { value, gradient }: the step that makes its numbers known
 steps.forEach((step, i) => {
   for (const id of step.shows) {
@@ -26,7 +27,6 @@ let shown = null, player = 0, drawnFor = "";
 const isClosed = id => begin.has(id) ? !state.open.has(id) : state.shut.has(id);
 const closedNow = () => new Set(modules.filter(isClosed));
 const clusters = indexClusters(picture);
-const laidOut = document.querySelector("#graph svg");
 
 // ---- painting
 
@@ -47,7 +47,7 @@ function redraw() {
 function resize() {
   if (!state.zoom) {
     const room = $("figure").clientWidth - 36;
-    state.fit = Math.min(laidOut ? 1.3 : 1, Math.max(room / shown.width, laidOut ? 0.5 : 0.35));
+    state.fit = Math.min(laidOut ? 1.3 : 1, Math.max(room / shown.width, laidOut ? 0.75 : 0.35));
   }
   const scale = state.zoom || state.fit;
   shown.svg.setAttribute("width", Math.round(shown.width * scale));
@@ -174,7 +174,7 @@ function setClosed(id, closed) {
   (begin.has(id) ? state.open : state.shut)[closed === begin.has(id) ? "delete" : "add"](id);
 }
 
-const closable = id => { const node = nodes.get(id); return node && node.cluster ? clusters.path(node.cluster).at(-1) : ""; };
+const closable = id => { const node = nodes.get(id); return modules.length && node?.cluster ? clusters.path(node.cluster).at(-1) : ""; };
 function toggle(id) {
   const box = shown.boxes.get(id), fold = box?.node.fold, back = box?.node.backward;
   if (fold) {
@@ -364,6 +364,7 @@ for (const [key, what] of KEYS) {
   $("key-list").append(name, element("dd", what));
 }
 $("story").hidden = !steps.length;
+for (const key of "EC") document.querySelector(`[data-key="${key}"]`).hidden = !modules.length;
 readHash();
 paint();
 if (state.at) choose(state.at, false);

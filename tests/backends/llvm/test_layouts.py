@@ -141,6 +141,28 @@ def test_any_chain(inputs, channels, kernel, stride, pool, size):
     assert print_graph(graph) == before  # a layout belongs to the plan; the graph knows nothing of it
 
 
+class PoolAndSquare(nn.Module):
+    """A maximum that is read as it is and squared, by something that shares its kernel."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(channels, 40, 1), nn.Conv2d(40, 24, 1)
+        self.third = nn.Conv2d(40, 24, 1)
+
+    def forward(self, x):
+        y = F.max_pool2d(self.first(x).relu(), 3, 2, 1)
+        return self.second(y * y * 0.5 + y) + self.third(y)
+
+
+def test_a_maximum_with_an_epilogue():
+    graph = optimized(PoolAndSquare(20), {"x": "float32[N,20,13,11]"})
+    assert any(k.kind == "pooling" and k.epilogue for k in fuse(graph).kernels)
+    check(graph)
+    same = compile_partition(fuse(graph))
+    x = np.random.default_rng(0).normal(size=(2, 20, 13, 11)).astype(np.float32)
+    np.testing.assert_array_equal(same.load(threads=1)(x), same.load(threads=2)(x))
+
+
 class Pool(nn.Module):
     """A maximum between two convolutions that change nothing."""
 

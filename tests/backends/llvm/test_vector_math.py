@@ -263,3 +263,33 @@ def test_other_types_are_refused() -> None:
     f = host().module().function("f", {"x": "i32"})
     with pytest.raises(TypeError, match="float or double wanted, not i32"):
         vector_math.exp(f, f.x)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3, 5, 15, -1, -3, -10])
+def test_powers_of_quarters(quarters: int) -> None:
+    """Those of float32 are the power in float64, rounded; at special values with the signs of IEEE 754."""
+    module, target, count = host().module(), host(), 16
+    f = module.function("power", {"n": "i64", "x": "ptr", "out": "ptr"})
+    with f.loop(0, f.n, count) as i:
+        at = f.mul(i, 4)
+        f.store(
+            vector_math.roots(f, f.load(f.gep(f.x, at), vector("float", count)), quarters), f.gep(f.out, at)
+        )
+    f.ret()
+    code = load(emit_object(str(module), target), ["power"])
+    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p)(code.address("power"))
+    x = np.concatenate([samples("pow", np.dtype(np.float32), 2000)[0], specials(np.dtype(np.float32))])
+    x = np.concatenate([x, np.ones(-len(x) % count, np.float32)])
+    out = np.empty_like(x)
+    function(len(x), x.ctypes.data, out.ctypes.data)
+    with np.errstate(all="ignore"):
+        # An array of exponents: for the number 1/2 NumPy takes a root, which keeps the sign of -0.
+        expected = np.power(x.astype(np.float64), np.full(len(x), quarters / 4)).astype(np.float32)
+    np.testing.assert_array_equal(out, expected)
+    assert (np.signbit(out) == np.signbit(expected))[~np.isnan(expected)].all()
+
+
+def test_whole_powers_have_no_roots() -> None:
+    f = host().module().function("f", {"x": "float"})
+    with pytest.raises(ValueError, match="no roots"):
+        vector_math.roots(f, f.x, 8)

@@ -253,7 +253,7 @@ def test_the_model_counts_waste_and_weights() -> None:
     assert cycles(plans[1], 1, target) > 1.2 * cycles(plans[0], 1, target)
     deep = case(2048, 2048, (2, 2), (3, 3), padding=(1, 1, 1, 1))
     heavy = best(deep, F4, 1, target)
-    assert heavy is not None and cycles(heavy, 1, target) > direct_cost(deep, tiling(deep, target), 1, target)
+    assert heavy is not None and cycles(heavy, 1, target) > direct_cost(deep, tiling(deep, target), 1)
 
 
 def forms_used(executable) -> list[Form]:
