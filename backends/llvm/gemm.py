@@ -89,8 +89,8 @@ class _Kernel:
         """Panels a single row takes at once; 0 when the kernel never sees a single row."""
         if self.spec.m not in (None, 1) or self.spec.k is None:
             return 0
-        count = ceil(ROW_ACCUMULATORS / self.cut.tile.vectors)
-        return count if self.whole_panels >= count else 0
+        count = min(ceil(ROW_ACCUMULATORS / self.cut.tile.vectors), self.whole_panels)
+        return count if count > 1 else 0
 
     def function(self, part: str, integers: tuple[str, ...], **kind: Any) -> Function:
         """A function of this kernel: common operands, then its own integers, then the epilogue's operands."""
