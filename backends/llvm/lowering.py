@@ -16,6 +16,7 @@ from graphc.backends.llvm import (
 from graphc.backends.llvm.anchor import place_of_result
 from graphc.backends.llvm.blocked import emit_clear_halo
 from graphc.backends.llvm.emitter import Module, constant
+from graphc.backends.llvm.image_join import emit_image_join, joins_images
 from graphc.backends.llvm.indexing import emit_indexing
 from graphc.backends.llvm.join import emit_join
 from graphc.backends.llvm.kernel_function import KernelFunction, begin
@@ -41,8 +42,15 @@ def _convolution(k: KernelFunction) -> None:
         convolution_kernel.emit_convolution_kernel(k)
 
 
+def _loops(k: KernelFunction) -> None:
+    if joins_images(k.kernel, k.layouts):
+        emit_image_join(k)
+    else:
+        emit_loop_kernel(k)
+
+
 _BODIES: dict[str, Callable[[KernelFunction], None]] = {
-    "loop": emit_loop_kernel,
+    "loop": _loops,
     "join": emit_join,
     "row": emit_row_kernel,
     "contraction": contraction.emit_contraction,
