@@ -47,6 +47,7 @@ _LATER = {
     "randn": "graphc.nn.creation",
     "render": "graphc.api",
     "scan": "graphc.tensor.control",
+    "set_engine": "graphc.engine",
     "stack": "graphc.tensor.functions",
     "stop_gradient": "graphc.transforms",
     "summary": "graphc.api",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -140,7 +141,7 @@ def compile(
     """Compile a Module, a function or a graph.
 
     inputs   types, as {"x": "float32[N,784]"}; a name is a size left open
-    sizes    {"H": [224]}: symbols fixed to one size
+    sizes    {"N": [1, 8]}: sizes that get native code of their own beside the general one, chosen at the call
     weights  a file or arrays by name; "fp16" or "int8" to store the weights of matrix products in half or a quarter of
              the memory, which changes results (`precision` of what comes back says how much); or a pair of both
     backend  "llvm" for native code, "numpy" for generated NumPy source
@@ -159,16 +160,18 @@ def compile(
         raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
     arrays, word = split_weights(weights)
     graph = graph_of(model, inputs, dims=dims, weights=arrays, name=name)
-    if sizes:
-        graph = specialize(graph, {symbol: _one(symbol, given) for symbol, given in sizes.items()})
     if train:
         graph = gradient_graph(graph)
+    special = [lower(specialize(graph, each), numerics=numerics) for each in _combinations(sizes or {})]
     lowered = lower(graph, numerics=numerics)
     if backend == "numpy":
         if word != "fp32":
             raise UsageError(f"NumPy source computes with the weights as they are, not as {word}")
         return _numpy_executable(graph, lowered)
-    compiled = native_executable(graph, lowered, cpu=cpu, threads=threads, cache=cache, stored=word)
+    beside = list(zip(_combinations(sizes or {}), special))
+    compiled = native_executable(
+        graph, lowered, cpu=cpu, threads=threads, cache=cache, stored=word, beside=beside
+    )
     if word != "fp32":
         exact = native_executable(graph, lowered, cpu=cpu, cache=cache)
         compiled.precision = Precision(word, deviation(compiled, exact, random_inputs(graph)))
@@ -184,14 +187,19 @@ def native_executable(
     cache: bool = True,
     donate: Mapping[str, str] | None = None,
     stored: str = "fp32",
+    beside: Sequence[tuple[Mapping[str, int], Lowered]] = (),
 ) -> Executable:
-    """Plan and compile what was lowered; `stored` says how weights of matrix products are."""
+    """Plan and compile what was lowered; `stored` says how weights of matrix products are, `beside` what was lowered
+    for some sizes.
+    """
     from graphc.backends.llvm import cache as caches
     from graphc.backends.llvm.executable import compile_plan, native_plan
     from graphc.backends.llvm.target import host, level
+    from graphc.backends.llvm.variants import Variant
 
     target = host() if cpu == "native" else level(cpu)
     target = replace(target, strict=lowered.numerics == "strict")
+    variants = [Variant(sizes, native_plan(each.partition, target=target)) for sizes, each in beside]
     native = compile_plan(
         native_plan(lowered.partition, target=target, donate=donate),
         target=target,
@@ -199,6 +207,7 @@ def native_executable(
         public=graph.data,
         cache=caches.default() if cache else None,
         weights=stored,
+        variants=variants,
     )
     return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native, threads)
 
@@ -482,9 +491,11 @@ class Explanation:
         }
 
 
-def _one(symbol: str, given: Sequence[int]) -> int:
-    if len(given) != 1:
-        raise UsageError(
-            f"{symbol} is given {len(given)} sizes; one can be compiled for", fix=f"--dim {symbol}={given[0]}"
-        )
-    return given[0]
+def _combinations(sizes: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+    """Every choice of one size for each symbol that is given some."""
+    chosen = [(symbol, tuple(dict.fromkeys(given))) for symbol, given in sorted(sizes.items()) if given]
+    return (
+        [dict(zip((s for s, _ in chosen), each)) for each in product(*(g for _, g in chosen))]
+        if chosen
+        else []
+    )

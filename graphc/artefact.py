@@ -24,6 +24,7 @@ import numpy as np
 from graphc import __version__, atomic
 from graphc.errors import ArgumentShapeError, ArtefactError, UsageError
 from graphc.executable import input_order
+from graphc.ir.dims import Dim, parse_dim, symbols_of
 from graphc.manifest import (
     FORMAT,
     NAME,
@@ -169,6 +170,7 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         llvm, abi, triple = llvm_version(), ".".join(map(str, ABI_VERSION)), target.triple
         features = required(target.features)
     assert plan is not None
+    needs = native.module.needs if native else plan.needs
     return Manifest(
         format=FORMAT,
         name=file_name(executable),
@@ -181,8 +183,11 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         inputs=executable.inputs,
         outputs=executable.outputs,
         dims=dict(executable.graph.dims),
-        arena_bytes_per_sample=plan.sample_bytes,
-        arena_bytes_fixed=plan.fixed_bytes,
+        arena_bytes_per_sample=sum(n for unit, n in needs.items() if str(unit) == plan.symbol),
+        arena_bytes_fixed=needs.get(1, 0),
+        arena_bytes_by_unit={
+            str(unit): n for unit, n in needs.items() if unit != 1 and str(unit) != plan.symbol
+        },
         arena=plan.verdict,
         flops=str(total_flops(executable.graph.nodes)),
         numerics=executable.lowered.numerics,
@@ -280,15 +285,16 @@ def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
     from graphc.backends.llvm import cache
     from graphc.backends.llvm.c_api import make_handle
     from graphc.backends.llvm.call import bind
-    from graphc.backends.llvm.signature import Array, Signature
+    from graphc.backends.llvm.signature import Array, signature_of
     from graphc.backends.llvm.team import allowed, process_team
 
     threads = allowed(threads)
-    signature = Signature(
+    signature = signature_of(
         manifest.name,
         tuple(Array(port.name, port.dtype, port.dims) for port in manifest.inputs),
         tuple(Array(port.name, port.dtype, port.dims) for port in manifest.outputs),
-        *_needs(manifest),
+        _needs(manifest),
+        manifest.dims,
     )
     code = _code(path, manifest)
     weights = _weights(path, manifest)
@@ -317,11 +323,20 @@ def _error(status: int, signature: Signature, manifest: Manifest, told_by: int) 
     return IndexOutOfRange(text) if "out of range" in text else ArgumentShapeError(text)
 
 
-def _needs(manifest: Manifest) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Workspace and range of N, as `module.py` gives them."""
-    fixed, sample = manifest.arena_bytes_fixed, manifest.arena_bytes_per_sample
-    low, high = next(iter(manifest.dims.values()), (0, None))
-    return (fixed + sample, sample), (low, 2**31 if high is None else high)
+def _needs(manifest: Manifest) -> dict[Dim, int]:
+    """Bytes of the workspace for each unit, as the plan gave them."""
+    symbols = {
+        s
+        for port in manifest.inputs
+        for d in port.dims
+        if isinstance(d, str)
+        for s in symbols_of(parse_dim(d))
+    }
+    needs = {parse_dim(unit): count for unit, count in manifest.arena_bytes_by_unit.items()}
+    needs[1] = manifest.arena_bytes_fixed
+    if len(symbols) == 1:
+        needs[parse_dim(symbols.pop())] = manifest.arena_bytes_per_sample
+    return needs
 
 
 def _code(path: Path, manifest: Manifest) -> Any:

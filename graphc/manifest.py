@@ -69,6 +69,7 @@ class Manifest:
     dims: Mapping[str, tuple[int, int | None]]
     arena_bytes_per_sample: int
     arena_bytes_fixed: int
+    arena_bytes_by_unit: Mapping[str, int]
     arena: str
     flops: str
     numerics: str
@@ -219,6 +220,9 @@ def _manifest(content: dict[str, Any], path: Path) -> Manifest:
             cpu_features=tuple(_of(str, item) for item in _of(list, content["cpu_features"])),
             inputs=_ports(content["inputs"]),
             outputs=_ports(content["outputs"]),
+            arena_bytes_by_unit={
+                _of(str, k): _of(int, v) for k, v in _of(dict, content["arena_bytes_by_unit"]).items()
+            },
             dims={_of(str, k): _range(v) for k, v in _of(dict, content["dims"]).items()},
             files={
                 _file_name(k): (_of(str, v[0]), _of(int, v[1]))

@@ -24,7 +24,8 @@ GOOD = Manifest(
     format=FORMAT, name="m", graphc="0.1", backend="llvm", llvm="20.1", abi="1.0", triple="x86_64-linux",
     cpu_features=("avx2",),
     inputs=(Port("x", "float32", ("N", 3)),), outputs=(Port("y", "float32", ("N",)),), dims={"N": (1, None)},
-    arena_bytes_per_sample=64, arena_bytes_fixed=0, arena="arena 64 B", flops="6*N", numerics="default", threads=1,
+    arena_bytes_per_sample=64, arena_bytes_fixed=0, arena_bytes_by_unit={"N**2": 64},
+    arena="arena 64 B", flops="6*N", numerics="default", threads=1,
     weights="fp32", weights_deviation="0.00e+00", packed_bytes=0,
     files={"m.o": (hashlib.sha256(b"code").hexdigest(), 4)},
 )  # fmt: skip

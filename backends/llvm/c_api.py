@@ -8,6 +8,8 @@
     int32_t NAME_check_host(void)
     int32_t NAME_abi_version(void)
 
+Where there are several symbolic dimensions, an int64_t for each, in alphabetical order, stands in the place of N.
+
 A handle is 64 bytes: the address of the weights, of their packed form, of the threads that work for it, and what
 `close` gives back. There is no mutable global; a handle is constant after `open`, so any number of threads may run on
 it at once. Its team (`team.py`) has no member before a run asks for one, and works for one run at a time.
@@ -22,6 +24,7 @@ from enum import IntEnum
 from graphc.backends.llvm.content_hash import content_hash, emit_content_hash
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.features import baseline, emit_missing
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.signature import ABI_VERSION, Array, Signature
 from graphc.backends.llvm.team import ACQUIRE, BYTES, RUN, emit_end, emit_team
 from graphc.errors import ArgumentShapeError, ArtefactError, GraphcError, HostMismatchError, InternalError
@@ -126,13 +129,11 @@ def make_handle(weights: int, packed: int = 0, team: int = 0) -> ctypes.Array[ct
 
 def messages(signature: Signature, features: tuple[str, ...]) -> dict[int, str]:
     """The text of every status."""
-    low, high = signature.n_range
+    ranges = ", ".join(f"{name} must be from {low} to {high}" for name, (low, high) in _ranges(signature))
     texts = {
         Status.OK: "no error",
         Status.NULL: "a pointer is null",
-        Status.SIZE: f"{signature.symbol} must be from {low} to {high}"
-        if signature.source
-        else "all sizes are fixed: pass 1",
+        Status.SIZE: ranges if signature.is_open else "all sizes are fixed: pass 1",
         Status.ALIGNMENT: "an array is not aligned to its element, or the workspace not to 64 bytes",
         Status.OPEN: "the weights file cannot be opened",
         Status.LENGTH: f"the weights file does not have the length {signature.name} was compiled with",
@@ -285,31 +286,56 @@ def _emit_close(module: Module, name: str, threads: bool) -> None:
     f.ret()
 
 
-def _outside(f: Function, n: Reg, signature: Signature) -> Reg:
-    low, high = signature.n_range if signature.source else (1, 1)
-    return f.or_(f.icmp("slt", n, low), f.icmp("sgt", n, high))
+def size_parameters(symbols: Sequence[str]) -> dict[str, str]:
+    """The parameters of functions that take the symbolic dimensions: `n`, or one for each."""
+    return {"n": "i64"} if len(symbols) <= 1 else {f"size_{name}": "i64" for name in symbols}
+
+
+def size_arguments(f: Function, symbols: Sequence[str]) -> dict[str, Reg]:
+    """The symbolic dimensions a function was given, by name."""
+    return {name: f.parameters[key] for name, key in zip(symbols, size_parameters(symbols))}
+
+
+def _ranges(signature: Signature) -> list[tuple[str, tuple[int, int]]]:
+    return [(name, signature.range_of(name) if signature.is_open else (1, 1)) for name in signature.symbols]
+
+
+def _outside(f: Function, signature: Signature) -> Reg:
+    outside = constant(False, "i1")
+    sizes = size_arguments(f, signature.symbols)
+    for name, (low, high) in _ranges(signature):
+        n = sizes[name]
+        outside = f.or_(outside, f.or_(f.icmp("slt", n, low), f.icmp("sgt", n, high)))
+    return outside
 
 
 def _emit_workspace(module: Module, signature: Signature) -> None:
-    f = _function(module, f"{signature.name}_workspace", {"handle": "ptr", "n": "i64"}, "i64")
-    with f.if_(_outside(f, f.n, signature)):
+    parameters = {"handle": "ptr", **size_parameters(signature.symbols)}
+    f = _function(module, f"{signature.name}_workspace", parameters, "i64")
+    with f.if_(_outside(f, signature)):
         f.ret(constant(-1, "i64"))
     fixed, each = signature.workspace
-    f.ret(f.add(f.mul(f.n, each), fixed))
+    sizes = size_arguments(f, signature.symbols)
+    total = f.add(f.mul(sizes[signature.symbol], each), fixed)
+    counts = Sizes(f, {name: f.smax(n, 1) for name, n in sizes.items()})
+    for unit, count in signature.needs.items():
+        total = f.add(total, f.mul(counts(unit), count))
+    f.ret(total)
 
 
 def _emit_run(module: Module, signature: Signature, body: str) -> None:
     """Check what can be checked, then the model itself."""
     arrays = [*signature.inputs, *signature.outputs]
     pointers = {f"a{i}": "ptr" for i in range(len(arrays))}
-    parameters = {"handle": "ptr", "n": "i64", **pointers, "workspace": "ptr", "threads": "i32"}
+    sizes = size_parameters(signature.symbols)
+    parameters = {"handle": "ptr", **sizes, **pointers, "workspace": "ptr", "threads": "i32"}
     # For the target itself, not the baseline: `open` has checked the processor, and `body` may come in line.
     f = module.function(f"{signature.name}_run", parameters, "i32")
-    _return_if(f, _outside(f, f.n, signature), Status.SIZE)
+    _return_if(f, _outside(f, signature), Status.SIZE)
     null, unaligned = f.icmp("eq", _address(f, f.handle), 0), constant(0, "i64")
     for pointer, array in zip(pointers, arrays, strict=True):
-        null, unaligned = _check(f, f.parameters[pointer], array, null, unaligned)
-    if signature.workspace != (0, 0):
+        null, unaligned = _check(f, list(sizes), f.parameters[pointer], array, null, unaligned)
+    if signature.workspace != (0, 0) or signature.needs:
         address = _address(f, f.workspace)
         null = f.or_(null, f.icmp("eq", address, 0))
         unaligned = f.or_(unaligned, f.and_(address, 63))
@@ -318,10 +344,15 @@ def _emit_run(module: Module, signature: Signature, body: str) -> None:
     f.ret(f.call(body, "i32", *(f.parameters[p] for p in parameters)))
 
 
-def _check(f: Function, pointer: Reg, array: Array, null: Reg, unaligned: Reg) -> tuple[Reg, Reg]:
+def _check(
+    f: Function, sizes: Sequence[str], pointer: Reg, array: Array, null: Reg, unaligned: Reg
+) -> tuple[Reg, Reg]:
     address = _address(f, pointer)
     # Nothing is read through the pointer of an array without elements.
-    null = f.or_(null, f.and_(f.icmp("eq", address, 0), f.icmp("ne", f.n, 0)))
+    some = f.icmp("ne", f.parameters[sizes[0]], 0)
+    for key in sizes[1:]:
+        some = f.and_(some, f.icmp("ne", f.parameters[key], 0))
+    null = f.or_(null, f.and_(f.icmp("eq", address, 0), some))
     return null, f.or_(unaligned, f.and_(address, array.itemsize - 1))
 
 

@@ -14,7 +14,7 @@ import importlib
 import platform
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from graphc.backends.llvm.wrapper import (
     emit_wrapper,
 )
 from graphc.errors import ArgumentShapeError, DTypeError, InternalError, UsageError
+from graphc.ir.dims import evaluate
 from graphc.ir.types import as_argument
 
 LET_GO = 20_000.0  # nanoseconds of work from which other Python threads are let run meanwhile
@@ -81,7 +82,7 @@ def bind(
     """
     checked = Checked(signature, run, context, keep, threads, error)
     array_new = numpy_allocator()
-    if array_new is None:
+    if array_new is None or not signature.is_linear:
         return checked
     code = _wrapper(len(signature.inputs), len(signature.outputs), cache)
     workspaces = _Workspaces()
@@ -108,10 +109,9 @@ class Checked:
     ) -> None:
         self.signature, self.run, self.context, self.keep = signature, run, context, keep
         self.threads, self.error = threads, error
-        self.source = signature.source
-        self.sizes = {a: a.linear(signature.symbol) for a in (*signature.inputs, *signature.outputs)}
+        sizes = [ctypes.c_int64] * len(signature.symbols)
         pointers = [ctypes.c_void_p] * (len(signature.inputs) + len(signature.outputs) + 1)
-        kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, *pointers, ctypes.c_int32)
+        kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *sizes, *pointers, ctypes.c_int32)
         self.function = kind(run)
 
     def __str__(self) -> str:
@@ -124,13 +124,13 @@ class Checked:
             count = f"{len(signature.inputs)} array" + "s" * (len(signature.inputs) != 1)
             raise UsageError(f"{self} takes {count}, not {len(arguments)}")
         arrays = [_array(spec, value) for spec, value in zip(signature.inputs, arguments, strict=True)]
-        n = self._size(arrays)
-        outputs = [np.empty(self._shape(spec, n), spec.dtype) for spec in signature.outputs]
-        size = signature.workspace_bytes(n)
+        sizes = self._sizes(arrays)
+        outputs = [np.empty(_shape(spec, sizes), spec.dtype) for spec in signature.outputs]
+        size = signature.workspace_bytes(sizes)
         memory = np.empty(size + 64, np.uint8)
         workspace = -(-memory.ctypes.data // 64) * 64 if size else None
         pointers = [a.ctypes.data for a in (*arrays, *outputs)]
-        status = self.function(self.context, n, *pointers, workspace, self.threads)
+        status = self.function(self.context, *sizes.values(), *pointers, workspace, self.threads)
         if status:
             self.fail(status)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
@@ -141,35 +141,39 @@ class Checked:
             raise InternalError(f"{self.signature.name}_run ended with status {status}")
         raise self.error(status)
 
-    def _size(self, arrays: list[np.ndarray]) -> int:
-        """The size of the symbolic dimension, with every shape checked against it."""
+    def _sizes(self, arrays: list[np.ndarray]) -> dict[str, int]:
+        """The symbolic dimensions, with every shape checked against them."""
         signature = self.signature
         inputs = list(zip(signature.inputs, arrays, strict=True))
         for spec, array in inputs:
             if array.ndim != len(spec.dims):
                 message = f"{spec.name} has {array.ndim} axes where {spec} has {len(spec.dims)}"
                 raise ArgumentShapeError(message, facts=_facts(inputs))
-        n, whence = 1, ""
-        if self.source is not None:
-            i, axis = self.source
-            n = arrays[i].shape[axis]
-            whence = f"; {signature.symbol} is {n}, from axis {axis} of {signature.inputs[i].name}"
+        sizes, whence = {}, ""
+        for name, source in zip(signature.symbols, signature.sources, strict=True):
+            sizes[name] = 1
+            if source is not None:
+                i, axis = source
+                sizes[name] = arrays[i].shape[axis]
+                whence += f"; {name} is {sizes[name]}, from axis {axis} of {signature.inputs[i].name}"
         for spec, array in inputs:
-            for axis, (got, want) in enumerate(zip(array.shape, self._shape(spec, n), strict=True)):
+            for axis, (got, want) in enumerate(zip(array.shape, _shape(spec, sizes), strict=True)):
                 if got != want:
                     message = f"axis {axis} of {spec.name} has size {got} where {spec} wants {want}{whence}"
                     raise ArgumentShapeError(message, facts=_facts(inputs))
-        low, high = signature.n_range
-        if self.source is not None and not low <= n <= high:
-            raise ArgumentShapeError(
-                f"{signature.symbol} is {n}, and {signature.name} was compiled for {low} to {high}",
-                facts=_facts(inputs),
-                fix=f"compile it with --dim {signature.symbol}={min(low, n)}:{max(high, n)}",
-            )
-        return n
+        for (name, n), source in zip(sizes.items(), signature.sources, strict=True):
+            low, high = signature.range_of(name)
+            if source is not None and not low <= n <= high:
+                raise ArgumentShapeError(
+                    f"{name} is {n}, and {signature.name} was compiled for {low} to {high}",
+                    facts=_facts(inputs),
+                    fix=f"compile it with --dim {name}={min(low, n)}:{max(high, n)}",
+                )
+        return sizes
 
-    def _shape(self, spec: Array, n: int) -> tuple[int, ...]:
-        return tuple(a * n + b for a, b in self.sizes[spec])
+
+def _shape(spec: Array, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(evaluate(dim, sizes) for dim in spec.dims)
 
 
 def _facts(inputs: list[tuple[Array, np.ndarray]]) -> list[tuple[str, str, str]]:
@@ -198,7 +202,7 @@ def _plan(checked: Checked, array_new: int, slots: int) -> bytes:
     signature = checked.signature
     fixed, each = signature.nanoseconds
     let_go = 0 if fixed >= LET_GO else int((LET_GO - fixed) / each) if each > 0 else NEVER
-    source = checked.source
+    source = signature.source
     header = [
         checked.run,
         checked.context,
@@ -213,10 +217,10 @@ def _plan(checked: Checked, array_new: int, slots: int) -> bytes:
     ]
     records: list[list[int]] = []
     for array in signature.inputs:
-        sizes = [word for pair in checked.sizes[array] for word in pair]
+        sizes = [word for pair in array.linear(signature.symbol) for word in pair]
         records.append([id(np.dtype(array.dtype)), len(array.dims), *sizes])
     for array in signature.outputs:
-        sizes = [word for pair in checked.sizes[array] for word in pair]
+        sizes = [word for pair in array.linear(signature.symbol) for word in pair]
         records.append([np.dtype(array.dtype).num, len(array.dims), *sizes])
     at = len(header) + len(records)
     for record in records:

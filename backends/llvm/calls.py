@@ -32,7 +32,7 @@ class Calls(ABC):
         self, module: Module, plan: Plan, target: Target, name: str, fixed: frozenset[Value]
     ) -> None:
         self.module, self.plan, self.target, self.name, self.fixed = module, plan, target, name, fixed
-        self.symbols = (plan.symbol,) if plan.symbol else ()
+        self.symbols = plan.symbols
         self.functions: dict[str, KernelFunction] = {}
         self.shared = False
         self.turn = constant(0, "i64")  # 1 in every other step of a loop
@@ -48,7 +48,11 @@ class Calls(ABC):
 
     @abstractmethod
     def size(self, f: Function) -> Reg:
-        """The symbolic size, when there is one."""
+        """The symbolic size, where there is one alone."""
+
+    @abstractmethod
+    def sizes_of(self, f: Function) -> list[Reg]:
+        """All symbolic sizes."""
 
     @abstractmethod
     def check(self, f: Function, status: Reg, code: KernelFunction, kernel: Kernel) -> None:
@@ -115,7 +119,7 @@ class Calls(ABC):
         if scratch is None and scratch_bytes(kernel, self.target, self.fixed, self.plan.layouts) != 0:
             raise InternalError(f"the plan has no working memory for {kernel!r}")
         found.append(constant(0, "ptr") if scratch is None else self.arena(f, scratch.place, scratch.offset))
-        found += [self.size(f) for _ in self.symbols]
+        found += self.sizes_of(f)
         return [*found, self.turn] if kernel.kind == "gates" else found
 
     def _call(self, f: Function, kernel: Kernel) -> None:

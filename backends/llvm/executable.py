@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from graphc.backends.llvm.lowering import scratch_bytes
 from graphc.backends.llvm.module import NativeModule, Piece, build_module
 from graphc.backends.llvm.target import Target, host
 from graphc.backends.llvm.team import allowed, process_team
+from graphc.backends.llvm.variants import Variant, with_names
 from graphc.errors import UsageError
 from graphc.ir.partition import Partition
 from graphc.machine import cores
@@ -136,6 +137,7 @@ def compile_plan(
     public: Mapping[str, np.ndarray] | None = None,
     cache: _cache.Cache | None = None,
     weights: str = "fp32",
+    variants: Sequence[Variant] = (),
 ) -> Executable:
     """Compile a plan, made by `native_plan`, for a machine.
 
@@ -145,11 +147,13 @@ def compile_plan(
     public  the user's own arrays, which the weights file holds beside the packed ones; `data` by default
     cache   where objects are kept between processes; None compiles always
     weights how weights of matrix products are stored: fp32, fp16 or int8
+    variants  code for some sizes beside the general one
     """
     target = target or host()
     data = plan.graph.data if data is None else data
     public = data if public is None else public
-    module = build_module(plan, target, name, public, weights=weights)
+    named, data = with_names(variants, data)
+    module = build_module(plan, target, name, public, weights=weights, variants=named)
     return Executable(plan, module, emit_object(module.text, target, cache), data, public)
 
 

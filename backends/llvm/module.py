@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api
+from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api, size_arguments, size_parameters
 from graphc.backends.llvm.calls import Calls
 from graphc.backends.llvm.clock import Clock
 from graphc.backends.llvm.emitter import Function, Reg, constant
@@ -23,16 +23,18 @@ from graphc.backends.llvm.kernel_function import Fault, KernelFunction, Packing
 from graphc.backends.llvm.lowering import lower
 from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.sharing import ALONE, PARAMETERS, RUN, estimate
-from graphc.backends.llvm.signature import Array, Signature
+from graphc.backends.llvm.signature import Array, Signature, signature_of
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
 from graphc.backends.llvm.turns import chains, samples_of, turn
+from graphc.backends.llvm.variants import Variant, emit_choice, needs_of
 from graphc.backends.llvm.weights_file import WeightsFile, weights_file
 from graphc.ir.dims import Dim, exact_divide
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
 from graphc.ir.types import TensorType
 from graphc.plan import Plan
+from graphc.plan.buffers import WORKING
 
 ALIGNMENT = 64
 
@@ -67,6 +69,7 @@ class NativeModule:
     file: WeightsFile | None
     identity: int
     clock: Clock | None = None
+    needs: Mapping[Dim, int] = field(default_factory=dict)
 
     @property
     def entry(self) -> str:
@@ -87,37 +90,58 @@ def build_module(
     *,
     weights: str = "fp32",
     clocked: bool = False,
+    variants: Sequence[Variant] = (),
 ) -> NativeModule:
     """The module of a plan.
 
     name: prefix of the exported symbols, the graph's name by default. public: the user's arrays, which stand in the
     weights file too; asked for shapes only. weights: how those of matrix products are stored, fp32, fp16 or int8.
-    clocked: with a clock between the kernels.
+    clocked: with a clock between the kernels. variants: code for some sizes beside the general one.
     """
-    return _Driver(plan, target, name or plan.graph.name, weights, clocked).build(dict(public or {}))
+    driver = _Driver(plan, target, name or plan.graph.name, weights, clocked)
+    return driver.build(dict(public or {}), variants)
 
 
 class _Driver(Calls):
     """Builds `NAME_run`."""
 
-    def __init__(self, plan: Plan, target: Target, name: str, stored: str, clocked: bool) -> None:
-        super().__init__(target.module(), plan, target, name, fixed_values(plan))
+    def __init__(
+        self,
+        plan: Plan,
+        target: Target,
+        name: str,
+        stored: str,
+        clocked: bool,
+        within: _Driver | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        module = within.module if within else target.module()
+        super().__init__(module, plan, target, name, fixed_values(plan))
         self.stored = stored
+        self.names = names or {}
         self.clock = Clock(self.module, name) if clocked else None
         self.results = [i for i in range(len(plan.graph.outputs)) if i not in plan.donated]
-        self.pieces: dict[tuple[str, str], Piece] = {}
-        self.weights_bytes = 0
-        self.faults: list[Fault] = []
+        self.pieces: dict[tuple[str, str], Piece] = within.pieces if within else {}
+        self.faults: list[Fault] = within.faults if within else []
         self.shared = can_share(self.module) and any(self.is_shared(kernel) for kernel in plan.order)
+        self.variants: Sequence[Variant] = ()
 
-    def build(self, public: Mapping[str, np.ndarray]) -> NativeModule:
-        graph = self.plan.graph
-        parameters = {"handle": "ptr readonly", "n": "i64"}
-        parameters |= {f"input{i}": "ptr" for i in range(len(graph.inputs))}
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of all pieces, each from a multiple of the alignment on."""
+        return sum(-(-piece.size // ALIGNMENT) * ALIGNMENT for piece in self.pieces.values())
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Those of `NAME_run`."""
+        parameters = {"handle": "ptr readonly", **size_parameters(self.symbols)}
+        parameters |= {f"input{i}": "ptr" for i in range(len(self.plan.graph.inputs))}
         parameters |= {f"output{i}": "ptr" for i in self.results}
-        parameters |= {"workspace": "ptr", "threads": "i32"}
-        inner = not self.plan.donated
-        entry = f"{self.name}.body" if inner else f"{self.name}_run"
+        return parameters | {"workspace": "ptr", "threads": "i32"}
+
+    def _emit_body(self, entry: str, inner: bool) -> str:
+        """The function `entry`, which runs all kernels."""
+        parameters = self.parameters
         if self.shared:
             job, own = f"{self.name}.work", parameters | PARAMETERS | {"status": "ptr"}
             self._emit_kernels(self.module.function(job, own, returns="i32", internal=True, inline=False))
@@ -125,6 +149,19 @@ class _Driver(Calls):
             self._emit_team(f, job)
         else:
             self._emit_kernels(self.module.function(entry, parameters, returns="i32", internal=inner))
+        return entry
+
+    def build(self, public: Mapping[str, np.ndarray], variants: Sequence[Variant] = ()) -> NativeModule:
+        inner = not self.plan.donated
+        entry = f"{self.name}.body" if inner else f"{self.name}_run"
+        self.variants = variants
+        if variants:
+            general = self._emit_body(f"{self.name}.general", True)
+            made = [(variant, self._emit_variant(variant)) for variant in variants]
+            f = self.module.function(entry, self.parameters, returns="i32", internal=inner)
+            emit_choice(f, self.symbols, general, made)
+        else:
+            self._emit_body(entry, inner)
         pieces = tuple(self.pieces.values())
         file, identity = None, 0
         if inner:
@@ -145,13 +182,21 @@ class _Driver(Calls):
             file,
             identity,
             self.clock,
+            needs_of(self.plan, variants),
         )
+
+    def _emit_variant(self, variant: Variant) -> str:
+        name = f"{self.name}.{variant.label}"
+        driver = _Driver(variant.plan, self.target, name, self.stored, False, self, variant.names)
+        return driver._emit_body(f"{name}.body", True)
 
     def _emit_kernels(self, f: Function) -> None:
         """All kernels in order; on a team, each member's part of those that are shared."""
-        self.sizes = Sizes(f, dict.fromkeys(self.symbols, f.n))
+        given = size_arguments(f, self.symbols)
+        self.sizes = Sizes(f, given)
         self.weights = f.load(f.handle, "ptr", invariant=True)
-        self.count = f.smax(f.n, 1)
+        counts = Sizes(f, {name: f.smax(n, 1) for name, n in given.items()})
+        self.starts = self._regions(f, counts)
         self.calls(f)
         # Updates of parameters come last: what they overwrite may still be an output to copy.
         copies = sorted(self.plan.copies, key=lambda copy: copy[1] in self.plan.donated)
@@ -179,7 +224,7 @@ class _Driver(Calls):
         least = self.least(self.plan.order, RUN)
         wanted = f.and_(f.icmp("sgt", f.threads, 1), f.icmp("ne", team, constant(0, "ptr")))
         if least:
-            wanted = f.and_(wanted, f.icmp("sge", f.n, least))
+            wanted = f.and_(wanted, f.icmp("sge", f.n, least))  # only of one size is there a least one
         if least is not None:
             self._run_on_team(f, work, team, wanted, arguments, status)
         f.ret(f.call(work, "i32", *f.parameters.values(), *ALONE, status))
@@ -188,7 +233,7 @@ class _Driver(Calls):
         self, f: Function, work: str, team: Reg, wanted: Reg, arguments: Reg, status: Reg
     ) -> None:
         with f.if_(wanted):
-            sizes, need = Sizes(f, dict.fromkeys(self.symbols, f.n)), constant(0, "i64")
+            sizes, need = Sizes(f, size_arguments(f, self.symbols)), constant(0, "i64")
             for own in dict.fromkeys(code.share.own_bytes for code in self.functions.values() if code.share):
                 need = f.smax(need, sizes(own)) if own else need
             parts = call_acquire(f, team, f.sext(f.threads, "i64"), need)
@@ -293,6 +338,9 @@ class _Driver(Calls):
     def size(self, f: Function) -> Reg:
         return f.n
 
+    def sizes_of(self, f: Function) -> list[Reg]:
+        return list(size_arguments(f, self.symbols).values())
+
     def address(self, f: Function, value: Value, packing: Packing | None = None) -> Reg:
         location = self.plan.locations[value]
         match location.place:
@@ -306,19 +354,26 @@ class _Driver(Calls):
                 return f.gep(self.weights, self._piece(leaves[location.index], packing).offset)
         return self.arena(f, location.place, location.offset)
 
+    def _regions(self, f: Function, counts: Sizes) -> dict[str, tuple[Reg, Reg]]:
+        """Where each region of the arena begins, and the value of its unit."""
+        starts, start = {}, f.workspace
+        for region in self.plan.regions:
+            unit = counts(region.unit)
+            starts[region.name] = start, unit
+            start = f.gep(start, f.mul(unit, region.nbytes)) if region.nbytes else start
+        starts[WORKING] = start, constant(1, "i64")
+        return starts
+
     def arena(self, f: Function, place: str, offset: int) -> Reg:
-        if place == "sample":
-            return f.gep(f.workspace, f.mul(self.count, offset)) if offset else f.workspace
-        behind = self.plan.sample_bytes
-        start = f.gep(f.workspace, f.mul(self.count, behind)) if behind else f.workspace
-        return f.gep(start, offset)
+        start, unit = self.starts[place]
+        return f.gep(start, f.mul(unit, offset)) if offset else start
 
     def _piece(self, leaf: Value, packing: Packing | None) -> Piece:
-        key = leaf.name, packing.key if packing else ""
+        name = self.names.get(leaf.name, leaf.name)
+        key = name, packing.key if packing else ""
         if key not in self.pieces:
             size = packing.nbytes if packing else _static(leaf.type.nbytes)
-            self.pieces[key] = Piece(leaf.name, packing, self.weights_bytes, size)
-            self.weights_bytes += -(-size // ALIGNMENT) * ALIGNMENT
+            self.pieces[key] = Piece(name, packing, self.weights_bytes, size)
         return self.pieces[key]
 
     def _copy(self, f: Function, value: Value, index: int) -> None:
@@ -328,17 +383,15 @@ class _Driver(Calls):
         f.intrinsic("memcpy", ["ptr", "ptr", "i64"], "void", to, self.address(f, value), size, "i1 false")
 
     def _signature(self) -> Signature:
-        graph, symbol = self.plan.graph, self.plan.symbol
+        graph = self.plan.graph
         names = dict(zip(self.results, (graph.output_names[i] for i in self.results), strict=True))
-        bounds = graph.dims.get(symbol or "", (0, None))
-        return Signature(
+        return signature_of(
             self.name,
             tuple(_array(value.name, value.type) for value in graph.inputs),
             tuple(_array(names[i], graph.outputs[i].type) for i in self.results),
-            # N counts as at least 1, so a batch of 0 needs the memory of one.
-            (self.plan.fixed_bytes + (self.plan.sample_bytes if symbol else 0), self.plan.sample_bytes),
-            (bounds[0], 2**31 if bounds[1] is None else bounds[1]),
-            estimate(self.plan.order, symbol, self.target),
+            needs_of(self.plan, self.variants),
+            graph.dims,
+            estimate(self.plan.order, self.plan.symbol, self.target),
         )
 
 

@@ -18,14 +18,16 @@ from graphc.backends.llvm.emitter import Function, Reg, constant
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing
 from graphc.backends.llvm.layouts import choose_layouts
 from graphc.backends.llvm.loop_kernel import plain
+from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.target import Target
-from graphc.ir.dims import Dim, SymbolicDim, symbol
+from graphc.ir.dims import Dim, SymbolicDim
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel
 from graphc.ops.control import split
 from graphc.passes.fuse import fuse
 from graphc.plan import Plan, make_plan
+from graphc.plan.buffers import WORKING
 
 LINE = 64
 FAULTY = ("indexing", "random")  # kinds of kernels that may find a fault, which one member reports
@@ -119,10 +121,9 @@ def _plan_loop(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Loop:
     packs = {}
     for value, packing in _packings(plan, target, known, changing).items():
         packs[value] = packing, room.take(packing.nbytes)
-    arena = room.take(plan.fixed_bytes)
-    if plan.symbol:
-        room.take(plan.sample_bytes)  # at size 0 as much as at size 1
-        room.take(symbol(plan.symbol) * plan.sample_bytes)
+    arena = room.nbytes
+    for unit, count in plan.needs.items():  # where sizes count as at least 1, as they do for the plan around
+        room.take(unit * count)
     return Loop(node, plan, known, packs, homes, rooms, buffers, arena, room.nbytes)
 
 
@@ -150,8 +151,7 @@ def _packings(
     found: dict[Value, Packing] = {}
     for kernel in plan.order:
         if changing & set(kernel.inputs):
-            symbols = (plan.symbol,) if plan.symbol else ()
-            code = lowering.lower(module, target, kernel.name, kernel, symbols, known, plan.layouts)
+            code = lowering.lower(module, target, kernel.name, kernel, plan.symbols, known, plan.layouts)
             found |= {value: packing for value, packing in code.packed.items() if value in changing}
     return found
 
@@ -194,12 +194,12 @@ class _Body(Calls):
         self.operands_of = dict(zip(loop.body.inputs, loop.node.inputs, strict=True))
         self.where: dict[Value, Reg] = {}  # inputs of the body, at this step
         self.targets: list[Reg] = []  # outputs of the body, at this step
-        self.arena_base = k.f.scratch
+        self.starts: dict[str, tuple[Reg, Reg]] = {}
 
     def emit(self) -> None:
         k, f, loop = self.k, self.k.f, self.loop
         state, sequences, fixed = loop.parts(loop.body.inputs)
-        self.arena_base = self._room(loop.arena)
+        self.starts = self._regions()
         for value in fixed:
             self.where[value] = k.inputs[self.operands_of[value]]
         self._pack()
@@ -324,10 +324,24 @@ class _Body(Calls):
         return self.arena(f, location.place, location.offset)
 
     def arena(self, f: Function, place: str, offset: int) -> Reg:
-        if place == "fixed":
-            return f.gep(self.arena_base, offset)
-        behind = f.gep(self.arena_base, self.plan.fixed_bytes)
-        return f.gep(behind, f.mul(f.smax(self.size(f), 1), offset))
+        start, unit = self.starts[place]
+        return f.gep(start, f.mul(unit, offset)) if offset else start
+
+    def _regions(self) -> dict[str, tuple[Reg, Reg]]:
+        """Where each region of the body's arena begins, and the value of its unit."""
+        f, start = self.k.f, self._room(self.loop.arena)
+        sizes = self.k.sizes.symbols
+        counts = Sizes(f, {name: f.smax(sizes[name], 1) for name in self.symbols})
+        starts = {}
+        for region in self.plan.regions:
+            unit = counts(region.unit)
+            starts[region.name] = start, unit
+            start = f.gep(start, f.mul(unit, region.nbytes)) if region.nbytes else start
+        starts[WORKING] = start, constant(1, "i64")
+        return starts
+
+    def sizes_of(self, f: Function) -> list[Reg]:
+        return [self.k.sizes.symbols[name] for name in self.symbols]
 
     def size(self, f: Function) -> Reg:
         assert self.plan.symbol is not None

@@ -169,7 +169,7 @@ def symbols_of(dim: Dim) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def substitute(dim: Dim, bindings: Mapping[str, Dim]) -> Dim:
+def substitute(dim: Dim, bindings: Mapping[str, Dim] | Mapping[str, int]) -> Dim:
     """The dimension with symbols replaced; an int when every symbol is bound to one.
 
     >>> substitute(symbol("N") * 3 + 1, {"N": 4})
@@ -190,6 +190,59 @@ def substitute(dim: Dim, bindings: Mapping[str, Dim]) -> Dim:
                 value = value * base
         total = total + value
     return total
+
+
+def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
+    """The number a dimension is when all its symbols are known."""
+    value = substitute(dim, sizes)
+    if not isinstance(value, int):
+        raise KeyError(f"{value} is not known")
+    return value
+
+
+def positive_part(dim: Dim) -> Dim:
+    """The dimension without its negative terms, inside quotients too: never smaller, and rising with every symbol.
+
+    >>> print(positive_part(parse_dim("N*T - N + 2")), positive_part(parse_dim("(H - 1)//2 + 1")))
+    N*T + 2 (H + 1)//2
+    """
+    if isinstance(dim, int):
+        return max(dim, 0)
+    total: Dim = 0
+    for monomial, coefficient in dim.terms:
+        if coefficient < 0:
+            continue
+        value: Dim = coefficient
+        for atom, power in monomial:
+            base = symbol(atom) if isinstance(atom, str) else positive_part(atom.numerator) // atom.divisor
+            value = product([value, *[base] * power])
+        total = total + value
+    return total
+
+
+def unit_of(dim: Dim) -> tuple[Dim, int]:
+    """(unit, count) with unit · count >= dim where every symbol is at least 1.
+
+    The unit is 1, or a product of symbols where that is the largest term; else what is left of the dimension's positive
+    part when its greatest common factor is taken out.
+
+    >>> [unit_of(parse_dim(d)) for d in ("640", "4*N + 3", "8*N*T + 4*N", "6*N + 4*T", "2*(H//2)*N - N")]
+    [(1, 640), (N, 7), (N*T, 12), (3*N + 2*T, 2), ((H//2)*N, 2)]
+    """
+    dim = positive_part(dim)
+    if isinstance(dim, int):
+        return 1, dim
+    powers: dict[str, int] = {}
+    atoms = [pair for monomial, _ in dim.terms for pair in monomial]
+    for atom, power in atoms:
+        if isinstance(atom, str):
+            powers[atom] = max(powers.get(atom, 0), power)
+    if len(powers) == len({atom for atom, _ in atoms}):
+        largest = tuple(sorted(powers.items()))
+        if any(monomial == largest for monomial, _ in dim.terms):
+            return SymbolicDim(((largest, 1),)), sum(coefficient for _, coefficient in dim.terms)
+    common = math.gcd(*(coefficient for _, coefficient in dim.terms))
+    return dim // common, common
 
 
 def linear_in(dim: Dim, name: str) -> tuple[int, int] | None:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from graphc.errors import UnsupportedError
-from graphc.ir.dims import Dim, linear_in
+from graphc.ir.dims import Dim, SymbolicDim, unit_of
 from graphc.ir.graph import Graph, Value
 from graphc.ir.op import Kind
 from graphc.ir.partition import Kernel
@@ -20,20 +18,21 @@ from graphc.plan.layout import Layouts, stored_bytes
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
-Region = Literal["sample", "fixed"]
+WORKING = "working"  # the region of working memory that is both constant and growing
 
 
 @dataclass(slots=True)
 class Buffer:
     """A stretch of the arena.
 
-    size    bytes; in the "sample" region bytes per sample, in the "fixed" region bytes
+    region  values of one unit: "fixed" bytes, "sample" bytes for each of the one symbol, else the text of the unit
+    size    bytes for each of the unit
     first   step that writes it first; last: the last step that reads or writes it
     values  those that live in it, one after the other or as views of one another
     scratch name of the kernel whose working memory it is; it holds no value
     """
 
-    region: Region
+    region: str
     size: int
     first: int
     last: int
@@ -46,21 +45,34 @@ class Buffer:
         return self.scratch or self.values[0].name
 
 
-def footprint(nbytes: Dim, symbol: str | None) -> tuple[Region, int]:
-    """The region a size belongs to and its aligned bytes there.
+def region_of(unit: Dim, symbol: str | None) -> str:
+    """The region of values that are so many times a unit: "fixed", "sample" for the one symbol, else the unit."""
+    if unit == 1:
+        return "fixed"
+    return "sample" if str(unit) == symbol else str(unit)
+
+
+def footprint(nbytes: Dim, symbol: str | None) -> tuple[str, int]:
+    """The region a size belongs to and its aligned bytes for each of the region's unit.
 
     A size a·N + b is counted as (a + b) bytes per sample, which is enough for every N >= 1.
     """
+    unit, count = unit_of(nbytes)
+    return region_of(unit, symbol), align(count)
+
+
+def is_mixed(nbytes: Dim) -> bool:
+    """Whether a size has terms of several kinds, as a·N + b: counted by its largest, b would count for every sample."""
+    return not isinstance(nbytes, int) and len(nbytes.terms) > 1
+
+
+def parts_of(nbytes: Dim) -> dict[Dim, int]:
+    """The terms of a size: aligned bytes for each unit."""
     if isinstance(nbytes, int):
-        return "fixed", align(nbytes)
-    parts = linear_in(nbytes, symbol) if symbol else None
-    if parts is None:
-        raise UnsupportedError(
-            f"a tensor of {nbytes} bytes grows faster than the batch",
-            fix="give the other dimensions a size: --dim NAME=SIZE",
-        )
-    slope, rest = parts
-    return "sample", align(slope + max(rest, 0))
+        return {1: align(nbytes)}
+    return {
+        SymbolicDim(((monomial, 1),)) if monomial else 1: align(c) for monomial, c in nbytes.terms if c > 0
+    }
 
 
 def align(size: int) -> int:
@@ -68,15 +80,14 @@ def align(size: int) -> int:
 
 
 def batch_symbol(graph: Graph) -> str | None:
-    """The one symbolic dimension of a graph, or None.  Raises UnsupportedError when there are several."""
-    symbols = sorted({name for value in graph.inputs for name in value.type.symbols})
-    if len(symbols) > 1:
-        raise UnsupportedError(
-            f"{graph.name} has {len(symbols)} symbolic dimensions: {', '.join(symbols)}",
-            cause="memory is planned in bytes per sample, for one symbol",
-            fix=f"give the others a size: --dim {symbols[0]}=SIZE",
-        )
-    return symbols[0] if symbols else None
+    """The symbolic dimension of a graph that has one alone, else None."""
+    symbols = symbols_in(graph)
+    return symbols[0] if len(symbols) == 1 else None
+
+
+def symbols_in(graph: Graph) -> tuple[str, ...]:
+    """The symbolic dimensions of a graph, by name."""
+    return tuple(sorted({name for value in graph.inputs for name in value.type.symbols}))
 
 
 def root_of(value: Value, views: Mapping[Value, Value]) -> Value:
@@ -148,7 +159,7 @@ def make_buffers(
             buffer.values.append(value)
             home[root] = buffer
         needed = scratch(kernel)
-        if needed != 0:
+        if needed != 0 and not is_mixed(needed):
             region, size = footprint(needed, symbol)
             buffers.append(Buffer(region, size, step, step, scratch=kernel.name))
     for value, operand in views.items():

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from graphc.errors import InternalError
 from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel
-from graphc.plan.buffers import footprint, read_in_place
+from graphc.plan.buffers import WORKING, footprint, read_in_place
 from graphc.plan.layout import Blocked, Flattened, stored_bytes
 
 if TYPE_CHECKING:
     from graphc.plan.plan import Location, Plan
+
+
+OUTSIDE = ("input", "parameter", "constant", "output")
 
 
 class PlanError(InternalError):
@@ -110,20 +113,22 @@ class _Memory:
 
     def area(self, value: Value) -> Area:
         where = self.plan.locations[value]
-        if where.place in ("sample", "fixed"):
-            region, size = footprint(stored_bytes(value, self.plan.layouts), self.plan.symbol)
-            if region != where.place:
-                raise PlanError(f"%{value.name} grows with the batch but lives in the fixed region")
-            return self._inside(where, size)
-        return (where.place, where.index), 0, 1
+        if where.place in OUTSIDE:
+            return (where.place, where.index), 0, 1
+        region, size = footprint(stored_bytes(value, self.plan.layouts), self.plan.symbol)
+        if region != where.place:
+            raise PlanError(f"%{value.name} grows with {region} but lives in the {where.place} region")
+        return self._inside(where, size)
 
     def scratch_area(self, kernel: str) -> Area:
         where = self.plan.scratch[kernel]
+        if where.place == WORKING:
+            return (WORKING, 0), 0, 1
         buffer = next(b for b in self.plan.buffers if b.scratch == kernel)
         return self._inside(where, buffer.size)
 
     def _inside(self, where: Location, size: int) -> Area:
-        limit = self.plan.sample_bytes if where.place == "sample" else self.plan.fixed_bytes
+        limit = self.plan.region(where.place).nbytes
         if where.offset < 0 or where.offset + size > limit:
             raise PlanError(
                 f"offset {where.offset} + {size} lies outside the {where.place} region of {limit} bytes"

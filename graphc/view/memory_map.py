@@ -50,16 +50,13 @@ def memory_map(plan: Plan, theme: Theme = DEFAULT, title: str | None = None) -> 
     label_room = 16 + 5.2 * max((len(name) for name in names), default=0) if column >= 11 else 18
     panels: list[_Panel] = []
     top = TOP
-    for region, size, bound, height in (
-        ("sample", plan.sample_bytes, plan.bound[0], 330.0),
-        ("fixed", plan.fixed_bytes, plan.bound[1], 150.0),
-    ):
-        members = tuple(b for b in plan.buffers if b.region == region and b.size)
+    for region in plan.regions:
+        members = tuple(b for b in plan.buffers if b.region == region.name and b.size)
+        height = 150.0 if region.unit == 1 else 330.0
         if members:
-            symbol = plan.symbol or "sample"
-            heading = f"grows with {symbol}" if region == "sample" else "constant size"
-            unit = f" for each of {symbol}" if region == "sample" else ""
-            panels.append(_Panel(heading, unit, members, max(size, 1), bound, top, height))
+            heading = "constant size" if region.unit == 1 else f"grows with {region.unit}"
+            unit = "" if region.unit == 1 else f" for each of {region.unit}"
+            panels.append(_Panel(heading, unit, members, max(region.nbytes, 1), region.bound, top, height))
             top += height + STRIP + label_room + 50
     total = top if panels else TOP + 40
     body = [*_defs(theme), *_heading(plan, theme, title or f"{plan.graph.name}: memory plan", width)]

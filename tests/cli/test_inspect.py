@@ -20,7 +20,8 @@ def artefact(tmp_path: Path) -> Path:
         format=FORMAT, name="net", graphc="0.1.0", backend="llvm", llvm="22.1.0", abi="1.0", triple="x86_64-linux",
         cpu_features=("avx2", "fma"), inputs=(Port("x", "float32", ("N", 4)),),
         outputs=(Port("logits", "float32", ("N", 10)),), dims={"N": (1, 64)}, arena_bytes_per_sample=64,
-        arena_bytes_fixed=0, arena="arena 64*N bytes = lower bound", flops="80*N", numerics="", threads=1,
+        arena_bytes_fixed=0, arena_bytes_by_unit={}, arena="arena 64*N bytes = lower bound", flops="80*N",
+        numerics="", threads=1,
         weights="fp32", weights_deviation="0.00e+00", packed_bytes=0, files=files,
     )  # fmt: skip
     (folder / "manifest.json").write_text(manifest.to_json())

@@ -15,6 +15,7 @@ import numpy as np
 from graphc.backends.llvm import jit
 from graphc.backends.llvm.c_api import make_handle
 from graphc.backends.llvm.executable import compile_plan, native_plan
+from graphc.ir.dims import evaluate
 from graphc.ir.partition import Partition
 from tests.backends.llvm.guarded import Guarded
 
@@ -33,7 +34,8 @@ class Native:
         self.weights = Guarded(self.executable.weights()[: module.weights_bytes])
         self.handle = make_handle(self.weights.address)
         pointers = [ctypes.c_void_p] * (len(self.signature.inputs) + len(self.signature.outputs) + 1)
-        kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, *pointers, ctypes.c_int32)
+        sizes = [ctypes.c_int64] * len(self.signature.symbols)
+        kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *sizes, *pointers, ctypes.c_int32)
         self.function = kind(self.code.address(module.entry))
 
     def run(self, arrays: Mapping[str, np.ndarray], poison: int = 0xFF) -> list[np.ndarray]:
@@ -43,20 +45,23 @@ class Native:
         """
         signature, at_start = self.signature, poison != 0xFF
         inputs = [Guarded(np.asarray(arrays[v.name], order="C"), at_start) for v in signature.inputs]
-        n = 1 if signature.source is None else inputs[signature.source[0]].array.shape[signature.source[1]]
-        shapes = [tuple(a * n + b for a, b in v.linear(signature.symbol)) for v in signature.outputs]
+        sizes = {
+            name: 1 if source is None else inputs[source[0]].array.shape[source[1]]
+            for name, source in zip(signature.symbols, signature.sources, strict=True)
+        }
+        shapes = [tuple(evaluate(d, sizes) for d in v.dims) for v in signature.outputs]
         outputs = [
             Guarded(np.zeros(shape, v.dtype), at_start)
             for shape, v in zip(shapes, signature.outputs, strict=True)
         ]
-        size = signature.workspace_bytes(n)
+        size = signature.workspace_bytes(sizes)
         working = Guarded(np.zeros(-(-size // 64) * 64, np.uint8), at_start)
         for buffer in (*outputs, working):
             buffer.dirty(poison)
         kept = self.weights.array.tobytes()
         status = self.function(
             ctypes.addressof(self.handle),
-            n,
+            *sizes.values(),
             *(b.address for b in (*inputs, *outputs, working)),
             1,
         )

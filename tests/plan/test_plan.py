@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphc.autodiff import differentiate
-from graphc.errors import UnsupportedError
+from graphc.ir.dims import symbol
 from graphc.ir.parser import parse_graph
 from graphc.ir.partition import singly
 from graphc.plan import make_plan
@@ -98,10 +98,36 @@ def test_backward_graphs_use_both_regions():
     assert all(where.place == "fixed" for where in plan.scratch.values())
 
 
-def test_two_symbols_are_refused_with_the_way_out():
-    graph = parse_graph("graph g {\n input %x: f32[N,T]\n %y: f32[N,T] = tanh %x\n return %y\n}")
-    with pytest.raises(UnsupportedError, match="2 symbolic dimensions: N, T"):
-        make_plan(singly(graph))
+def test_every_unit_of_growth_has_a_region():
+    text = """graph g {
+      input %x: f32[N,T,16]
+      input %k: f32[T,8]
+      %a: f32[N,T,16] = tanh %x
+      %s: f32[N,T,T] = matmul %a, %a {transpose_w=true}
+      %e: f32[N,T,T] = exp %s
+      %y: f32[N,T,16] = matmul %e, %a
+      %q: f32[T,8] = exp %k
+      %z: f32[T,8] = tanh %q
+      return %y as "y", %z as "z"
+    }"""
+    plan = make_plan(singly(parse_graph(text)))
+    assert [(r.name, str(r.unit), r.nbytes) for r in plan.regions] == [
+        ("N*T**2", "N*T**2", 64), ("N*T", "N*T", 64), ("T", "T", 64)
+    ]  # fmt: skip
+    assert all(region.bound <= region.nbytes for region in plan.regions)
+    assert plan.workspace(N=3, T=5) == 64 * (3 * 25 + 3 * 5 + 5) and plan.symbol is None
+    assert "64 B per N*T**2 + 64 B per N*T + 64 B per T = lower bound" in plan.verdict
+
+
+def test_working_memory_that_grows_and_is_constant_is_one_stretch_behind_the_arena():
+    graph = parse_graph(CHAIN)
+    n = symbol("N")
+    needs = {"k0": n * 384 + 4096, "k1": n * 512 + 1000}
+    plan = make_plan(singly(graph), scratch=lambda kernel: needs.get(kernel.name, 0))
+    assert {where.place for where in plan.scratch.values()} == {"working"}
+    assert dict(plan.working) == {n: 512, 1: 4096}
+    assert plan.workspace(10) == 10 * (plan.sample_bytes + 512) + plan.fixed_bytes + 4096
+    assert "working memory 512 B per sample + 4.1 KB" in plan.verdict
 
 
 def test_the_checker_catches_overlap():

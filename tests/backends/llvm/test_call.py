@@ -126,7 +126,7 @@ def test_refusals(scale: Any) -> None:
         scale(x.astype(np.float64), two)
     assert dtype.value.fix == "x.astype('float32')"
     with pytest.raises(DTypeError, match="factor is float64"):
-        scale(x, 2.0)
+        scale(x, np.float64(2.0))
     with pytest.raises(DTypeError, match="x is no array"):
         scale([[1.0, 2.0], [3.0]], two)
     with pytest.raises(DTypeError, match="x is object"):
@@ -164,12 +164,10 @@ def test_an_output_with_the_name_of_an_input(monkeypatch: pytest.MonkeyPatch, al
 
 
 def test_signatures_that_cannot_be() -> None:
-    with pytest.raises(UnsupportedError, match="symbolic sizes H, N"):
-        Signature("f", (Array("x", "float32", ("N", "H")),), ())
     with pytest.raises(UnsupportedError, match="no input of f has an axis of size N alone"):
         Signature("f", (Array("x", "float32", ("2*N",)),), ())
-    with pytest.raises(UnsupportedError, match=r"N\*\*2 is not of the form"):
-        Signature("f", (Array("x", "float32", ("N", "N*N")),), ())
+    with pytest.raises(UnsupportedError, match="no input of f has an axis of size H alone"):
+        Signature("f", (Array("x", "float32", ("N", "N*H")),), ())
     with pytest.raises(UnsupportedError, match="complex64"):
         Array("x", "complex64", ())
     with pytest.raises(UnsupportedError, match="cannot name a C function"):

@@ -100,6 +100,16 @@ def test_an_open_batch(kind: str) -> None:
             np.testing.assert_array_equal(a, b[:, :rows])
 
 
+def test_open_steps_and_an_open_batch_at_once() -> None:
+    net = nn.GRU(5, 13, bidirectional=True).double()
+    graph = differentiate(graphc.trace(lambda x: (net(x)[0] ** 2).sum(), x="float64[T,N,5]"))
+    run = graphc.compile(graph)
+    for steps, batch in ((0, 2), (3, 1), (5, 7), (2, 0)):
+        x = drawn(steps, batch, "float64")
+        for a, b in zip(run(x), interpret(graph, [x]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
 def the_loop(graph: Graph) -> Kernel:
     (kernel,) = (k for k in lower(graph, training=True).partition.kernels if k.kind == "scan")
     return kernel
