@@ -46,6 +46,7 @@ _LATER = {
     "rand": "graphc.nn.creation",
     "randn": "graphc.nn.creation",
     "render": "graphc.api",
+    "set_engine": "graphc.engine",
     "stack": "graphc.tensor.functions",
     "stop_gradient": "graphc.transforms",
     "summary": "graphc.api",

@@ -28,7 +28,7 @@ LAYERS = [
     ["frontends", "backends", "view"],
     ["pipeline", "artefact", "executable", "explain", "precision", "profile", "provenance"],
     ["api", "training"],
-    ["bench", "checking", "train", "transforms", "verification"],
+    ["bench", "checking", "engine", "train", "transforms", "verification"],
     ["cli"],
 ]
 SIBLINGS = {

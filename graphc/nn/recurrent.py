@@ -11,6 +11,7 @@ x·w_ihᵀ + b_ih, is one matrix product for all steps.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from graphc.errors import ShapeError, UnsupportedError, UsageError
@@ -140,24 +141,27 @@ class _Layers(Module):
     ):
         super().__init__()
         _positive(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if proj_size:
-            raise UnsupportedError(
-                f"proj_size={proj_size}", span=user_span(), fix="put a Linear behind the layer"
+        if not 0 <= proj_size < hidden_size:
+            raise UsageError(
+                f"proj_size={proj_size} is not less than hidden_size={hidden_size}", span=user_span()
             )
         if not 0 <= dropout <= 1:
             raise UsageError(f"the probability dropout={dropout} must lie in [0, 1]", span=user_span())
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.nonlinearity = bidirectional, "tanh"
-        rows = KINDS[self.kind][1] * hidden_size
+        rows, self.proj_size = KINDS[self.kind][1] * hidden_size, proj_size
+        out = proj_size or hidden_size
         for layer in range(num_layers):
-            columns = input_size if layer == 0 else hidden_size * self.directions
+            columns = input_size if layer == 0 else out * self.directions
             for suffix in self._suffixes(layer):
                 self.register_parameter(f"weight_ih{suffix}", _empty((rows, columns), dtype))
-                self.register_parameter(f"weight_hh{suffix}", _empty((rows, hidden_size), dtype))
+                self.register_parameter(f"weight_hh{suffix}", _empty((rows, out), dtype))
                 if bias:
                     self.register_parameter(f"bias_ih{suffix}", _empty((rows,), dtype))
                     self.register_parameter(f"bias_hh{suffix}", _empty((rows,), dtype))
+                if proj_size:
+                    self.register_parameter(f"weight_hr{suffix}", _empty((proj_size, hidden_size), dtype))
         self.reset_parameters()
 
     @property
@@ -180,14 +184,14 @@ class _Layers(Module):
             given = None if given is None else tuple(f.unsqueeze(part, 1) for part in given)
         elif self.batch_first:
             x = f.swapaxes(x, 0, 1)
-        zero = f.full((x.type.shape[1], self.hidden_size), 0.0, x.dtype) if given is None else None
+        zeros = tuple(f.full((x.type.shape[1], size), 0.0, x.dtype) for size in self._sizes())
         finals: list[State] = []
         for layer in range(self.num_layers):
             if layer:
                 x = F.dropout(x, self.dropout, self.training)
             outputs = []
             for suffix in self._suffixes(layer):
-                state = (zero,) * parts if given is None else tuple(part[len(finals)] for part in given)
+                state = zeros if given is None else tuple(part[len(finals)] for part in given)
                 output, final = self._along(x, state, suffix)
                 outputs.append(output)
                 finals.append(final)
@@ -199,9 +203,24 @@ class _Layers(Module):
             x = f.swapaxes(x, 0, 1)
         return x, tuple(states) if parts > 1 else states[0]
 
+    def _sizes(self) -> tuple[int, ...]:
+        """Of each array of the state: h may be projected, c is not."""
+        return (self.proj_size or self.hidden_size, self.hidden_size)[: KINDS[self.kind][2]]
+
+    def _projected(self, step: Callable[..., State], weight: Any) -> Callable[..., State]:
+        """The step with h' = w_hr·h' at its end.  Sak, Senior and Beaufays, Long short-term memory ..., 2014."""
+        if weight is None:
+            return step
+
+        def projected(*operands: Any) -> State:
+            h, *rest = step(*operands)
+            return F.linear(h, weight), *rest
+
+        return projected
+
     def _along(self, x: Tensor, state: State, suffix: str) -> tuple[Tensor, State]:
         """One layer in one direction: x[L, N, columns] -> outputs [L, N, hidden], and the last state."""
-        step = KINDS[self.kind][0]
+        step = self._projected(KINDS[self.kind][0], getattr(self, f"weight_hr{suffix}", None))
         weight_hh, bias_hh = getattr(self, f"weight_hh{suffix}"), getattr(self, f"bias_hh{suffix}", None)
         inputs = F.linear(x, getattr(self, f"weight_ih{suffix}"), getattr(self, f"bias_ih{suffix}", None))
         steps = f.unbind(inputs, 0)
@@ -232,8 +251,8 @@ class _Layers(Module):
             raise ShapeError(f"{name} over a sequence of no steps", span=here(), facts=f.fact(x))
         count = self.num_layers * self.directions
         middle = () if x.ndim == 2 else (x.type.shape[0 if self.batch_first else 1],)
-        wanted = (count, *middle, self.hidden_size)
-        for part in given or ():
+        for part, size in zip(given or (), self._sizes()):
+            wanted = (count, *middle, size)
             if part.type.shape != wanted:
                 raise ShapeError(
                     f"the first state of {name} must be [{', '.join(map(str, wanted))}]",
@@ -246,6 +265,7 @@ class _Layers(Module):
         text += f", num_layers={self.num_layers}" if self.num_layers != 1 else ""
         text += ", batch_first=True" if self.batch_first else ""
         text += f", dropout={self.dropout}" if self.dropout else ""
+        text += f", proj_size={self.proj_size}" if self.proj_size else ""
         return text + (", bidirectional=True" if self.bidirectional else "")
 
 
@@ -272,7 +292,10 @@ class RNN(_Layers):
 
 
 class LSTM(_Layers):
-    """Long short-term memory: x[L, N, input] -> (outputs, (last h, last c)), shaped as those of `RNN`."""
+    """Long short-term memory: x[L, N, input] -> (outputs, (last h, last c)), shaped as those of `RNN`.
+
+    With `proj_size` each h is projected to so many features, weight_hr[proj_size, hidden].
+    """
 
     kind = "LSTM"
 

@@ -82,6 +82,18 @@ def test_a_recurrent_layer(kind, options):
     check(ours, theirs, {"x": drawn((5, 2, 3))})
 
 
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}], ids=str)
+@pytest.mark.parametrize("given", [False, True])
+def test_an_lstm_with_a_projection(options, given):
+    options = {**options, "proj_size": 2}
+    count = 4 if len(options) > 1 else 1
+    state = {"h": drawn((count, 2, 2)), "c": drawn((count, 2, 4))} if given else {}
+    call = {"call": state_call(2)} if given else {}
+    check(nn.LSTM(3, 4, **options), torch.nn.LSTM(3, 4, **options), {"x": drawn((5, 2, 3)), **state}, **call)
+    with pytest.raises(UsageError, match="proj_size=4 is not less than hidden_size=4"):
+        nn.LSTM(3, 4, proj_size=4)
+
+
 def state_call(count):
     def call(module, x, *state):
         return module(x, state if count == 2 else state[0])
