@@ -1,4 +1,4 @@
-"""Images in blocks of channels joined along the channels: blocks are copied as they lie, in rows where borders differ."""
+"""Images in blocks of channels joined along the channels: blocks are copied as they lie, or row by row."""
 
 from __future__ import annotations
 
