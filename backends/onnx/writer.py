@@ -9,12 +9,14 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from graphc import ops
 from graphc.errors import UnsupportedError
 from graphc.ir.dims import Dim, FloorDiv, SymbolicDim
-from graphc.ir.graph import Graph, Value
+from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.op import Kind
+from graphc.ir.rewriter import rewrite
 from graphc.passes.dce import dce
-from graphc.passes.expand import expand
+from graphc.passes.expand import copy_body, expand
 
 IR_VERSION = 8  # of ONNX 1.13, which brought opset 18
 
@@ -154,10 +156,44 @@ def info(name: str, value: Value) -> onnx.ValueInfoProto:
     )
 
 
+def unrolled(graph: Graph) -> Graph:
+    """The graph with every loop written out, a step after the other."""
+
+    def steps(node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        if node.op.name != "scan":
+            return None
+        a = node.attributes
+        body, carries, sequences, length = a["body"], a["carries"], a["sequences"], a["length"]
+        if not isinstance(length, int) or length == 0:
+            raise UnsupportedError(f"ONNX: a loop of {length} steps", span=node.provenance.span)
+        state = list(operands[:carries])
+        given, fixed = operands[carries : carries + sequences], operands[carries + sequences :]
+        rows: list[list[Value]] = [[] for _ in body.outputs[carries:]]
+        for t in range(length)[:: -1 if a["reverse"] else 1]:
+            results = copy_body(body, (*state, *(_step(v, t) for v in given), *fixed), f"{node.name}.{t}")
+            state = list(results[:carries])
+            for row, value in zip(rows, results[carries:], strict=True):
+                row.append(ops.reshape(value, shape=(1, *value.shape)))
+        stacked = [row[::-1] if a["reverse"] else row for row in rows]
+        return (*state, *(row[0] if length == 1 else ops.concat(*row, axis=0) for row in stacked))
+
+    while any(node.op.name == "scan" for node in graph.nodes):
+        graph, _ = rewrite(graph, steps, "unroll")
+    return graph
+
+
+def _step(v: Value, t: int) -> Value:
+    """What a sequence holds at one step."""
+    zeros = (0,) * (v.type.rank - 1)
+    one = ops.slice(v, starts=(t, *zeros), stops=(t + 1, *v.shape[1:]), steps=(1,) * v.type.rank)
+    return ops.reshape(one, shape=v.shape[1:])
+
+
 def written(graph: Graph, opset: int) -> onnx.ModelProto:
     """The model of a graph, with composites expanded that ONNX lacks."""
     from graphc.backends.onnx.operators import OPERATORS, is_direct
 
+    graph = unrolled(graph)
     while True:
         unknown = {n.op.name for n in graph.nodes if n.op.kind is Kind.COMPOSITE and not is_direct(n)}
         if not unknown:

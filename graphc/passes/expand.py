@@ -24,12 +24,12 @@ def expand(graph: Graph, keep: Collection[str] = ()) -> tuple[Graph, ValueMap]:
         types = [v.type for v in operands]
         # One level of recursion for each composite within a composite; never over a graph's length.
         body, _ = expand(body_graph(node.op, types, node.attributes), keep)
-        return _copy(body, operands, node.name)
+        return copy_body(body, operands, node.name)
 
     return rewrite(graph, open_up, "expand")
 
 
-def _copy(body: Graph, operands: tuple[Value, ...], name: str) -> tuple[Value, ...]:
+def copy_body(body: Graph, operands: tuple[Value, ...], name: str) -> tuple[Value, ...]:
     """The body's nodes in the ambient builder, named after the composite they belong to."""
     builder = Builder.current()
     mapping = dict(zip(body.inputs, operands, strict=True))

@@ -73,6 +73,8 @@ def _consumer(graph: Graph, kernel: Kernel, readers: dict[Value, list[Kernel]]) 
         return None
     if not all(isinstance(size, int) for size in z.shape[1:-1]):
         return None  # rows are counted through all axes, and divided again by sizes that are known
+    if not any(node.op.kind is Kind.ELEMENTWISE for node in who[0].nodes):
+        return None  # parts that are only taken apart, as queries, keys and values
     (shape,) = shapes
     width = shape[-1] if shape else 0
     fits = isinstance(width, int) and width > 1 and shape == (*z.shape[:-1], width) and columns % width == 0

@@ -157,7 +157,8 @@ def test_from_a_model_to_numbers(run: Any) -> None:
 
 def test_a_compiled_size_a_range_and_weights(run: Any) -> None:
     run("compile", "lenet.py", "--dim", "N=4", "-o", "four.graphc")
-    assert "float32[4,10]" in run("run", "four.graphc", "-x", "random").out
+    assert "float32[4,10]" in run("run", "four.graphc", "-x", "random", "--dim", "N=4").out
+    assert "float32[3,10]" in run("run", "four.graphc", "-x", "random", "--dim", "N=3").out
     run("compile", "lenet.py", "--dim", "N=1:8", "-o", "eight.graphc")
     assert "N = 1..8" in run("inspect", "eight.graphc").out
     assert "N is 9" in run("run", "eight.graphc", "-x", "random", "--dim", "N=9", status=1).err

@@ -197,7 +197,7 @@ def slice_(call: Call) -> Value:
         starts, stops = call.attribute("starts"), call.attribute("ends")
         axes, steps = call.attribute("axes"), None
     else:
-        starts, stops = call.ints(1), call.ints(2)
+        starts, stops = call.ints(1), call.sizes(2)
         axes = call.ints(3) if call.has(3) else None
         steps = call.ints(4) if call.has(4) else None
     axes = tuple(range(len(starts))) if axes is None else tuple(normal_axis(a, rank, "Slice") for a in axes)
@@ -209,10 +209,14 @@ def slice_(call: Call) -> Value:
     return x
 
 
-def _sliced(call: Call, x: Value, axis: int, start: int, stop: int, step: int) -> Value:
+def _sliced(call: Call, x: Value, axis: int, start: int, stop: Dim, step: int) -> Value:
     size = x.shape[axis]
     if step == 0:
         raise OnnxError("Slice with a step of 0")
+    if not isinstance(stop, int):
+        if step > 0 and start >= 0 and not isinstance(size, int):
+            return part(x, axis, start, stop, step)
+        raise call.unsupported(f"{start}:{stop}:{step} of the size {size}", "load the model with fixed sizes")
     if isinstance(size, int):
         taken = range(*slice(start, max(stop, -(2**62)) if step < 0 else stop, step).indices(size))
         if step < 0 and stop < -size:

@@ -18,7 +18,7 @@ from tests.ops.sampling import cases
 onnx = pytest.importorskip("onnx", reason="needs the onnx package")
 pytestmark = pytest.mark.onnx
 
-NOT_IN_ONNX = {"random_bits", "uniform", "linear_recurrence", "atan2", "shift_left", "shift_right", "scan"}
+NOT_IN_ONNX = {"random_bits", "uniform", "linear_recurrence", "atan2", "shift_left", "shift_right"}
 PLAIN = [c for c in cases() if not c.id.endswith(("i8", "i16", "i32", "u8", "u16", "u32", "u64"))]
 
 
