@@ -25,7 +25,7 @@ $(READY): setup.cfg pyproject.toml
 	touch $(READY)
 
 test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 fuzz: $(READY) ## Run many random graphs through passes and native code; FIRST=seed begins elsewhere
 	GRAPHC_FUZZ_SEED=$(FIRST) GRAPHC_FUZZ_CASES=$(GRAPHS) GRAPHC_FUZZ_NATIVE=$(GRAPHS) GRAPHC_FUZZ_HOSTILE=$(GRAPHS) \
