@@ -108,12 +108,20 @@ def work_of(workload: Workload) -> Work:
     return Work(tuple(_kernels(lower(trace_graph(net.eval(), inputs)))))
 
 
-def _kernels(lowered) -> Iterable[tuple[int, int]]:
+def _multiplied(nodes) -> int:
+    """FLOP of products and convolutions, those of every step of a loop too."""
     from graphc.ir.cost import total_flops
 
+    nodes = list(nodes)
+    loops = [node.attributes for node in nodes if node.op.name == "scan"]
+    once = total_flops(node for node in nodes if node.op.name in MULTIPLIES)
+    return once + sum(loop["length"] * _multiplied(loop["body"].nodes) for loop in loops)
+
+
+def _kernels(lowered) -> Iterable[tuple[int, int]]:
     seen = set()
     for kernel in lowered.partition.kernels:
-        flop = total_flops(node for node in kernel.nodes if node.op.name in MULTIPLIES)
+        flop = _multiplied(kernel.nodes)
         weights = [v for v in kernel.inputs if v.leaf in ("parameter", "constant") and v not in seen]
         seen.update(weights)
         yield flop, sum(v.type.nbytes for v in weights)
