@@ -35,7 +35,7 @@ from graphc.interpret import run_node
 from graphc.ir.builder import Builder
 from graphc.ir.dims import Dim, symbol
 from graphc.ir.graph import Graph, Provenance, Value
-from graphc.ir.op import REGISTRY, TypeRuleError
+from graphc.ir.op import TypeRuleError
 from graphc.ir.types import MAX_RANK, TensorType, dtype_of
 
 MAX_CALLS = 100
@@ -85,6 +85,7 @@ class Importer:
         self.model, self.folder, self.file, self.types, self.given = model, folder, file, types, given
         self.builder = Builder(name)
         self.data: dict[str, np.ndarray] = {}
+        self.inputs: dict[str, Value] = {}  # by their names in the file
         self.arrays: dict[Value, np.ndarray] = {}  # what was evaluated while importing
         self.functions: dict[tuple[str, str], FunctionProto] = {}
         for function in model.functions:
@@ -149,7 +150,8 @@ class Importer:
                     )
                 scope.values[value.name] = self.constant(array, value.name)
                 continue
-            scope.values[value.name] = self.builder.leaf("input", value.name, declared)
+            leaf = self.inputs[value.name] = self.builder.leaf("input", value.name, declared)
+            scope.values[value.name] = leaf
 
     def _declared(self, value: ValueInfoProto) -> TensorType:
         if value.name in self.types:
@@ -256,24 +258,14 @@ class Importer:
             if current.node is not None:
                 stack += current.node.inputs
             elif current.leaf == "input":
-                found.append(current.name)
-        names = [v.name for v in self.model.graph.input if self.builder_name(v.name) in found]
+                found.append(current)
+        names = [name for name, leaf in self.inputs.items() if leaf in found]
         shown = " and ".join(repr(name) for name in names)
         raise NeedsValue(
             f"{what} must be known, and depends on the value of input {shown}",
             inputs=tuple(names),
             fix=f'load(..., values={{"{names[0]}": ...}})' if names else "",
         )
-
-    def builder_name(self, name: str) -> str:
-        """The name of an input in the graph."""
-        return self._leaf_names().get(name, name)
-
-    def _leaf_names(self) -> dict[str, str]:
-        kept = [v for v in self.model.graph.input if v.name not in self.given]
-        initial = {tensor.name for tensor in self.model.graph.initializer}
-        names = [v.name for v in kept if v.name not in initial]
-        return {name: leaf.name for name, leaf in zip(names, self.builder.leaves["input"], strict=False)}
 
     # --- nodes
 
@@ -538,6 +530,3 @@ def module_path(name: str) -> str:
             parts.pop()
         parts.append(part)
     return ".".join(parts)
-
-
-__all__ = ["NeedsValue", "Importer", "Scope", "REGISTRY"]

@@ -72,7 +72,11 @@ def check_kernel(call: Call, shape: tuple[Dim, ...]) -> tuple[int, ...]:
 
 @onnx_operator("Conv")
 def conv(call: Call) -> Value:
-    x, w = call[0], call[1]
+    return convolved(call, call[0], call[1], call.get(2))
+
+
+def convolved(call: Call, x: Value, w: Value, bias: Value | None = None) -> Value:
+    """The convolution of these operands by the call's attributes."""
     rank = x.type.rank - 2
     if rank < 1 or w.type.rank != x.type.rank:
         raise OnnxError(f"Conv of {x.type} by {w.type}: both need batch, channels and the same spatial axes")
@@ -83,7 +87,7 @@ def conv(call: Call) -> Value:
     y = ops.conv(
         x, w, strides=strides, padding=padding, dilation=dilations, groups=call.attribute("group", 1)
     )
-    return with_bias(y, call.get(2))
+    return with_bias(y, bias)
 
 
 def with_bias(y: Value, bias: Value | None) -> Value:

@@ -88,9 +88,11 @@ def one_hot(call: Call) -> Value:
 
 @onnx_operator("ReverseSequence")
 def reverse_sequence(call: Call) -> Value:
+    return reversed_steps(call[0], call[1], call.attribute("time_axis", 0), call.attribute("batch_axis", 1))
+
+
+def reversed_steps(x: Value, lengths: Value, time: int, batch: int) -> Value:
     """The first elements of each sequence, as many as its length says, in reverse order."""
-    x, lengths = call[0], call[1]
-    time, batch = call.attribute("time_axis", 0), call.attribute("batch_axis", 1)
     index = ops.iota(shape=x.shape, axis=time, dtype=int64)
     spread = tuple(d if i == batch else 1 for i, d in enumerate(x.shape))
     length = ops.reshape(ops.cast(lengths, dtype=int64), shape=spread)

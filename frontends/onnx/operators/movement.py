@@ -16,7 +16,7 @@ from graphc.frontends.onnx.tensors import array_of, check_bytes, checked_shape
 from graphc.ir.builder import Builder, broadcast_shapes
 from graphc.ir.dims import Dim, exact_divide, product
 from graphc.ir.graph import Value
-from graphc.ir.types import float32, int64
+from graphc.ir.types import int64
 
 
 @onnx_operator("Constant")
@@ -386,6 +386,3 @@ def dropout(call: Call) -> list[Value]:
     kind = bool_ if call.version >= 10 else call[0].dtype
     mask = Builder.current().constant(1, kind, call[0].shape) if call.wants(1) else None
     return [call[0], mask] if mask is not None else [call[0]]
-
-
-__all__ = ["float32"]

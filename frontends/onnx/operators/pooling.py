@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from graphc import ops
@@ -151,6 +149,3 @@ def max_unpool(call: Call) -> Value:
     if any(not isinstance(n, int) or n < 0 for n in grown):
         raise call.unsupported(f"the output shape {list(shape)}")
     return ops.pad(y, low=(0,) * len(grown), high=grown, interior=(0,) * len(grown))
-
-
-__all__ = ["math"]

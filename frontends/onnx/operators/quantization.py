@@ -7,7 +7,7 @@ import numpy as np
 from graphc import ops
 from graphc.frontends.onnx.call import Call, normal_axis
 from graphc.frontends.onnx.errors import OnnxError
-from graphc.frontends.onnx.operators.convolution import conv
+from graphc.frontends.onnx.operators.convolution import convolved
 from graphc.frontends.onnx.operators.registry import onnx_operator
 from graphc.ir.dims import exact_divide
 from graphc.ir.graph import Value
@@ -102,30 +102,12 @@ def quantized_matmul(call: Call) -> Value:
     return quantized(y, spread_along(call[6], y, y.type.rank - 2), call[7], call[7].dtype)
 
 
-class _Part:
-    """A call of Conv that reads other operands."""
-
-    def __init__(self, call: Call, operands: list[Value | None]):
-        self._call, self._operands = call, operands
-
-    def __getitem__(self, index: int) -> Value:
-        value = self._operands[index]
-        assert value is not None
-        return value
-
-    def get(self, index: int) -> Value | None:
-        return self._operands[index]
-
-    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
-        return getattr(self._call, name)
-
-
 @onnx_operator("ConvInteger")
 def conv_integer(call: Call) -> Value:
     w = ops.cast(call[1], dtype=float64)
     if call.has(3):
         w = w - spread_along(ops.cast(call[3], dtype=float64), w, 0)
-    y = conv(_Part(call, [_centred(call, 0, 2), w, None]))  # type: ignore[arg-type]
+    y = convolved(call, _centred(call, 0, 2), w)
     return ops.cast(y, dtype=int32)
 
 
@@ -137,5 +119,5 @@ def quantized_conv(call: Call) -> Value:
     if call.has(8):
         unit = ops.reshape(call[1], shape=()) * call[4]
         bias = ops.cast(call[8], dtype=float32) * unit
-    y = conv(_Part(call, [x, w, bias]))  # type: ignore[arg-type]
+    y = convolved(call, x, w, bias)
     return quantized(y, ops.reshape(call[6], shape=()), call[7], call[7].dtype)

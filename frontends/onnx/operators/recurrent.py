@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphc import ops
 from graphc.frontends.onnx.call import Call
 from graphc.frontends.onnx.errors import OnnxError
-from graphc.frontends.onnx.operators.indexing import reverse_sequence
+from graphc.frontends.onnx.operators.indexing import reversed_steps
 from graphc.frontends.onnx.operators.movement import part
 from graphc.frontends.onnx.operators.registry import onnx_operator
 from graphc.ir.builder import Builder
@@ -155,17 +155,7 @@ def _stack(values: list[Value], axis: int) -> Value:
 
 def _reversed(call: Call, x: Value) -> Value:
     """The steps backwards, each sequence within its own length."""
-    if not call.has(4):
-        return ops.reverse(x, axes=(0,))
-
-    class Sequences:
-        def __getitem__(self, index: int) -> Value:
-            return (x, call[4])[index]
-
-        def attribute(self, name: str, default: int) -> int:
-            return {"time_axis": 0, "batch_axis": 1}.get(name, default)
-
-    return reverse_sequence(Sequences())  # type: ignore[arg-type]
+    return reversed_steps(x, call[4], 0, 1) if call.has(4) else ops.reverse(x, axes=(0,))
 
 
 def _run(call: Call, x: Value, d: Direction, hidden: int) -> tuple[Value, Value, Value | None]:

@@ -16,7 +16,6 @@ from graphc.frontends.onnx.call import Call, normal_axis
 from graphc.frontends.onnx.errors import OnnxError
 from graphc.frontends.onnx.operators.registry import onnx_operator
 from graphc.frontends.onnx.tensors import check_bytes
-from graphc.ir.builder import Builder
 from graphc.ir.dims import product
 from graphc.ir.graph import Value
 from graphc.ir.types import float64, int64
@@ -372,6 +371,3 @@ def col2im(call: Call) -> Value:
         groups=1,
     )
     return ops.reshape(y, shape=(x.shape[0], channels, *image))
-
-
-__all__ = ["Builder"]
