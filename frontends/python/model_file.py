@@ -184,9 +184,9 @@ def _named(names: dict[str, Any], entry: str, path: Path) -> Any:
 
 
 def _instantiate(found: Any, name: str, span: Span) -> Any:
-    """The model itself: a class is instantiated, a function that needs no argument makes it."""
+    """The model itself: a class is instantiated, a function without parameters makes it."""
     makes_it = isinstance(found, FunctionType) and found.__code__.co_argcount == 0
-    makes_it = makes_it and not found.__code__.co_flags & 0x04  # with *args it could compute something
+    makes_it = makes_it and not found.__code__.co_flags & 0x0C  # *args or **keywords: not a factory
     if isinstance(found, type) or makes_it:
         with user_code(f"{name}() fails"):
             found = found()
