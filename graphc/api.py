@@ -270,6 +270,10 @@ def render(
 
     Returns what was written; without a path, the SVG.
     """
+    from graphc.view import draw
+
+    if view != "memory" and (path is None or Path(path).suffix.lower() in (".svg", ".png", ".pdf")):
+        draw.warm_up()
     from graphc import view as pictures
     from graphc.view.theme import DEFAULT
 
