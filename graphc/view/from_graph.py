@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal, TypedDict, get_args
 
 from graphc.errors import UsageError
@@ -12,7 +13,7 @@ from graphc.ir.partition import Partition
 from graphc.plan.plan import Plan
 from graphc.view import circuit
 from graphc.view.facts import Known
-from graphc.view.layers import OVERLAYS, Values, layers
+from graphc.view.layers import OVERLAYS, Asked, Kernels, Values, layers
 from graphc.view.loops import opened
 from graphc.view.render_ir import Picture
 from graphc.view.selection import Part, keep
@@ -37,6 +38,7 @@ class Choices(TypedDict, total=False):
     hops: int
     grad_path_of: str
     times: Mapping[str, float] | None
+    kernels: Kernels
 
 
 def make_picture(
@@ -54,6 +56,7 @@ def make_picture(
     hops: int = 2,
     grad_path_of: str = "",
     times: Mapping[str, float] | None = None,
+    kernels: Kernels = MappingProxyType({}),
 ) -> Picture:
     """The picture of a graph.
 
@@ -61,13 +64,15 @@ def make_picture(
             gradients alone.  fusion: which ops run as one kernel (needs a Partition or Plan).  auto: joint when there
             are gradients.
     values  arrays by value, from `graphc.interpret.evaluate`: numbers in a circuit, statistics of tensors
-    show    of shapes, params, flops, source; and check: finite differences beside the gradients of a circuit
+    show    of shapes, params, flops, bytes, norms, health, time, rule (of each gradient) and source; and check: finite
+            differences beside the gradients of a circuit
     depth   module levels that are opened; the default opens as many as stay readable
     style   circuit (scalars only) or layers; auto takes the circuit for small scalar graphs
     expand  paths of modules that are opened although others are folded
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter or input: only the way from it to the loss, and the way its gradient comes back
     times   seconds by name of a kernel, for the fusion view
+    kernels  for the other views, by name of a value: the kernel that computes it, and the seconds that kernel takes
     known   facts by name of a value, may be empty: the picture for a page, of everything, with its story
 
     Raises UsageError when the view does not fit the graph.
@@ -119,7 +124,12 @@ def make_picture(
         drawn = circuit.circuit(graph, name, values, gradients, "check" in show, known)
     else:
         drawn = layers(
-            graph, name, gradients=gradients, values=values, show=show, depth=depth, known=known, part=part
+            graph,
+            name,
+            gradients=gradients,
+            asked=Asked(values, show, known, kernels),
+            depth=depth,
+            part=part,
         )
         if style == "auto" and circuit.is_scalar(graph) and not circuit.suits(graph):
             notices += (f"more than {circuit.LIMIT} ops: drawn in rows instead of as a circuit",)

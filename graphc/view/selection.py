@@ -87,7 +87,10 @@ def _boxes(picture: Picture, units: Units, name: str) -> set[str]:
 
 
 def _around(picture: Picture, start: set[str], hops: int) -> set[str]:
-    """What can be reached over so many edges; arrays and gradients of a box in its row come with it."""
+    """What can be reached over so many edges; arrays and gradients of a box in its row come with it.
+
+    A box comes with its gradient and a gradient with its box: an ⊕ then keeps its terms where the fork keeps its ways.
+    """
     near: dict[str, set[str]] = {}
     beside: dict[str, set[str]] = {}
     side = {n.id for n in picture.nodes if n.role in (Role.PARAMETER, Role.CONSTANT)}
@@ -97,6 +100,10 @@ def _around(picture: Picture, start: set[str], hops: int) -> set[str]:
         found = beside if level or edge.source in side else near
         found.setdefault(edge.source, set()).add(edge.target)
         found.setdefault(edge.target, set()).add(edge.source)
+    for node in picture.nodes:
+        if f"g-{node.id}" in row:
+            beside.setdefault(node.id, set()).add(f"g-{node.id}")
+            beside.setdefault(f"g-{node.id}", set()).add(node.id)
     kept = _with_neighbours(start, beside)
     for _ in range(hops):
         kept = _with_neighbours(kept | {other for box in kept for other in near.get(box, ())}, beside)
