@@ -249,6 +249,7 @@ def render(
     focus: str = "",
     hops: int = 2,
     grad_path_of: str = "",
+    between: tuple[str, str] | None = None,
     after: str | None = None,
     side: Literal["both", "before", "after"] = "both",
 ) -> str | bytes:
@@ -267,6 +268,7 @@ def render(
             composite ops (silu, softplus ...) that are drawn as what they are made of
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter: only the way from it to the loss and back
+    between  two values, arrays or modules: only the ways from the first to the second
 
     Returns what was written; without a path, the SVG.
     """
@@ -295,6 +297,7 @@ def render(
         "focus": focus,
         "hops": hops,
         "grad_path_of": grad_path_of,
+        "between": between,
     }
     if "time" in show:
         if view != "fusion":

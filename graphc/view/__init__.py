@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from graphc.view.from_graph import make_picture
     from graphc.view.notebook import interactive
-    from graphc.view.output import render, to_dot, to_html, to_svg
+    from graphc.view.output import render, to_dot, to_html, to_networkx, to_svg
     from graphc.view.render_ir import Picture
     from graphc.view.theme import THEMES, Theme
 
@@ -26,6 +26,7 @@ _LATER = {
     "render": "output",
     "to_dot": "output",
     "to_html": "output",
+    "to_networkx": "output",
     "to_svg": "output",
 }
 
@@ -38,6 +39,7 @@ __all__ = [
     "render",
     "to_dot",
     "to_html",
+    "to_networkx",
     "to_svg",
 ]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from graphc.atomic import write_file
 from graphc.errors import UsageError
@@ -16,8 +17,12 @@ from graphc.view.dot import to_dot as picture_to_dot
 from graphc.view.dot_text import escape
 from graphc.view.from_graph import Choices, Drawable, make_picture
 from graphc.view.plain import to_mermaid, to_text
+from graphc.view.plain import to_networkx as picture_to_networkx
 from graphc.view.render_ir import Picture
 from graphc.view.theme import DEFAULT, THEMES, Theme
+
+if TYPE_CHECKING:
+    import networkx
 
 SUFFIXES = (".svg", ".png", ".pdf", ".html", ".dot", ".json", ".mmd", ".txt")
 COST = 10_000  # layout cost above which a layout is refused: it would take longer than anyone waits
@@ -84,6 +89,16 @@ def to_html(
     return data if isinstance(data, str) else data.decode("utf-8")
 
 
+def to_networkx(thing: Drawable | Picture, **choices: Unpack[Choices]) -> networkx.MultiDiGraph:
+    """The picture as a networkx MultiDiGraph (see `graphc.view.plain`): what is drawn, folded as it is drawn.
+
+    `choices` are the arguments of `make_picture`.  `graphc.to_networkx` gives the graph itself, op by op.
+    """
+    if choices.get("view") == "memory":
+        return picture_to_networkx(_memory_picture(thing, choices.get("title")))
+    return picture_to_networkx(_picture(thing, choices))
+
+
 def theme_of(theme: str | Theme) -> Theme:
     """A theme by name.  Raises UsageError naming those there are."""
     if isinstance(theme, Theme):
@@ -107,22 +122,31 @@ def _written(
 ) -> str | bytes:
     """A picture in the form a suffix stands for."""
     if choices.get("view") == "memory":
-        return _memory(thing, suffix, theme, choices.get("title"))
+        return _memory(thing, suffix, theme, timeout, choices.get("title"))
     picture = _picture(thing, choices)
     match suffix:
-        case ".json":
-            return picture.to_json()
+        case ".json" | ".mmd" | ".txt":
+            return _as_text(picture, suffix)
         case ".dot":
             return picture_to_dot(picture, theme)
-        case ".mmd":
-            return to_mermaid(picture)
-        case ".txt":
-            return to_text(picture)
         case ".html":
-            from graphc.view.html import page
-
-            return page(picture, theme, lambda p, t: _drawn(p, "svg", t, timeout).decode("utf-8"), code)
+            return _page(picture, theme, lambda p, t: _drawn(p, "svg", t, timeout).decode("utf-8"), code)
     return _drawn(picture, suffix[1:], theme, timeout)
+
+
+def _as_text(picture: Picture, suffix: str) -> str:
+    return {".json": Picture.to_json, ".mmd": to_mermaid, ".txt": to_text}[suffix](picture)
+
+
+def _page(
+    picture: Picture,
+    theme: Theme,
+    layout: Callable[[Picture, Theme], str],
+    code: Mapping[str, str] | None,
+) -> str:
+    from graphc.view.html import page
+
+    return page(picture, theme, layout, code)
 
 
 def _drawn(picture: Picture, form: str, theme: Theme, timeout: float) -> bytes:
@@ -140,13 +164,33 @@ def _drawn(picture: Picture, form: str, theme: Theme, timeout: float) -> bytes:
     return text.replace("<svg ", '<svg role="img" ', 1).encode("utf-8")
 
 
-def _memory(thing: Drawable | Picture, suffix: str, theme: Theme, title: str | None) -> str:
-    if not isinstance(thing, Plan):
-        raise UsageError("the memory view needs a memory plan", fix="give the Plan of a compiled model")
-    if suffix != ".svg":
-        raise UsageError(
-            f"the memory view is written as .svg, not {suffix}", fix="end the file's name in .svg"
-        )
+def _memory(
+    thing: Drawable | Picture, suffix: str, theme: Theme, timeout: float, title: str | None
+) -> str | bytes:
+    """The map as a picture; the picture's own text in the forms that are text."""
+    from graphc.view.map_dot import map_dot
     from graphc.view.memory_map import memory_map
 
-    return memory_map(thing, theme, title)
+    plan, picture = _plan(thing), _memory_picture(thing, title)
+    match suffix:
+        case ".svg":
+            return memory_map(plan, theme, title)
+        case ".html":
+            picture = replace(picture, notices=())  # the map says it
+            return _page(picture, theme, lambda _, t: memory_map(plan, t, title), None)
+        case ".json" | ".mmd" | ".txt":
+            return _as_text(picture, suffix)
+    dot = map_dot(memory_map(plan, theme, title, names_below=True), theme)
+    return dot if suffix == ".dot" else draw.draw(dot, suffix[1:], timeout=timeout)
+
+
+def _memory_picture(thing: Drawable | Picture, title: str | None) -> Picture:
+    from graphc.view.memory_picture import memory_picture
+
+    return memory_picture(_plan(thing), title)
+
+
+def _plan(thing: Drawable | Picture) -> Plan:
+    if not isinstance(thing, Plan):
+        raise UsageError("the memory view needs a memory plan", fix="give the Plan of a compiled model")
+    return thing

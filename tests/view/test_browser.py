@@ -116,6 +116,19 @@ def test_kernels(tmp_path: Path) -> None:
     judged(report, make_picture(partition, "fusion"))
 
 
+def test_memory(tmp_path: Path) -> None:
+    from graphc.backends.llvm.executable import native_plan
+    from graphc.pipeline import lower
+    from graphc.view.memory_picture import memory_picture
+
+    def function(x, w, v):
+        return ((x @ w).tanh() @ v).tanh()
+
+    types = {"x": "float32[N,4]", "w": "float32[4,8]", "v": "float32[8,2]"}
+    plan = native_plan(lower(api.differentiate(api.graph_of(function, types))).partition)
+    judged(examined(to_html(plan, view="memory"), tmp_path), memory_picture(plan))
+
+
 @pytest.mark.parametrize("depth", [None, 1])
 def test_lenet(tmp_path: Path, depth: int | None) -> None:
     from graphc.frontends.python.model_file import load_model_file

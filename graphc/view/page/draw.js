@@ -4,7 +4,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const GLYPH = { input: "▷", parameter: "◆", constant: "▫", output: "▣", loss: "▣", module: "▤" };
 const WORD = { input: "input", parameter: "parameter", constant: "constant", output: "output", loss: "loss", module: "module, closed",
-  op: "operation", gradient: "gradient", accumulate: "sum of gradients", seed: "gradient where backward starts", chip: "local derivative", value: "value" };
+  op: "operation", gradient: "gradient", buffer: "buffer", accumulate: "sum of gradients", seed: "gradient where backward starts", chip: "local derivative", value: "value" };
 const LINE = 14, HEAD = 18, PAD = 6;
 const pen = document.createElement("canvas").getContext("2d");
 const widths = new Map();
@@ -121,7 +121,7 @@ function adopt(picture, parent) {
     const node = byId.get(group.id);
     if (!node) continue;
     group.dataset.id = node.id;
-    const shaped = group.querySelector(":scope > ellipse, :scope > path, :scope > a > ellipse");
+    const shaped = group.querySelector(":scope > ellipse, :scope > path, :scope > a > ellipse, :scope > rect");
     const back = node.backward || node.role === "chip" || node.role === "accumulate";
     group.classList.add("box", ...(shaped ? [] : ["plain"]), ...(back ? ["back"] : []));
     for (const [key, value] of Object.entries({ role: "graphics-symbol", "aria-roledescription": WORD[node.role] ?? node.role, "aria-label": describe(node), tabindex: "-1" })) group.setAttribute(key, value);
@@ -141,6 +141,7 @@ function adopt(picture, parent) {
     group.querySelector("title")?.remove();
     edges.push({ source, target, element: group, kind: "data" });
   }
+  if (picture.layout === "map") for (const edge of picture.edges) edges.push({ ...edge, element: make("g", {}) });  // not drawn
   svg.querySelectorAll("title").forEach(title => title.remove());
   const size = svg.viewBox.baseVal;
   return { svg, boxes, edges, stands: new Map(picture.nodes.map(n => [n.id, n.id])), frames: [], width: size.width * 4 / 3, height: size.height * 4 / 3 };
