@@ -264,12 +264,16 @@ def render(
     train   kernels and memory of forward and backward together, in the views fusion and memory
 
     depth   module levels that are opened; `expand`, paths of modules that are opened all the same, and names of
-            composite ops (silu, softplus ...) that are drawn as what they are made of
+            composite ops (silu, softplus ...), sigmoid and tanh that are drawn as what they are made of
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter: only the way from it to the loss and back
 
     Returns what was written; without a path, the SVG.
     """
+    from graphc.view import draw
+
+    if view != "memory" and (path is None or Path(path).suffix.lower() in (".svg", ".png", ".pdf")):
+        draw.warm_up()
     from graphc import view as pictures
     from graphc.view.theme import DEFAULT
 
@@ -349,8 +353,12 @@ def _drawable(
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
     composites = {node.op.name for node in graph.nodes if node.op.is_composite}
-    if composites.intersection(expand) and not graph.gradients:
-        graph, _ = open_composites(graph, keep=composites.difference(expand))
+    if expand and not graph.gradients:
+        from graphc.view.openings import open_primitives
+
+        if composites.intersection(expand):
+            graph, _ = open_composites(graph, keep=composites.difference(expand))
+        graph = open_primitives(graph, expand)
     if view in ("joint", "backward") and not graph.gradients:
         graph = reverse_mode(graph)  # of the code as written, not of its stable form
     if view in ("fusion", "memory"):

@@ -10,7 +10,7 @@ from graphc.errors import UsageError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.partition import Partition
 from graphc.plan.plan import Plan
-from graphc.view import circuit, fusion
+from graphc.view import circuit
 from graphc.view.facts import Known
 from graphc.view.layers import OVERLAYS, Values, layers
 from graphc.view.loops import opened
@@ -91,6 +91,8 @@ def make_picture(
             raise UsageError(
                 "the fusion view needs a fused graph", fix="give the Partition or the Plan of the graph"
             )
+        from graphc.view import fusion
+
         partition = thing.partition if isinstance(thing, Plan) else thing
         return fusion.kernels(partition, title or f"{graph.name}: kernels", show, times)
     notices: tuple[str, ...] = ()

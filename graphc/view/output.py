@@ -10,12 +10,11 @@ from typing import Unpack
 from graphc.atomic import write_file
 from graphc.errors import UsageError
 from graphc.plan.plan import Plan
-from graphc.view import draw, memory_map
+from graphc.view import draw
 from graphc.view.dot import layout_cost
 from graphc.view.dot import to_dot as picture_to_dot
 from graphc.view.dot_text import escape
 from graphc.view.from_graph import Choices, Drawable, make_picture
-from graphc.view.html import page
 from graphc.view.plain import to_mermaid, to_text
 from graphc.view.render_ir import Picture
 from graphc.view.theme import DEFAULT, THEMES, Theme
@@ -120,6 +119,8 @@ def _written(
         case ".txt":
             return to_text(picture)
         case ".html":
+            from graphc.view.html import page
+
             return page(picture, theme, lambda p, t: _drawn(p, "svg", t, timeout).decode("utf-8"), code)
     return _drawn(picture, suffix[1:], theme, timeout)
 
@@ -146,4 +147,6 @@ def _memory(thing: Drawable | Picture, suffix: str, theme: Theme, title: str | N
         raise UsageError(
             f"the memory view is written as .svg, not {suffix}", fix="end the file's name in .svg"
         )
-    return memory_map.memory_map(thing, theme, title)
+    from graphc.view.memory_map import memory_map
+
+    return memory_map(thing, theme, title)

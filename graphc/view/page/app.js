@@ -34,21 +34,20 @@ function redraw() {
   const key = [...closedNow()].join(" ");
   if (shown && key === drawnFor) return;
   drawnFor = key;
+  const room = $("figure").clientWidth;  // asked before anything changes: asked later, the browser lays out twice
   if (laidOut) {
     shown ??= adopt(picture, $("graph"));
   } else {
     shown = arrange(picture, closedNow(), measure);
-    shown.svg = drawPicture(shown, picture.title, $("graph"));
+    shown.svg = drawPicture(shown, picture.title);
     shown.height = Math.ceil(shown.height); shown.width = Math.ceil(shown.width);
   }
-  resize();
+  resize(room);
+  if (!laidOut) $("graph").replaceChildren(shown.svg);
 }
 
-function resize() {
-  if (!state.zoom) {
-    const room = $("figure").clientWidth - 36;
-    state.fit = Math.min(laidOut ? 1.3 : 1, Math.max(room / shown.width, laidOut ? 0.75 : 0.35));
-  }
+function resize(room = $("figure").clientWidth) {
+  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, laidOut ? 0.75 : 0.35));
   const scale = state.zoom || state.fit;
   shown.svg.setAttribute("width", Math.round(shown.width * scale));
   shown.svg.setAttribute("height", Math.round(shown.height * scale));
@@ -68,16 +67,27 @@ function paint() {
       "hide-value": state.step > 0 && known.value > state.step, "hide-gradient": state.step > 0 && known.gradient > state.step,
     };
     box.look ??= box.element.getAttribute("class");
-    box.element.setAttribute("class", [box.look, ...Object.keys(flags).filter(flag => flags[flag])].join(" "));
-    box.element.setAttribute("tabindex", id === tabbed ? "0" : "-1");
-    if (id === now) box.element.setAttribute("aria-current", "step"); else box.element.removeAttribute("aria-current");
+    set(box, "class", [box.look, ...Object.keys(flags).filter(flag => flags[flag])].join(" "));
+    set(box, "tabindex", id === tabbed ? "0" : "-1");
+    set(box, "aria-current", id === now ? "step" : null);
   }
-  for (const edge of shown.edges) edge.element.classList.toggle("used", edge.source !== undefined && uses.has(stands(edge.source)) && made.has(stands(edge.target)));
+  for (const edge of shown.edges) {
+    const used = edge.source !== undefined && uses.has(stands(edge.source)) && made.has(stands(edge.target));
+    if (used !== Boolean(edge.used)) edge.element.classList.toggle("used", edge.used = used);
+  }
   paintStory(step);
   paintDetails();
   document.documentElement.dataset.theme = state.theme;
   $("theme").textContent = `Theme: ${state.theme}`;
   writeHash();
+}
+
+/** An attribute of a box, touched only when it changes: there may be a thousand boxes. */
+function set(box, name, value) {
+  const had = box.had ??= { tabindex: "-1", "aria-current": null };
+  if (had[name] === value) return;
+  had[name] = value;
+  if (value === null) box.element.removeAttribute(name); else box.element.setAttribute(name, value);
 }
 
 function paintStory(step) {
@@ -181,12 +191,11 @@ function toggle(id) {
     setClosed(fold, false);
     const first = picture.nodes.find(n => n.backward === back && (n.role === "op" || n.role === "gradient") && clusters.path(n.cluster).includes(fold));
     state.at = first ? first.id : "";
-    paint();
+    redraw();
     state.at = shown.stands.get(state.at) ?? state.at;
   } else if (closable(id)) {
     const cluster = closable(id);
     setClosed(cluster, true);
-    paint();
     state.at = (nodes.get(id).backward ? "g-" : "") + cluster;
   }
   paint();

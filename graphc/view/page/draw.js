@@ -87,7 +87,7 @@ function drawBox(box, parent) {
   return group;
 }
 
-function drawPicture(found, title, parent) {
+function drawPicture(found, title) {
   const svg = make("svg", { viewBox: `0 0 ${Math.ceil(found.width)} ${Math.ceil(found.height)}`, role: "graphics-document", "aria-roledescription": "computation graph", "aria-label": title });
   const defs = make("defs", {}, svg);
   for (const kind of ["data", "gradient", "saved"]) {
@@ -107,7 +107,6 @@ function drawPicture(found, title, parent) {
     make("text", { x: f.left + 10, y: f.top + 16, class: "frame-label" + (f.back ? " back" : ""), "data-frame": f.id }, svg, "▾ " + short(f.label));
   const boxes = make("g", { role: "presentation" }, svg);
   for (const box of found.boxes.values()) box.element = drawBox(box, boxes);
-  parent.replaceChildren(svg);
   return svg;
 }
 
