@@ -37,6 +37,7 @@ class Choices(TypedDict, total=False):
     focus: str
     hops: int
     grad_path_of: str
+    between: tuple[str, str] | None
     times: Mapping[str, float] | None
     kernels: Kernels
 
@@ -55,6 +56,7 @@ def make_picture(
     focus: str = "",
     hops: int = 2,
     grad_path_of: str = "",
+    between: tuple[str, str] | None = None,
     times: Mapping[str, float] | None = None,
     kernels: Kernels = MappingProxyType({}),
 ) -> Picture:
@@ -71,6 +73,7 @@ def make_picture(
     expand  paths of modules that are opened although others are folded
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter or input: only the way from it to the loss, and the way its gradient comes back
+    between  two values, arrays or modules: only the ways from the first to the second, and back for the gradient
     times   seconds by name of a kernel, for the fusion view
     kernels  for the other views, by name of a value: the kernel that computes it, and the seconds that kernel takes
     known   facts by name of a value, may be empty: the picture for a page, of everything, with its story
@@ -119,7 +122,7 @@ def make_picture(
             fix="style='layers' draws tensors",
         )
     name = title if title is not None else graph.name
-    part = Part(tuple(expand), focus, hops, grad_path_of)
+    part = Part(tuple(expand), focus, hops, grad_path_of, between)
     if style != "layers" and view != "backward" and circuit.suits(graph) and not part.is_cut:
         drawn = circuit.circuit(graph, name, values, gradients, "check" in show, known)
     else:
