@@ -337,10 +337,11 @@ class _Rows:
             return []
         kind = Text.GRADIENT if gradient else Text.VALUE
         array = self.values[value]
-        if "norms" in self.show and not gradient and array.ndim and np.isfinite(array).all():
+        norms = "norms" in self.show
+        if norms and not gradient and array.ndim and np.isfinite(array).all():
             return [Line(kind, f"‖·‖ {number(np.linalg.norm(array.astype(np.float64)))}")]
         warning = self.flow.warning(value) if gradient else ""
-        return [Line(kind, statistics(array, gradient) + warning)]
+        return [Line(kind, statistics(array, gradient, norms) + warning)]
 
     def _leaf(self, value: Value) -> str:
         identifier = self.leaf_box[value] = self.ids.new("v", value.name)
