@@ -234,22 +234,22 @@ FIGURES = [
     Figure(
         "resnet18", "ResNet-18", "More than 150 boxes are folded by module, equal neighbours into one; the head says "
         "how many ops are in how many boxes.",
-        "graphc render examples/resnet18.py -o resnet18.svg", lambda: _example("resnet18.py"), 560,
+        "graphc render examples/networks/resnet.py:ResNet18 -o resnet18.svg", lambda: _example("networks/resnet.py", "ResNet18", name="resnet18"), 560,
     ),
     Figure(
         "resnet18-block", "Inside of one block", "Everything folded but one module.",
-        "graphc render examples/resnet18.py --depth 1 --expand layer3.0 -o resnet18.svg",
-        lambda: _example("resnet18.py", depth=1, expand=["layer3.0"]), 560,
+        "graphc render examples/networks/resnet.py:ResNet18 --depth 1 --expand layer3.0 -o resnet18.svg",
+        lambda: _example("networks/resnet.py", "ResNet18", name="resnet18", depth=1, expand=["layer3.0"]), 560,
     ),
     Figure(
         "resnet18-gradient", "The way of one gradient", "From the weight to the loss, and back.",
-        "graphc render examples/resnet18.py --grad-path-of layer4.1.conv2.weight -o path.svg",
-        lambda: _example("resnet18.py", grad_path_of="layer4.1.conv2.weight"), 560,
+        "graphc render examples/networks/resnet.py:ResNet18 --grad-path-of layer4.1.conv2.weight -o path.svg",
+        lambda: _example("networks/resnet.py", "ResNet18", name="resnet18", grad_path_of="layer4.1.conv2.weight"), 560,
     ),
     Figure(
         "resnet18-focus", "Around one addition", "What lies within two edges of it.",
-        "graphc render examples/resnet18.py --focus layer2.0.add --hops 2 -o focus.svg",
-        lambda: _example("resnet18.py", focus="layer2.0.add", hops=2), 640,
+        "graphc render examples/networks/resnet.py:ResNet18 --focus layer2.0.add --hops 2 -o focus.svg",
+        lambda: _example("networks/resnet.py", "ResNet18", name="resnet18", focus="layer2.0.add", hops=2), 640,
     ),
     Figure(
         "resnet50", "ResNet-50", "Blocks that are equal op by op, type by type and wire by wire stand in one box.",

@@ -249,8 +249,11 @@ def render(
     focus: str = "",
     hops: int = 2,
     grad_path_of: str = "",
+    between: tuple[str, str] | None = None,
     after: str | None = None,
     side: Literal["both", "before", "after"] = "both",
+    step: int | None = None,
+    frames: str | PathLike[str] | None = None,
 ) -> str | bytes:
     """Draw a model, a graph, a partition, a plan, or what a tensor was computed by.
 
@@ -264,12 +267,20 @@ def render(
     train   kernels and memory of forward and backward together, in the views fusion and memory
 
     depth   module levels that are opened; `expand`, paths of modules that are opened all the same, and names of
-            composite ops (silu, softplus ...) that are drawn as what they are made of
+            composite ops (silu, softplus ...), sigmoid and tanh that are drawn as what they are made of
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter: only the way from it to the loss and back
+    between  two values, arrays or modules: only the ways from the first to the second
 
-    Returns what was written; without a path, the SVG.
+    step    the picture of one step through forward and backward, from 1: what is known then, the rest blank
+    frames  a folder: instead of one picture each step as its own, in the form of the path's suffix (.svg)
+
+    Returns what was written; without a path, the SVG; of frames, the first, which is the whole picture.
     """
+    from graphc.view import draw
+
+    if view != "memory" and (path is None or Path(path).suffix.lower() in (".svg", ".png", ".pdf")):
+        draw.warm_up()
     from graphc import view as pictures
     from graphc.view.theme import DEFAULT
 
@@ -291,11 +302,15 @@ def render(
         "focus": focus,
         "hops": hops,
         "grad_path_of": grad_path_of,
+        "between": between,
     }
     if "time" in show:
         if view != "fusion":
             raise UsageError("time is what kernels take", fix='show it with view="fusion"')
         options["times"] = _measured(thing)
+    if frames is not None:
+        form = Path(path or "frame.svg").suffix.lower()[1:]
+        return pictures.render_frames(thing, frames, form=form, **options)[0].read_bytes()
     if path is None:
         return pictures.to_svg(thing, **options)
     if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
@@ -303,7 +318,7 @@ def render(
 
         became = provenance(thing, code="code" in show)
         options |= {"known": became.facts, "code": became.code}
-    return pictures.render(thing, path, **options).read_bytes()
+    return pictures.render(thing, path, step=step, **options).read_bytes()
 
 
 def _pass_picture(
@@ -349,8 +364,12 @@ def _drawable(
         return model, None  # a partition, a plan, a picture
     graph = graph_of(model, inputs, dims=dims, weights=weights, name=name)
     composites = {node.op.name for node in graph.nodes if node.op.is_composite}
-    if composites.intersection(expand) and not graph.gradients:
-        graph, _ = open_composites(graph, keep=composites.difference(expand))
+    if expand and not graph.gradients:
+        from graphc.view.openings import open_primitives
+
+        if composites.intersection(expand):
+            graph, _ = open_composites(graph, keep=composites.difference(expand))
+        graph = open_primitives(graph, expand)
     if view in ("joint", "backward") and not graph.gradients:
         graph = reverse_mode(graph)  # of the code as written, not of its stable form
     if view in ("fusion", "memory"):

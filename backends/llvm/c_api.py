@@ -166,7 +166,7 @@ def status_error(signature: Signature, features: tuple[str, ...], status: int) -
 
 def _function(module: Module, name: str, parameters: dict[str, str], returns: str = "void") -> Function:
     f = module.function(name, parameters, returns)
-    f.attributes = baseline(module)
+    f.attributes, f.cold = baseline(module), True
     return f
 
 

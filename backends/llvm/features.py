@@ -172,17 +172,26 @@ PROCESSOR = Probe(_cpuid, _xgetbv)
 def emit_missing(module: Module, name: str, names: tuple[str, ...], probe: Probe = PROCESSOR) -> Function:
     """Write `i32 name()`: 0 when the processor has all features, else 1 + the place of the first it lacks."""
     f = module.function(name, {}, returns="i32", internal=True, inline=False)
-    f.attributes = baseline(module)
+    f.attributes, f.cold = baseline(module), True
     if names:
         leaves = sorted({X86[n][:2] for n in names} | {(1, 0)})
+        words = f.alloca("i32", 4 * len(leaves))
         registers = {leaf: _leaf(f, *leaf, probe) for leaf in leaves}
+        for at, found in enumerate(found for leaf in leaves for found in registers[leaf]):
+            f.store(found, f.gep(words, 4 * at))
         state = _saved_state(f, registers[1, 0][ECX], probe)
-        for i, feature in enumerate(names):
-            leaf, subleaf, register, bit, needs = X86[feature]
-            has = f.icmp("ne", f.and_(registers[leaf, subleaf][register], _signed(1 << bit)), 0)
-            saved = f.icmp("eq", f.and_(state, needs), needs)
-            with f.if_(f.xor(f.and_(has, saved), True)):
-                f.ret(constant(i + 1, "i32"))
+        rows = []  # of each feature: which word, its bit, the state it needs
+        for leaf, subleaf, register, number, saved in (X86[name] for name in names):
+            rows += [4 * leaves.index((leaf, subleaf)) + register, _signed(1 << number), saved]
+        table = module.table(rows, "i32", align=4)
+        with f.loop(0, len(names)) as i:
+            place, bit, needs = (
+                f.load(f.gep(table, f.add(f.mul(i, 12), 4 * k)), "i32", invariant=True) for k in range(3)
+            )
+            word = f.load(f.gep(words, f.mul(f.zext(place, "i64"), 4)), "i32")
+            has, kept = f.icmp("ne", f.and_(word, bit), 0), f.icmp("eq", f.and_(state, needs), needs)
+            with f.if_(f.xor(f.and_(has, kept), True)):
+                f.ret(f.trunc(f.add(i, 1), "i32"))
     f.ret(constant(0, "i32"))
     return f
 

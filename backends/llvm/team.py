@@ -91,15 +91,19 @@ def emit_barrier(module: Module) -> str:
 def emit_team(module: Module, internal: bool = False) -> None:
     """Add `graphc_acquire` and `graphc_run`, and the loop of a member; `internal` for this module alone."""
     futex, getpid, sigmask = SYSTEM_CALLS[_architecture(module)]
-    _emit_member(module, futex, emit_apart(module, _architecture(module), getpid, _system_call))
+    apart = emit_apart(module, _architecture(module), getpid, _system_call)
+    _emit_member(module, futex, apart)
     _emit_acquire(module, getpid, sigmask, internal)
     _emit_run(module, futex, internal)
+    for name in (apart, "graphc.member", "graphc_acquire", "graphc_run"):
+        module.functions[name].cold = internal
 
 
 def emit_end(module: Module) -> str:
     """The function `end(team)`: its members leave, when they are of this process, and their memory is given back."""
     futex, getpid, _ = SYSTEM_CALLS[_architecture(module)]
     f = module.function("graphc.end", {"team": "ptr"}, internal=True, inline=False)
+    f.cold = True
     owner = _atomic_load(f, f.team, "i64", "monotonic")
     with f.if_(f.icmp("eq", f.and_(owner, -2), f.shl(_system_call(f, getpid), 1))):
         f.store(constant(0, "ptr"), f.gep(f.team, JOB))

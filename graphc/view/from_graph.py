@@ -10,7 +10,7 @@ from graphc.errors import UsageError
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.partition import Partition
 from graphc.plan.plan import Plan
-from graphc.view import circuit, fusion
+from graphc.view import circuit
 from graphc.view.facts import Known
 from graphc.view.layers import OVERLAYS, Values, layers
 from graphc.view.loops import opened
@@ -36,6 +36,7 @@ class Choices(TypedDict, total=False):
     focus: str
     hops: int
     grad_path_of: str
+    between: tuple[str, str] | None
     times: Mapping[str, float] | None
 
 
@@ -53,6 +54,7 @@ def make_picture(
     focus: str = "",
     hops: int = 2,
     grad_path_of: str = "",
+    between: tuple[str, str] | None = None,
     times: Mapping[str, float] | None = None,
 ) -> Picture:
     """The picture of a graph.
@@ -67,6 +69,7 @@ def make_picture(
     expand  paths of modules that are opened although others are folded
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter or input: only the way from it to the loss, and the way its gradient comes back
+    between  two values, arrays or modules: only the ways from the first to the second, and back for the gradient
     times   seconds by name of a kernel, for the fusion view
     known   facts by name of a value, may be empty: the picture for a page, of everything, with its story
 
@@ -91,6 +94,8 @@ def make_picture(
             raise UsageError(
                 "the fusion view needs a fused graph", fix="give the Partition or the Plan of the graph"
             )
+        from graphc.view import fusion
+
         partition = thing.partition if isinstance(thing, Plan) else thing
         return fusion.kernels(partition, title or f"{graph.name}: kernels", show, times)
     notices: tuple[str, ...] = ()
@@ -112,7 +117,7 @@ def make_picture(
             fix="style='layers' draws tensors",
         )
     name = title if title is not None else graph.name
-    part = Part(tuple(expand), focus, hops, grad_path_of)
+    part = Part(tuple(expand), focus, hops, grad_path_of, between)
     if style != "layers" and view != "backward" and circuit.suits(graph) and not part.is_cut:
         drawn = circuit.circuit(graph, name, values, gradients, "check" in show, known)
     else:

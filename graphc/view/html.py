@@ -143,7 +143,9 @@ def table(picture: Picture) -> Iterator[str]:
     yield '<thead><tr><th scope="col">Operation</th><th scope="col">Reads</th><th scope="col">Gives</th>'
     yield '<th scope="col">Forward</th><th scope="col">Backward</th></tr></thead><tbody>'
     for node in picture.nodes:
-        if node.role not in (Role.OP, Role.MODULE) and not (node.backward and node.role is Role.GRADIENT):
+        if node.role not in (Role.OP, Role.MODULE, Role.BUFFER) and not (
+            node.backward and node.role is Role.GRADIENT
+        ):
             continue
         if node.backward and f"{node.id.removeprefix('g-')}" in by_id:
             continue  # it stands in the row of its operation

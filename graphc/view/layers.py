@@ -86,6 +86,9 @@ def _folded(
     ways += [(level, deepest) for level in range(deepest - 1, 0, -1)]
     for level, once in ways:
         units = Units(graph, gradients=gradients, depth=level, once=once, expand=expand)
+        last = (level, once) == ways[-1]
+        if not last and sum(1 + unit.has_gradient for unit in units.all) > BUDGET:
+            continue  # with what it reads it has even more boxes
         picture = _Rows(units, values, show, level).picture(title)
         if len(picture.nodes) <= BUDGET:
             break
@@ -397,8 +400,8 @@ class _Rows:
         if "bytes" in self.show:
             yield f"{_sum_of_bytes(self.units.leaving(unit))} bytes"
         yield from self._health(unit)
-        work = total_flops(unit.nodes)
-        if "flops" in self.show and work != 0:
+        work = total_flops(unit.nodes) if "flops" in self.show else 0
+        if work != 0:
             yield f"{amount(work)} FLOP"
         span = unit.nodes[0].provenance.span
         if "source" in self.show and span is not None:

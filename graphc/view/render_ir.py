@@ -40,6 +40,7 @@ class Role(StrEnum):
     GRADIENT = "gradient"  # a backward op, or the gradient of an input or parameter
     ACCUMULATE = "accumulate"  # the sum where paths meet
     SEED = "seed"  # the gradient of the loss with respect to itself
+    BUFFER = "buffer"  # a stretch of the arena
 
 
 class Kind(StrEnum):
@@ -81,6 +82,7 @@ class Layout(StrEnum):
     CIRCUIT = "circuit"  # left to right: wires, chips, circles
     ROWS = "rows"  # top to bottom: forward on the left, backward mirrored on the right
     FLOW = "flow"  # top to bottom, no rows
+    MAP = "map"  # buffers: steps to the right, addresses upward
 
 
 @dataclass(frozen=True, slots=True)

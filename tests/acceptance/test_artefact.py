@@ -219,8 +219,10 @@ def save(path: Path, factor: int, *, hang: bool = False) -> subprocess.Popen[str
     )
 
 
-@pytest.mark.parametrize("before", [False, True])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("how", "before"),
+    [(signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGTERM, True), (signal.SIGINT, True)],
+)
 def test_killed_while_it_writes(tmp_path: Path, before: bool, how: signal.Signals) -> None:
     """Nothing is there, or what was there before; never half of it."""
     path = tmp_path / "line.graphc"

@@ -232,6 +232,19 @@ def test_without_any_engine_the_line_that_installs_one_is_given(monkeypatch) -> 
     assert caught.value.exit_code == 4 and "apt-get install graphviz" in caught.value.fix
 
 
+def test_an_engine_that_was_started_before_draws_the_same(engine) -> None:
+    cold = draw.draw("digraph { a -> b }", "svg")
+    draw.warm_up()
+    draw.warm_up()
+    (waiting,) = draw._waiting.values()
+    assert draw.draw("digraph { a -> b }", "svg") == cold
+    assert not draw._waiting and waiting.process.returncode == 0
+    draw.warm_up()
+    (waiting,) = draw._waiting.values()
+    draw._end_waiting()  # as at the end of a program that drew nothing
+    assert waiting.process.returncode is not None and not waiting.config.parent.exists()
+
+
 @needs_engine
 def test_an_engine_that_does_not_work_is_passed_over(monkeypatch) -> None:
     real = draw._command

@@ -11,7 +11,6 @@ import pytest
 
 from graphc import api
 from graphc.autodiff import differentiate
-from graphc.errors import UsageError
 from graphc.ir.builder import Builder
 from graphc.ir.graph import Graph, Provenance
 from graphc.ir.types import parse_type
@@ -214,8 +213,3 @@ def test_lenet_is_small_with_everything_in_it(tmp_path) -> None:
     code = json.loads(element(text, "script", ' type="application/json" id="code"'))
     named_there = {text for node in picture.nodes for heading, text in node.facts if heading == "LLVM IR"}
     assert named_there == set(code) or named_there < set(code)
-
-
-def test_a_page_of_memory_is_refused() -> None:
-    with pytest.raises(UsageError, match="memory"):
-        to_html(named("a"), view="memory")

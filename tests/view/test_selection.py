@@ -70,6 +70,22 @@ def test_the_way_of_a_gradient_leads_from_the_loss_to_the_parameter() -> None:
         make_picture(graph, grad_path_of="9.weight")
 
 
+def test_between_two_boxes_stands_what_lies_on_a_way(tmp_path) -> None:
+    graph = joint()
+    whole, part = make_picture(graph), make_picture(graph, between=("0.add", "1.add"))
+    assert labels(part) == ["add", "relu", "linear", "add"]
+    assert labels(part, True) == ["∇add", "∇relu", "∇linear", "", "∇add"]
+    assert part.notices[-1] == f"{len(part.nodes)} of {len(whole.nodes)} boxes: the ways from 0.add to 1.add"
+    ids = {n.id for n in part.nodes}
+    assert list(part.edges) == [e for e in whole.edges if e.source in ids and e.target in ids]
+    assert set(labels(make_picture(graph, between=("0", "2")))) == {"linear", "add", "relu"}
+    with pytest.raises(UsageError, match="nothing leads from 1.add to 0.add") as caught:
+        make_picture(graph, between=("1.add", "0.add"))
+    assert "between=('0.add', '1.add')" in caught.value.fix
+    with pytest.raises(UsageError, match="focus and between"):
+        make_picture(graph, between=("0.add", "1.add"), focus="0")
+
+
 def test_one_module_is_opened_while_the_others_stay_folded() -> None:
     graph = joint()
     assert labels(make_picture(graph, depth=1)) == ["0", "1", "linear"]
@@ -136,6 +152,7 @@ def test_overlays_say_what_they_measure() -> None:
     [
         ["--focus", "fc1", "--hops", "1"],
         ["--grad-path-of", "fc2.weight"],
+        ["--between", "conv2", "fc1"],
         ["--depth", "1", "--expand", "conv2"],
         ["--values", "--show", "shapes,norms,health,bytes"],
     ],
@@ -150,7 +167,7 @@ def test_the_command_line_hands_it_on(options: list[str], tmp_path) -> None:
     assert main(["render", str(ROOT / "examples/lenet.py"), *options, "-o", str(part)]) == 0
     first, second = (Picture.from_json(path.read_text(encoding="utf-8")) for path in (whole, part))
     assert second != first
-    if options[0] in ("--focus", "--grad-path-of"):
+    if options[0] in ("--focus", "--grad-path-of", "--between"):
         assert len(second.nodes) < len(first.nodes)
         assert second.notices[-1].startswith(f"{len(second.nodes)} of {len(first.nodes)} boxes")
     if options[0] == "--depth":
