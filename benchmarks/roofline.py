@@ -1,8 +1,8 @@
 """A roofline picture as SVG: what each workload reaches, under what the machine allows (Williams, Waterman and
 Patterson, Roofline: an insightful visual performance model, 2009).
 
-Across: floating-point operations for each byte of weights that is read.  Up: GFLOP/s.  The roof is the peak of
-multiply-adds on the right and, on the left, the bandwidth of the memory that holds the weights.
+Across: floating-point operations for each byte of weights that is read, by a loop in every step.  Up: GFLOP/s.  The
+roof is the peak of multiply-adds on the right and, on the left, the bandwidth of the memory that holds the weights.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def points(rows: Sequence[Row], threads: int) -> list[Point]:
             continue
         peer = limit.flop / row.others[0].median / 1e9 if row.others else None
         ours = limit.flop / row.ours.median / 1e9
-        found.append(Point(row.workload.name, limit.flop / limit.weights, ours, peer))
+        found.append(Point(row.workload.name, limit.flop / limit.read, ours, peer))
     return sorted(found, key=lambda p: (p.intensity, p.name))
 
 

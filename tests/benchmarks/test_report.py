@@ -43,6 +43,17 @@ def test_names_in_the_picture_do_not_lie_on_each_other():
     assert not any(roofline._meet(a, b) for i, a in enumerate(taken) for b in taken[:i])
 
 
+def test_files_replace_their_part_of_the_results(tmp_path):
+    costs_file, other, text = (tmp_path / name for name in ("costs.json", "other.json", "lenet.txt"))
+    costs_file.write_text('{"costs": []}')
+    other.write_text('{"cost": []}')
+    text.write_text("a profile")
+    changed = report.with_file(report.with_file(RESULTS, costs_file), text)
+    assert changed == {**RESULTS, "costs": [], "profile": "a profile"}
+    with pytest.raises(ValueError, match="no part cost;"):
+        report.with_file(RESULTS, other)
+
+
 def test_cliffs_are_found_within_a_series_only():
     first = Cost("net", "batch", 1, 1.0, 100, 0.0)
     second = replace(first, value=2, seconds=2.9, flop=200)
