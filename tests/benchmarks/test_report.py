@@ -71,3 +71,11 @@ def test_a_library_that_is_missing_is_told_of():
     ]
     text = footprint_table(rows)
     assert "| net | graphc | 100 MiB | 0.05 s | 123 ms |" in text and "No module named 'torch'" in text
+
+
+def test_what_is_written_along_a_roof_keeps_off_the_points():
+    points = [(90.0, 80.0, 130.0, 120.0)]
+    taken = list(points)
+    x, y = roofline._along(80.0, 140.0, 300.0, -80.0, "L2 190 GB/s", taken)
+    assert not any(roofline._meet(a, b) for a in taken[1:] for b in points)
+    assert (x, y) != roofline._along(80.0, 140.0, 300.0, -80.0, "L2 190 GB/s", [])
