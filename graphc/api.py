@@ -252,6 +252,8 @@ def render(
     between: tuple[str, str] | None = None,
     after: str | None = None,
     side: Literal["both", "before", "after"] = "both",
+    step: int | None = None,
+    frames: str | PathLike[str] | None = None,
 ) -> str | bytes:
     """Draw a model, a graph, a partition, a plan, or what a tensor was computed by.
 
@@ -270,7 +272,10 @@ def render(
     grad_path_of  a parameter: only the way from it to the loss and back
     between  two values, arrays or modules: only the ways from the first to the second
 
-    Returns what was written; without a path, the SVG.
+    step    the picture of one step through forward and backward, from 1: what is known then, the rest blank
+    frames  a folder: instead of one picture each step as its own, in the form of the path's suffix (.svg)
+
+    Returns what was written; without a path, the SVG; of frames, the first, which is the whole picture.
     """
     from graphc.view import draw
 
@@ -303,6 +308,9 @@ def render(
         if view != "fusion":
             raise UsageError("time is what kernels take", fix='show it with view="fusion"')
         options["times"] = _measured(thing)
+    if frames is not None:
+        form = Path(path or "frame.svg").suffix.lower()[1:]
+        return pictures.render_frames(thing, frames, form=form, **options)[0].read_bytes()
     if path is None:
         return pictures.to_svg(thing, **options)
     if Path(path).suffix.lower() == ".html" and isinstance(thing, Graph):
@@ -310,7 +318,7 @@ def render(
 
         became = provenance(thing, code="code" in show)
         options |= {"known": became.facts, "code": became.code}
-    return pictures.render(thing, path, **options).read_bytes()
+    return pictures.render(thing, path, step=step, **options).read_bytes()
 
 
 def _pass_picture(

@@ -151,6 +151,11 @@ class Module:
         self.memories: dict[str, int] = {}
         self.metadata: list[str] = []
 
+    @property
+    def wide(self) -> bool:
+        """Whether this is for x86-64 with vectors of 512 bits."""
+        return self.triple.startswith("x86_64") and '"prefer-vector-width"="512"' in self.attributes
+
     def function(
         self,
         name: str,

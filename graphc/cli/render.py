@@ -38,6 +38,8 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
 @click.option("--hops", type=click.IntRange(0), default=2, show_default=True, help="How near, in edges.")
 @click.option("--grad-path-of", default="", metavar="NAME", help="Only the way of one gradient.")
 @click.option("--between", nargs=2, metavar="NAME NAME", help="Only the ways from one to the other.")
+@click.option("--step", type=click.IntRange(0), help="What is known at this step of forward and backward.")
+@click.option("--frames", metavar="FOLDER", help="Every step as a picture of its own, in the form of -o.")
 @click.option("--after", metavar="PASS", help="With --view passes: what this pass changed.")
 @click.option(
     "--side", type=click.Choice(["both", "before", "after"]), default="both", help="With --view passes."
@@ -48,7 +50,8 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
 def command(
     context: click.Context, request: Request, output: str | None, view: str, values: bool, show: str,
     depth: int | None, expand: tuple[str, ...], focus: str, hops: int, grad_path_of: str, theme: str | None,
-    train: bool, between: tuple[str, str] | None, after: str | None, side: Literal["both", "before", "after"],
+    train: bool, between: tuple[str, str] | None, step: int | None,
+    frames: str | None, after: str | None, side: Literal["both", "before", "after"],
 ) -> None:  # fmt: skip
     """Draw the forward and the backward graph of a model.
 
@@ -59,6 +62,7 @@ def command(
       graphc render resnet.py --grad-path-of layer4.1.conv2.weight -o path.svg
       graphc render resnet.py --between layer3.0 layer3.1 -o part.svg
       graphc render resnet.py --view passes --after fold_batch_norm -o passes.svg
+      graphc render lenet.py --values --frames slides -o lenet.png    each step for itself
       graphc render lenet.py --view forward --show shapes,params -o lenet.pdf
     """
     console = console_of(context)
@@ -71,8 +75,12 @@ def command(
             found.model, None if path == "-" else path, view=view, inputs=found.inputs, dims=found.dims,
             weights=found.weights, name=found.name, values=values, show=tuple(filter(None, show.split(","))),
             depth=depth, theme=theme, train=train, expand=expand, focus=focus, hops=hops, grad_path_of=grad_path_of,
-            between=between, after=after, side=side,
+            between=between, after=after, side=side, step=step,
+            frames=frames,
         )  # fmt: skip
+    if frames:
+        console.result({"pictures": frames}, frames)
+        return
     if path == "-":
         console.write(data if isinstance(data, str) else data.decode("utf-8"))
         return

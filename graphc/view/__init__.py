@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from graphc.view.from_graph import make_picture
     from graphc.view.notebook import interactive
-    from graphc.view.output import render, to_dot, to_html, to_networkx, to_svg
+    from graphc.view.output import render, render_frames, to_dot, to_html, to_networkx, to_svg
     from graphc.view.render_ir import Picture
     from graphc.view.theme import THEMES, Theme
 
@@ -24,6 +24,7 @@ _LATER = {
     "interactive": "notebook",
     "make_picture": "from_graph",
     "render": "output",
+    "render_frames": "output",
     "to_dot": "output",
     "to_html": "output",
     "to_networkx": "output",
@@ -37,6 +38,7 @@ __all__ = [
     "interactive",
     "make_picture",
     "render",
+    "render_frames",
     "to_dot",
     "to_html",
     "to_networkx",

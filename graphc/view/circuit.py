@@ -97,9 +97,7 @@ class _Circuit:
                 continue
             circle = self.ids.new("o", f"{node.provenance.module}.{node.op.name}".lstrip("."))
             facts = op_facts(node, self.rule, self.values, self.known) if self.known is not None else ()
-            self.nodes.append(
-                Node(circle, Role.OP, _sign(node, inside), source=source, facts=facts)
-            )
+            self.nodes.append(Node(circle, Role.OP, _sign(node, inside), source=source, facts=facts))
             self.story.circles[node] = circle
             for position, operand in enumerate(node.inputs):
                 if operand not in inside:

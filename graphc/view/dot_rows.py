@@ -185,7 +185,9 @@ def _cluster(label: str, identifier: str, backward: bool, group: int, t: Theme) 
 
 def _badge(cluster: Cluster, first: str, t: Theme) -> Iterator[str]:
     """What is said of a fusion group, beside its first op: above it the edges come in."""
-    cells = [f'<TD ALIGN="LEFT">{font(part, t.muted, SMALL)}</TD>' for part in re.split(": |, ", cluster.label)]
+    cells = [
+        f'<TD ALIGN="LEFT">{font(part, t.muted, SMALL)}</TD>' for part in re.split(": |, ", cluster.label)
+    ]
     name = quoted(f"badge-{cluster.id}")
     yield name + attributes(id=f"badge-{cluster.id}", shape="plain", label=table(cells))
     yield f"{{ rank=same; {quoted(first)} -> {name}" + attributes(style="invis") + " }"

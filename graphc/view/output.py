@@ -35,12 +35,14 @@ def render(
     theme: str | Theme = DEFAULT,
     timeout: float = draw.TIMEOUT,
     code: Mapping[str, str] | None = None,
+    step: int | None = None,
     **choices: Unpack[Choices],
 ) -> Path:
     """Draw a graph into a file; its suffix says how: .svg, .png, .pdf, .html, .dot, .json, .mmd (Mermaid) or .txt.
 
     theme    default, dark, cs231n, blue-orange or print
     code     LLVM IR by name, for a page whose facts refer to it
+    step     a step of the story, from 1: what is known then, as a .svg, .png, .pdf or .dot (see `render_frames`)
     choices  the arguments of `make_picture`
 
     The file appears whole or not at all.  Returns its path.
@@ -53,9 +55,56 @@ def render(
     suffix = target.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"cannot write {target.name!r}", fix=f"end its name in one of {', '.join(SUFFIXES)}")
+    if step is not None:
+        return _frame(_story(thing, choices), step, target, theme_of(theme), timeout)
     if suffix == ".html":
         choices = {"known": {}, **choices}
     write_file(target, _written(thing, suffix, theme_of(theme), timeout, code, choices))
+    return target
+
+
+def render_frames(
+    thing: Drawable | Picture,
+    folder: str | os.PathLike[str],
+    *,
+    form: str = "svg",
+    theme: str | Theme = DEFAULT,
+    timeout: float = draw.TIMEOUT,
+    **choices: Unpack[Choices],
+) -> list[Path]:
+    """Each step of the story as a picture of its own: `000.svg` is the whole, `001.svg` the first op, and so on.
+
+    form     svg, png, pdf or dot
+    choices  the arguments of `make_picture`
+
+    Nothing moves from one to the next.  Returns the paths.  Raises what `render` raises, and UsageError for a picture
+    without steps.
+    """
+    picture = _story(thing, choices)
+    digits = max(3, len(str(len(picture.steps))))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return [
+        _frame(picture, step, Path(folder) / f"{step:0{digits}}.{form}", theme_of(theme), timeout)
+        for step in range(len(picture.steps) + 1)
+    ]
+
+
+def _story(thing: Drawable | Picture, choices: Choices) -> Picture:
+    if choices.get("view") == "memory":
+        raise UsageError(
+            "the memory map is one picture", fix="its page steps through it: end the name in .html"
+        )
+    return _picture(thing, {"known": {}, **choices})
+
+
+def _frame(picture: Picture, step: int, target: Path, theme: Theme, timeout: float) -> Path:
+    from graphc.view.frames import frame_dot
+
+    form = target.suffix.lower()[1:]
+    if form not in (*draw.FORMATS, "dot"):
+        raise UsageError(f"a step is not written as .{form}", fix="choose svg, png, pdf or dot")
+    dot = frame_dot(picture, step, theme)
+    write_file(target, dot if form == "dot" else _laid_out(picture, dot, form, timeout))
     return target
 
 
@@ -150,13 +199,16 @@ def _page(
 
 
 def _drawn(picture: Picture, form: str, theme: Theme, timeout: float) -> bytes:
-    cost = layout_cost(picture)
-    if cost > COST:
+    return _laid_out(picture, picture_to_dot(picture, theme), form, timeout)
+
+
+def _laid_out(picture: Picture, dot: str, form: str, timeout: float) -> bytes:
+    if layout_cost(picture) > COST:
         raise draw.PictureTooLarge(
             f"{len(picture.nodes):,} boxes and {len(picture.edges):,} edges are too many to lay out",
             fix="fold modules with depth=1, draw view='forward', or write .dot",
         )
-    data = draw.draw(picture_to_dot(picture, theme), form, timeout=timeout)
+    data = draw.draw(dot, form, timeout=timeout)
     if form != "svg":
         return data
     title = escape(picture.title).replace("&#160;", "graph")

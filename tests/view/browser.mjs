@@ -137,6 +137,11 @@ async function examine(file) {
   report.restored = difference(here, await snapshot(there));
   await there.context().close();
 
+  // Every number can be hidden: its text knows what kind it is of.
+  report.unmarked = await strict.evaluate(() => JSON.parse(document.getElementById("picture").textContent).nodes.flatMap(node =>
+    node.lines.filter(line => ["value", "gradient", "product"].includes(line.kind) && line.text.trim()
+      && !document.querySelector(`.box[data-id="${node.id}"] .n-${line.kind}`)).map(line => `${node.id} ${line.kind} ${line.text}`)));
+
   // What is hidden before its step.
   await strict.keyboard.press("f");
   report.hidden = await strict.evaluate(() => document.querySelectorAll(".hide-value .n-value, .hide-gradient .n-gradient").length);

@@ -56,6 +56,7 @@ def judged(report: dict, picture: Picture) -> None:
     assert report["different"] == [], "a step back does not give what was there before"
     assert report["restored"] == [], "the address does not give the same page"
     assert report["hiddenAtEnd"] == 0
+    assert report["unmarked"] == []
     assert report["pdf"] == "%PDF"
     assert report["print"]["tools"] == "none"
     assert report["print"]["background"] == "rgb(255, 255, 255)"
@@ -93,7 +94,7 @@ def keys(pressed: dict, texts: list[str], backward: int) -> None:
 
 def test_a_circuit(tmp_path: Path) -> None:
     def function(x, y, z):
-        return (x + y) * z * x + 1.0
+        return (x + y) * z * x * 1234.5678 + 1.0
 
     joint = api.differentiate(api.graph_of(function, dict.fromkeys("xyz", "float64[]")))
     values = api.evaluated(joint, {"x": np.array(-2.0), "y": np.array(5.0), "z": np.array(-4.0)})

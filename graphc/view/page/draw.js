@@ -126,10 +126,15 @@ function adopt(picture, parent) {
     group.classList.add("box", ...(shaped ? [] : ["plain"]), ...(back ? ["back"] : []));
     for (const [key, value] of Object.entries({ role: "graphics-symbol", "aria-roledescription": WORD[node.role] ?? node.role, "aria-label": describe(node), tabindex: "-1" })) group.setAttribute(key, value);
     group.querySelector("title")?.remove();
-    const spare = new Set(group.querySelectorAll("text"));
-    for (const line of node.lines)
-      for (const text of spare)
-        if (text.textContent.replace(/\u00a0/g, " ").trim() === line.text.trim()) { text.classList.add("n-" + line.kind); spare.delete(text); break; }
+    const spare = [...group.querySelectorAll("text")], plain = text => text.replace(/[\s\u00a0]+/g, "");
+    for (const line of node.lines) {
+      const wanted = plain(line.text);
+      for (let first = 0, found = 0; first < spare.length && wanted && !found; first++) {
+        for (let last = first, said = ""; last < spare.length && wanted.startsWith(said += plain(spare[last].textContent)); last++)
+          if (said === wanted) { found = last + 1 - first; break; }  // a long formula stands in two rows
+        if (found) spare.splice(first, found).forEach(text => text.classList.add("n-" + line.kind));
+      }
+    }
     if (!shaped) {
       const at = group.getBBox();
       make("rect", { x: at.x - 2, y: at.y - 2, width: at.width + 4, height: at.height + 4, rx: 5, class: "halo" }, group);
