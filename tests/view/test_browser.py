@@ -57,6 +57,7 @@ def judged(report: dict, picture: Picture) -> None:
     assert report["restored"] == [], "the address does not give the same page"
     assert report["hiddenAtEnd"] == 0
     assert report["unmarked"] == []
+    assert report["bold"] >= 3
     assert report["pdf"] == "%PDF"
     assert report["print"]["tools"] == "none"
     assert report["print"]["background"] == "rgb(255, 255, 255)"
