@@ -176,7 +176,8 @@ async function examine(file) {
 
   // Without JavaScript.
   const plain = await opened(url, log, { javaScriptEnabled: false });
-  report.plain = { rows: await plain.locator("tbody tr").count(), tools: await plain.locator("#tools").isVisible() };
+  report.plain = { rows: await plain.locator("tbody tr").count(), tools: await plain.locator("#tools").isVisible(),
+    picture: await plain.locator("#graph svg, noscript pre").first().isVisible() };
   await plain.context().close();
   return report;
 }

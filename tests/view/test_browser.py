@@ -66,6 +66,7 @@ def judged(report: dict, picture: Picture) -> None:
     assert report["overflow"] <= 0, "wider than a phone"
     assert report["plain"]["rows"] > 0
     assert not report["plain"]["tools"]
+    assert report["plain"]["picture"]
     keys(report["keys"], texts, next(i for i, step in enumerate(picture.steps) if step.backward))
     assert report["tab"] and report["unreached"] == []
     assert report["enter"]["focus"] == "details"

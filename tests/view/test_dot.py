@@ -29,7 +29,11 @@ def test_golden(pictures, name: str) -> None:
 SCRIPT = """
 from graphc.autodiff import differentiate
 from graphc.ir.parser import parse_graph
-from graphc.view import make_picture, to_dot
+from graphc.ir.partition import singly
+from graphc.plan import make_plan
+from graphc.view import make_picture, to_dot, to_html
+from graphc.view.memory_picture import memory_picture
+from graphc.view.plain import to_mermaid
 graph = parse_graph('''graph g {
   input %x: f32[N,4]
   param %w: f32[3,4]
@@ -42,7 +46,8 @@ graph = parse_graph('''graph g {
   return %l as "loss"
 }''')
 joint = differentiate(graph, ["x", "w", "v"])
-print(to_dot(joint), make_picture(joint, show=("shapes", "params", "flops")).to_json())
+print(to_dot(joint), make_picture(joint, show=("shapes", "params", "flops")).to_json(), to_html(joint))
+print(memory_picture(make_plan(singly(joint))).to_json(), to_mermaid(make_picture(joint)))
 """
 
 

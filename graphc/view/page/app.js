@@ -51,6 +51,7 @@ function resize(room = $("figure").clientWidth) {
   const scale = state.zoom || state.fit;
   shown.svg.setAttribute("width", Math.round(shown.width * scale));
   shown.svg.setAttribute("height", Math.round(shown.height * scale));
+  shown.svg.classList.toggle("tall", shown.height > 2.2 * shown.width);
 }
 
 function paint() {
