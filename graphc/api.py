@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
 from graphc.tensor import Tensor
 from graphc.tensor.lazy import graph_of as tensor_graph
+
+if TYPE_CHECKING:
+    from graphc.backends.llvm.runnable import Origin
 
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
@@ -162,59 +166,69 @@ def compile(
     graph = graph_of(model, inputs, dims=dims, weights=arrays, name=name)
     if train:
         graph = gradient_graph(graph)
-    special = [lower(specialize(graph, each), numerics=numerics) for each in _combinations(sizes or {})]
-    lowered = lower(graph, numerics=numerics)
     if backend == "numpy":
         if word != "fp32":
             raise UsageError(f"NumPy source computes with the weights as they are, not as {word}")
-        return _numpy_executable(graph, lowered)
-    beside = list(zip(_combinations(sizes or {}), special))
+        return _numpy_executable(graph, numerics)
     compiled = native_executable(
-        graph, lowered, cpu=cpu, threads=threads, cache=cache, stored=word, beside=beside
+        graph, cpu=cpu, threads=threads, cache=cache, stored=word, sizes=sizes, numerics=numerics
     )
     if word != "fp32":
-        exact = native_executable(graph, lowered, cpu=cpu, cache=cache)
+        exact = native_executable(graph, cpu=cpu, cache=cache, numerics=numerics)
         compiled.precision = Precision(word, deviation(compiled, exact, random_inputs(graph)))
     return compiled
 
 
 def native_executable(
     graph: Graph,
-    lowered: Lowered,
     *,
     cpu: str = "native",
     threads: int = 1,
     cache: bool = True,
-    donate: Mapping[str, str] | None = None,
     stored: str = "fp32",
-    beside: Sequence[tuple[Mapping[str, int], Lowered]] = (),
+    sizes: Mapping[str, Sequence[int]] | None = None,
+    numerics: str = "default",
 ) -> Executable:
-    """Plan and compile what was lowered; `stored` says how weights of matrix products are, `beside` what was lowered
-    for some sizes.
+    """Native code of a graph; what was compiled before comes from the cache, and is lowered when somebody asks how.
+
+    stored   how weights of matrix products are stored
     """
     from graphc.backends.llvm import cache as caches
-    from graphc.backends.llvm.executable import compile_plan, native_plan
+    from graphc.backends.llvm import kept
     from graphc.backends.llvm.target import host, level
-    from graphc.backends.llvm.variants import Variant
 
-    target = host() if cpu == "native" else level(cpu)
-    target = replace(target, strict=lowered.numerics == "strict")
-    variants = [Variant(sizes, native_plan(each.partition, target=target)) for sizes, each in beside]
-    native = compile_plan(
-        native_plan(lowered.partition, target=target, donate=donate),
-        target=target,
-        name=c_name(graph.name),
-        public=graph.data,
-        cache=caches.default() if cache else None,
-        weights=stored,
-        variants=variants,
-    )
-    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native, threads)
+    target = replace(host() if cpu == "native" else level(cpu), strict=numerics == "strict")
+    choices = _combinations(sizes or {})
+    lowered = functools.cache(lambda: lower(graph, numerics=numerics))
+
+    def origin() -> Origin:
+        from graphc.backends.llvm.executable import native_plan, origin
+        from graphc.backends.llvm.variants import Variant
+
+        beside = [(each, lower(specialize(graph, each), numerics=numerics)) for each in choices]
+        return origin(
+            native_plan(lowered().partition, target=target),
+            target=target,
+            name=c_name(graph.name),
+            public=graph.data,
+            weights=stored,
+            variants=[Variant(each, native_plan(one.partition, target=target)) for each, one in beside],
+        )
+
+    store = caches.default() if cache else None
+    key = kept.model_key(graph, target, (c_name(graph.name), stored, numerics, choices)) if store else None
+    native = kept.kept(store, key, graph.data, target, origin) if store and key else None
+    if native is None:
+        from graphc.backends.llvm.executable import compile_origin
+
+        native = compile_origin(origin(), target, graph.data, store)
+        if store and key:
+            kept.keep(store, key, native)
+    return Executable(graph.name, graph, lowered, native.load(threads), native, threads, numerics)
 
 
-def _numpy_executable(graph: Graph, lowered: Lowered) -> Executable:
+def _numpy_executable(graph: Graph, numerics: str) -> Executable:
     from graphc.backends.numpy_source import load_source
-    from graphc.plan import make_plan
 
     function = load_source(graph)
 
@@ -222,7 +236,7 @@ def _numpy_executable(graph: Graph, lowered: Lowered) -> Executable:
         results = function(arrays)
         return results[0] if len(results) == 1 else results
 
-    return Executable(graph.name, graph, lowered, make_plan(lowered.partition), run)
+    return Executable(graph.name, graph, lambda: lower(graph, numerics=numerics), run, numerics=numerics)
 
 
 def c_name(name: str) -> str:
