@@ -101,7 +101,7 @@ class Notes:
             yield f"in {', '.join(name for name, _ in found)}"
 
 
-def statistics(array: np.ndarray, gradient: bool = False, norms: bool = False) -> str:
+def statistics(array: np.ndarray, gradient: bool = False) -> str:
     """A tensor in a few numbers, with a warning where they are not healthy; a short one entry by entry.
 
     >>> statistics(np.array([[1.0, -3.0], [0.0, 2.0]])), statistics(np.arange(99.0))
@@ -117,12 +117,17 @@ def statistics(array: np.ndarray, gradient: bool = False, norms: bool = False) -
         return "⚠ " + ", ".join(f"{count} {word}" for count, word in counts if count)
     if not data.any():
         return "∅ all zero"
-    entries = _entries(data) if array.size <= SHORT and not norms else ""
+    entries = _entries(data) if array.size <= SHORT else ""
     if 0 < len(entries) <= SHORT:
         return ("∇ " if gradient else "") + entries
     if gradient:
-        return f"‖∇‖ {number(np.linalg.norm(data))}"
+        return f"‖∇‖ {number(norm(data))}"
     return f"mean {number(data.mean())}, max |·| {number(np.abs(data).max())}"
+
+
+def norm(array: np.ndarray) -> float:
+    """√(Σ x²) in float64."""
+    return float(np.linalg.norm(array.astype(np.float64)))
 
 
 def _entries(array: np.ndarray) -> str:
