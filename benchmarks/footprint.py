@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import workloads
+from benchmarks.compiling import with_bytecode
 from benchmarks.store import folder
 from benchmarks.workloads import Workload
 
@@ -108,7 +110,10 @@ def measure(workload: Workload, name: str, model: Path, repeats: int) -> dict[st
     found = []
     for _ in range(repeats):
         ran = subprocess.run(
-            [*command, str(folder() / f"{workload.key}.npy")], capture_output=True, text=True
+            [*command, str(folder() / f"{workload.key}.npy")],
+            capture_output=True,
+            text=True,
+            env=with_bytecode(dict(os.environ)),
         )
         if ran.returncode:
             return {"reason": ran.stderr.strip().rpartition("\n")[2]}
