@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import workloads
-from benchmarks.compiling import with_bytecode
 from benchmarks.store import folder
 from benchmarks.workloads import Workload
 
@@ -83,12 +82,10 @@ def prepare(workload: Workload, name: str) -> Path:
 
 
 def _artefact(workload: Workload) -> Path:
-    import graphc
-    from benchmarks.peers.ours import with_arrays
+    from benchmarks.peers.ours import compiled, with_arrays
 
-    net, x = with_arrays(workload)[0].eval(), workload.input()
-    exe = graphc.compile(net, inputs={"x": f"float32[{','.join(map(str, x.shape))}]"}, name=workload.entry)
-    path = folder() / f"{workload.key}.graphc"
+    exe = compiled(workload, with_arrays(workload)[0])
+    path = folder() / f"{workload.key}-{workload.stored}.graphc"
     exe.save(path)
     return path
 
@@ -102,6 +99,13 @@ def _exported(workload: Workload) -> Path:
     if not path.exists():
         torch.export.save(torch.export.export(module(workload), (torch.from_numpy(workload.input()),)), path)
     return path
+
+
+def with_bytecode(environment: dict[str, str]) -> dict[str, str]:
+    """The environment, with a place for bytecode where Python is told to write none: an installed package has it."""
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        environment["PYTHONPYCACHEPREFIX"] = str(folder() / "bytecode")
+    return environment
 
 
 def measure(workload: Workload, name: str, model: Path, repeats: int) -> dict[str, float | str]:
@@ -140,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     print(table(rows))
     if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=1), "utf-8")
+        Path(options.json).write_text(json.dumps({"footprint": rows}, indent=1), "utf-8")
     return 0
 
 

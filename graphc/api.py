@@ -268,6 +268,7 @@ def render(
     side: Literal["both", "before", "after"] = "both",
     step: int | None = None,
     frames: str | PathLike[str] | None = None,
+    of: str | None = None,
 ) -> str | bytes:
     """Draw a model, a graph, a partition, a plan, or what a tensor was computed by.
 
@@ -285,6 +286,7 @@ def render(
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter: only the way from it to the loss and back
     between  two values, arrays or modules: only the ways from the first to the second
+    of      of several outputs, the one that is differentiated
 
     step    the picture of one step through forward and backward, from 1: what is known then, the rest blank
     frames  a folder: instead of one picture each step as its own, in the form of the path's suffix (.svg)
@@ -305,7 +307,7 @@ def render(
             "auto",
         )
     else:
-        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train, expand)
+        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train, expand, of)
     options: dict[str, Any] = {
         "view": view,
         "values": found,
@@ -319,9 +321,10 @@ def render(
         "between": between,
     }
     if "time" in show:
-        if view != "fusion":
-            raise UsageError("time is what kernels take", fix='show it with view="fusion"')
-        options["times"] = _measured(thing)
+        if view == "fusion":
+            options["times"] = _measured(thing)
+        elif isinstance(thing, Graph):
+            options["kernels"] = _measured_values(thing)
     if frames is not None:
         form = Path(path or "frame.svg").suffix.lower()[1:]
         return pictures.render_frames(thing, frames, form=form, **options)[0].read_bytes()
@@ -367,6 +370,7 @@ def _drawable(
     values: Any,
     train: bool,
     expand: Collection[str],
+    of: str | None,
 ) -> tuple[Any, Any]:
     if isinstance(model, Tensor):
         model, arrays = tensor_graph(model)
@@ -385,7 +389,7 @@ def _drawable(
             graph, _ = open_composites(graph, keep=composites.difference(expand))
         graph = open_primitives(graph, expand)
     if view in ("joint", "backward") and not graph.gradients:
-        graph = reverse_mode(graph)  # of the code as written, not of its stable form
+        graph = reverse_mode(graph, of=of)  # of the code as written, not of its stable form
     if view in ("fusion", "memory"):
         lowered = lower_with_gradients(graph) if train and not graph.gradients else lower(graph)
         return (lowered.partition if view == "fusion" else compiled_plan(lowered)), None
@@ -404,20 +408,39 @@ def _measured(partition: Partition) -> dict[str, float]:
     return {row.kernel: row.seconds for row in rows}
 
 
+def _measured_values(graph: Graph) -> dict[str, tuple[str, float]]:
+    """By name of a value, the kernel that computes it and the seconds that kernel takes."""
+    lowered = lower(graph)
+    seconds = _measured(lowered.partition)
+    made = {v: k.name for k in lowered.partition.kernels for node in k.nodes for v in node.outputs}
+    pairs = ((old.name, made.get(lowered.log.mapping.get(old))) for old in graph.values())  # type: ignore[arg-type]
+    return {value: (kernel, seconds[kernel]) for value, kernel in pairs if kernel in seconds}
+
+
 def evaluated(graph: Graph, values: bool | Mapping[str, np.ndarray]) -> dict[Value, np.ndarray]:
-    """Every value of a graph, for the given arrays or for random ones of batch size 2."""
+    """Every value of a graph, for the given arrays; an input without one is random, of batch size 2 by default."""
     from graphc.interpret import evaluate
 
-    arrays = dict(values) if isinstance(values, Mapping) else random_inputs(graph)
-    return evaluate(graph, arrays)
+    given = values if isinstance(values, Mapping) else {}
+    sizes = {
+        str(dim): size
+        for value in graph.inputs
+        if value.name in given
+        for dim, size in zip(value.type.shape, np.shape(given[value.name]), strict=False)
+    }
+    arrays = random_inputs(graph, sizes=sizes)
+    return evaluate(graph, {**arrays, **given})
 
 
-def random_inputs(graph: Graph, size: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
-    """Arrays for the inputs of a graph; every open size is `size`.  Whole numbers are 0 or 1."""
+def random_inputs(
+    graph: Graph, size: int = 2, seed: int = 0, sizes: Mapping[str, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays for the inputs of a graph; an open size is that of `sizes`, else `size`.  Whole numbers are 0 or 1."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for value in graph.inputs:
-        shape = value.type.substitute(dict.fromkeys(value.type.symbols, size)).shape
+        known = {**dict.fromkeys(value.type.symbols, size), **(sizes or {})}
+        shape = value.type.substitute({name: known[name] for name in value.type.symbols}).shape
         draw = rng.normal(size=shape) if value.dtype.is_float else rng.integers(0, 2, size=shape)  # type: ignore[arg-type]
         arrays[value.name] = np.asarray(draw).astype(value.dtype.numpy)
     return arrays
