@@ -151,6 +151,11 @@ class Module:
         self.memories: dict[str, int] = {}
         self.metadata: list[str] = []
 
+    @property
+    def wide(self) -> bool:
+        """Whether this is for x86-64 with vectors of 512 bits."""
+        return self.triple.startswith("x86_64") and '"prefer-vector-width"="512"' in self.attributes
+
     def function(
         self,
         name: str,
@@ -237,6 +242,7 @@ class Function:
         self.lines: list[str] = ["entry:"]
         self.terminated = False
         self.attributes = ""  # of this function alone, as text
+        self.cold = False  # runs rarely: not optimised, so that it is compiled quickly
         self._counter = 0
 
     def __getattr__(self, name: str) -> Reg:
@@ -250,7 +256,9 @@ class Function:
             raise ValueError(f"@{self.name}: block {self.current} has no terminator")
         arguments = ", ".join(f"{text} %{key}" for key, text in self.signature.items())
         linkage, attributes = "internal " if self.internal else "", "#0"
-        if self.internal:
+        if self.cold:
+            attributes += " noinline optnone"
+        elif self.internal:
             attributes += " alwaysinline" if self.inline else " noinline"
         if self.attributes:
             attributes += f" {self.attributes}"

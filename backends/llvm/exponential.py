@@ -66,7 +66,8 @@ def tanh(b: Function, x: Reg) -> Reg:
 
 def sigmoid(b: Function, x: Reg) -> Reg:
     """1 / (1 + e^-x), through e^-|x| so that the left tail keeps its digits."""
-    e = exp(b, b.fneg(b.fabs(x)))
+    p, shifted = expm1_reduced(b, b.maximum(b.fneg(b.fabs(x)), -104.0 if format_of(x).bits == 32 else -746.0))
+    e = scale(b, b.fadd(p, 1.0), shifted)
     return b.fdiv(b.select(b.fcmp("olt", x, 0.0), e, constant(1.0, x.type)), b.fadd(e, 1.0))
 
 

@@ -2,7 +2,9 @@
 
 The weights lie in panels `[H/16][K][part][16]`: the columns of all parts that belong to 16 neighbouring results. So the
 accumulators of a tile hold everything those results are made of; the product itself is never stored. Each product is
-one chain of fused multiply-adds, as everywhere, so no bit depends on the tile, the rows or the threads.
+one chain of fused multiply-adds, as everywhere, so no bit depends on the tile, the rows or the threads. Neighbouring
+panels of few parts are woven, `[H/32][K][panel][part][16]`: a single row then has enough sums that need not wait for
+each other, and reads memory in one long run.
 
 In a loop the same weights are read every step. Odd steps go through the panels backwards: of weights a little larger
 than a cache, which would be read from the next one in every step, those read last are still there.
@@ -26,9 +28,10 @@ from graphc.backends.llvm.evaluator import Evaluator
 from graphc.backends.llvm.index_maps import reshape_index
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing, packable
 from graphc.backends.llvm.loop_kernel import plain
-from graphc.backends.llvm.packing import pack_columns, pack_rows
+from graphc.backends.llvm.packing import in_fewer_bits, pack_columns, pack_rows
 from graphc.backends.llvm.program import Hole, Program, Space, trace_in
 from graphc.backends.llvm.sharing import unevenness
+from graphc.backends.llvm.stored import LINE, Stored, stored_as
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import Stream, Tile, contract, zeros
 from graphc.ir.dims import Dim, product
@@ -36,9 +39,8 @@ from graphc.ir.graph import Node, Value
 from graphc.ir.partition import Kernel
 from graphc.passes.gates import parts_of
 
-ACCUMULATORS = (
-    4  # of a single row: no more are busy while weights come from the second level, one stream at best
-)
+ACCUMULATORS = 6  # of a single row at most: memory is read best with few
+ACCUMULATORS_STORED = 8  # where half the bytes are read, and sums wait for each other instead
 TALLEST = 14
 
 
@@ -49,6 +51,7 @@ class Gates:
     parts, width   the product's columns are parts x width
     tile           a tile of rows by the vectors of all parts
     packed         whether the weights lie in panels when the kernel is called; else it packs them in working memory
+    stored         how weights lie that are stored in fewer bits
     """
 
     node: Node
@@ -58,18 +61,46 @@ class Gates:
     depth: int
     tile: Tile
     packed: bool
+    stored: Stored | None = None
 
     @property
     def panels(self) -> int:
         return ceil(self.width / self.tile.lanes)
 
     @property
-    def panel_bytes(self) -> int:
-        return self.depth * self.parts * self.tile.lanes * self.tile.bytes
+    def group(self) -> int:
+        """Panels that are woven."""
+        most = (ACCUMULATORS_STORED if self.stored else ACCUMULATORS) // self.parts
+        return max(n for n in range(1, max(most, 1) + 1) if self.panels % n == 0)
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of the weights of one vector."""
+        return self.tile.lanes * (self.stored.bytes if self.stored else self.tile.bytes)
+
+    @property
+    def step_bytes(self) -> int:
+        """Bytes from one step of the product to the next."""
+        return self.group * self.parts * self.vector_bytes
+
+    @property
+    def scales(self) -> int:
+        """Where the scales of the columns lie, behind all panels."""
+        return ceil(self.panels // self.group * self.depth * self.step_bytes / LINE) * LINE
 
     @property
     def nbytes(self) -> int:
-        return self.panels * self.panel_bytes
+        if self.stored is not None and self.stored.scaled:
+            return self.scales + self.panels * self.parts * self.tile.lanes * self.tile.bytes
+        return self.panels // self.group * self.depth * self.step_bytes
+
+    def place(self, f: Function, panel: Reg) -> Reg:
+        """Bytes from the first panel to another."""
+        if self.group == 1:
+            return f.mul(panel, self.depth * self.step_bytes)
+        inner = f.urem(panel, self.group)
+        start = f.mul(f.sub(panel, inner), self.depth * self.step_bytes // self.group)
+        return f.add(start, f.mul(inner, self.parts * self.vector_bytes))
 
     @property
     def transposed(self) -> bool:
@@ -102,6 +133,8 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Di
 def emit_gates(k: KernelFunction) -> None:
     """The body of a kernel of gates."""
     plan = plan_gates(k.kernel, k.target, k.fixed)
+    if plan.packed and plan.tile.element == "float":
+        plan = replace(plan, stored=stored_as(k.weights, k.target))
     f, w = k.f, plan.node.inputs[1]
     keep = f.alloca(plan.tile.type, plan.tile.rows * plan.parts)  # accumulators of a tile
     packing = _packing(plan)
@@ -170,8 +203,10 @@ class _Kernel:
         ends: tuple[Any, Any] = (0, rows)
         if k.share:
             tiles = ceil(plan.rows / plan.tile.rows) if isinstance(plan.rows, int) else 2
-            if plan.panels > 1 and unevenness(plan.panels) <= unevenness(tiles):
-                panels = k.share.of(plan.panels)
+            groups = plan.panels // plan.group
+            if groups > 1 and unevenness(groups) <= unevenness(tiles):
+                first, last = k.share.of(groups)
+                panels = f.mul(first, plan.group), f.mul(last, plan.group)
             else:
                 ends = k.share.of(k.sizes(plan.rows))
         if rows == 1:
@@ -184,28 +219,22 @@ class _Kernel:
                 f.ret(constant(0, "i32"))
         self._tall(panels, ends)
 
-    def _panels(self, panels: tuple[Any, Any], count: int, body: Callable[[Reg, int, bool], None]) -> None:
-        """Call the body for `count` whole panels at once, then for one at a time; the last one may be narrower."""
+    def _panels(self, panels: tuple[Any, Any], count: int, body: Callable[[Reg, bool], None]) -> None:
+        """Call the body for `count` panels at once; the very last one may be narrower."""
         f, plan = self.k.f, self.plan
         narrow = plan.width % plan.tile.lanes != 0
-        whole = plan.panels - narrow
+        whole = plan.panels - narrow * count
         first = f.operand(panels[0], "i64")
         last = f.smin(f.operand(panels[1], "i64"), whole) if narrow else f.operand(panels[1], "i64")
-        if count > 1:
-            groups = f.sdiv(f.smax(f.sub(last, first), 0), count)
-            end = f.add(first, f.mul(groups, count))
-            with f.loop(plain(first), plain(end), count) as panel:
-                body(self._turned(panel, first, end, count), count, False)
-            first = end
-        with f.loop(plain(first), plain(last)) as panel:
-            body(self._turned(panel, first, last, 1), 1, False)
+        with f.loop(plain(first), plain(last), count) as panel:
+            body(self._turned(panel, first, last, count), False)
         if narrow:
             mine = f.and_(
                 f.icmp("sle", f.operand(panels[0], "i64"), whole),
                 f.icmp("sgt", f.operand(panels[1], "i64"), whole),
             )
             with f.if_(mine):
-                body(constant(whole, "i64"), 1, True)
+                body(constant(whole, "i64"), True)
 
     def _turned(self, panel: Reg, first: Reg, end: Reg, count: int) -> Reg:
         """Every other step goes through the panels backwards, and begins with those that are still in the cache."""
@@ -216,17 +245,17 @@ class _Kernel:
     def _single(self, panels: tuple[Any, Any], ends: tuple[Any, Any]) -> None:
         """One row; whoever has it."""
         f, plan = self.k.f, self.plan
-        count = max(1, min(ceil(ACCUMULATORS / plan.parts), plan.panels))
         zero = constant(0, "i64")
 
-        def body(panel: Reg, group: int, narrow: bool) -> None:
-            values = self._product(zero, panel, 1, group)
-            for n in range(group):
+        def body(group: Reg, narrow: bool) -> None:
+            values = self._product(zero, group, 1, plan.group)
+            for n in range(plan.group):
                 held = values[n * plan.parts : (n + 1) * plan.parts]
-                self._finish(zero, f.add(panel, n) if n else panel, held, narrow)
+                panel = f.add(group, n) if n else group
+                self._finish(zero, panel, held, narrow and n == plan.group - 1)
 
         with f.if_(f.icmp("slt", f.operand(ends[0], "i64"), f.operand(ends[1], "i64"))):
-            self._panels(panels, count, body)
+            self._panels(panels, plan.group, body)
 
     def _tall(self, panels: tuple[Any, Any], ends: tuple[Any, Any]) -> None:
         """Several rows: tiles of as many as registers hold, then what is left."""
@@ -235,7 +264,7 @@ class _Kernel:
         first, last = (f.operand(end, "i64") for end in ends)
         heights = sorted({tallest, *(h for h in (4, 2, 1) if h < tallest)}, reverse=True)
 
-        def body(panel: Reg, _: int, narrow: bool) -> None:
+        def body(panel: Reg, narrow: bool) -> None:
             done = first
             for height in heights:
                 left = f.sub(last, done)
@@ -264,18 +293,24 @@ class _Kernel:
     def _product(self, row: Reg, panel: Reg, height: int, group: int) -> list[Reg]:
         """The products of some rows with the columns of some panels, by row, then panel, then part."""
         f, plan, tile = self.k.f, self.plan, self.plan.tile
-        size = tile.lanes * tile.bytes
         a_row = plan.depth * tile.bytes
         shape = replace(tile, rows=height, vectors=plan.parts * group)
         vectors = Stream(
-            f.gep(self.weights, f.mul(panel, plan.panel_bytes)),
-            plan.parts * size,
-            tuple(p * plan.panel_bytes + v * size for p in range(group) for v in range(plan.parts)),
-            size,
+            f.gep(self.weights, plan.place(f, panel)),
+            plan.step_bytes,
+            tuple(v * plan.vector_bytes for v in range(shape.vectors)),
+            plan.vector_bytes,
+            stored=plan.stored,
         )
         base = f.gep(self.a, f.mul(row, a_row))
         scalars = Stream(base, tile.bytes, tuple(r * a_row for r in range(height)), tile.bytes)
-        return contract(f, shape, plan.depth, scalars, vectors, zeros(shape))
+        sums = contract(f, shape, plan.depth, scalars, vectors, zeros(shape))
+        if plan.stored is None or not plan.stored.scaled:
+            return sums
+        size = tile.lanes * tile.bytes
+        scales = f.gep(self.weights, f.add(f.mul(panel, plan.parts * size), plan.scales))
+        scale = [f.load(f.gep(scales, v * size), tile.type) for v in range(shape.vectors)]
+        return [f.fmul(value, scale[n % shape.vectors]) for n, value in enumerate(sums)]
 
     def _finish(self, row: Reg, panel: Reg, held: Sequence[Reg], narrow: bool) -> None:
         """The elementwise work on 16 results, and their stores."""
@@ -309,12 +344,25 @@ def _part(distance: Form, width: int) -> int:
 def _packing(plan: Gates) -> Packing:
     parts, width, lanes = plan.parts, plan.width, plan.tile.lanes
 
+    def woven(columns: Any) -> Any:
+        """Panels of an array [parts·width, ...]."""
+        rest = columns.shape[1:]
+        filled = np.zeros((parts, plan.panels * lanes, *rest), columns.dtype)
+        filled[:, :width] = columns.reshape(parts, width, *rest)
+        panels = filled.reshape(parts, plan.panels // plan.group, plan.group, lanes, -1)
+        return np.ascontiguousarray(panels.transpose(1, 4, 2, 0, 3))
+
     def apply(array: Any) -> Any:
         columns = array if plan.transposed else array.T  # [parts·width, K]
-        filled = np.zeros((parts, plan.panels * lanes, plan.depth), array.dtype)
-        filled[:, :width] = columns.reshape(parts, width, plan.depth)
-        panels = filled.reshape(parts, plan.panels, lanes, plan.depth)
-        return np.ascontiguousarray(panels.transpose(1, 3, 0, 2))
+        if plan.stored is None:
+            return woven(columns)
+        numbers, scales = in_fewer_bits(columns.T, plan.stored)
+        packed = np.zeros(plan.nbytes, np.uint8)
+        flat = woven(numbers.T).reshape(-1).view(np.uint8)
+        packed[: len(flat)] = flat
+        if scales is not None:
+            packed[plan.scales :] = woven(scales).reshape(-1).view(np.uint8)
+        return packed
 
     def emit(k: KernelFunction, source: Reg, destination: Reg) -> None:
         pack = _emit_packer(k.module, f"{k.f.name}.{plan.node.name}.pack", k.target, plan)
@@ -322,7 +370,10 @@ def _packing(plan: Gates) -> Packing:
         k.f.call(pack, "void", source, destination, *ends)
 
     turned = " of the transpose" * plan.transposed
-    return Packing(f"gates {parts} x {width} by {lanes}{turned}", plan.nbytes, apply, emit)
+    key = f"gates {parts} x {width} by {plan.group} x {lanes}{turned}"
+    if plan.stored is not None:
+        return Packing(f"{plan.stored.word} {key}", plan.nbytes, apply)
+    return Packing(key, plan.nbytes, apply, emit)
 
 
 def _emit_packer(module: Module, name: str, target: Target, plan: Gates) -> str:
@@ -334,7 +385,6 @@ def _emit_packer(module: Module, name: str, target: Target, plan: Gates) -> str:
         name, pointers | {"panel0": "i64", "panel1": "i64"}, internal=True, inline=False
     )
     one = replace(plan.tile, rows=1, vectors=1)
-    step = plan.parts * one.lanes * one.bytes
     across = plan.depth * one.bytes if plan.transposed else one.bytes  # from column to column
     row = plan.depth * one.bytes if plan.transposed else plan.parts * plan.width * one.bytes
     pack = pack_columns if plan.transposed else pack_rows
@@ -344,8 +394,9 @@ def _emit_packer(module: Module, name: str, target: Target, plan: Gates) -> str:
     def panel(number: Reg, present: int) -> None:
         for part in range(plan.parts):
             column = f.add(f.mul(number, one.lanes), part * plan.width)
-            packed = f.gep(f.gep(f.packed, f.mul(number, plan.panel_bytes)), part * one.lanes * one.bytes)
-            pack(f, target, one, f.gep(f.source, f.mul(column, across)), row, packed, depth, present, step)
+            packed = f.gep(f.packed, f.add(plan.place(f, number), part * plan.vector_bytes))
+            source = f.gep(f.source, f.mul(column, across))
+            pack(f, target, one, source, row, packed, depth, present, plan.step_bytes)
 
     if whole:
         with f.loop(f.panel0, f.smin(f.panel1, whole)) as number:

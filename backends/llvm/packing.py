@@ -56,22 +56,30 @@ def pack_stored(w: Any, width: int, stored: Stored) -> Any:
     Raises WeightsError for numbers that cannot be stored so.
     """
     k, n = w.shape
+    numbers, scales = in_fewer_bits(w, stored)
+    packed = np.zeros(stored.packed_bytes(k, n, width), np.uint8)
+    flat = pack_b(numbers, width).reshape(-1).view(np.uint8)
+    packed[: len(flat)] = flat
+    if scales is not None:
+        at = stored.panels_bytes(k, n, width)
+        packed[at : at + 4 * n] = scales.view(np.uint8)
+    return packed
+
+
+def in_fewer_bits(w: Any, stored: Stored) -> tuple[Any, Any]:
+    """The numbers that stand for B of shape (K, N), and the scales of its columns, None when there are none.
+
+    Raises WeightsError for numbers that cannot be stored so.
+    """
     if not np.isfinite(w).all():
         raise WeightsError(f"weights that are not finite cannot be stored as {stored.word}")
-    packed = np.zeros(stored.packed_bytes(k, n, width), np.uint8)
     if stored.scaled:
-        scale = np.abs(w).max(axis=0, initial=0).astype(np.float32) / np.float32(LARGEST)
-        whole = np.rint(w / np.where(scale == 0, 1, scale))
-        panels = pack_b(np.clip(whole, -LARGEST, LARGEST).astype(np.int8), width)
-        at = stored.panels_bytes(k, n, width)
-        packed[at : at + 4 * n] = scale.view(np.uint8)
-    else:
-        if np.abs(w).max(initial=0) > np.finfo(np.float16).max:
-            raise WeightsError("weights beyond 65504 cannot be stored as fp16", fix='weights="int8"')
-        panels = pack_b(w.astype(np.float16), width)
-    flat = panels.reshape(-1).view(np.uint8)
-    packed[: len(flat)] = flat
-    return packed
+        scales = np.abs(w).max(axis=0, initial=0).astype(np.float32) / np.float32(LARGEST)
+        whole = np.rint(w / np.where(scales == 0, 1, scales))
+        return np.clip(whole, -LARGEST, LARGEST).astype(np.int8), scales
+    if np.abs(w).max(initial=0) > np.finfo(np.float16).max:
+        raise WeightsError("weights beyond 65504 cannot be stored as fp16", fix='weights="int8"')
+    return w.astype(np.float16), None
 
 
 def tail_mask(f: Function, left: Reg, lanes: int) -> Reg:

@@ -36,6 +36,12 @@ class Format:
 FORMATS = {"float": Format(32, 23, 127, 2.0**-126), "double": Format(64, 52, 1023, 2.0**-1022)}
 
 
+SCALES = {  # vectors that AVX-512 multiplies by powers of two
+    "<16 x float>": ("x86.avx512.mask.scalef.ps.512", "i16 -1"),
+    "<8 x double>": ("x86.avx512.mask.scalef.pd.512", "i8 -1"),
+}
+
+
 def format_of(x: Reg) -> Format:
     """The format of a scalar or of a vector's lanes; TypeError for anything but float and double."""
     try:
@@ -71,9 +77,14 @@ def from_bits(b: Function, exponent: Reg, type: str) -> Reg:
 def scale(b: Function, p: Reg, shifted: Reg) -> Reg:
     """p * 2^n with `shifted` from `nearest_multiple`, |n| < 2 * bias, rounded once even when it is denormal.
 
-    The power goes in as two halves, so that neither leaves the normal range; the first product is exact.
+    The power goes in as two halves, so that neither leaves the normal range; the first product is exact.  Where one
+    instruction does it, with the same bits, it is that.
     """
     form = format_of(p)
+    if b.module.wide and p.type in SCALES:
+        name, mask = SCALES[p.type]
+        n = b.fsub(b.bitcast(shifted, p.type), form.rounder)
+        return b.intrinsic(name, [], p.type, p, n, p, mask, "i32 4")  # 4: rounded as the thread rounds
     both = b.add(shifted, 2 * form.bias - form.rounder_bits)
     first = b.lshr(both, 1)
     second = b.sub(both, first)

@@ -2,13 +2,15 @@
 
 The object is, in this order: what `file.py:name` or `--entry` names; what is marked `@graphc.model`; the variable
 `model`; a function `model`, `forward` or `predict`; the only public Module or function.  A class is instantiated and
-a function without parameters is called.  None, or several: an error with the candidates and their lines.
+a function without parameters, or with keywords alone (`def ResNet50(**choices)`), is called.  None, or several: an
+error with the candidates and their lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import CO_VARARGS
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -184,9 +186,9 @@ def _named(names: dict[str, Any], entry: str, path: Path) -> Any:
 
 
 def _instantiate(found: Any, name: str, span: Span) -> Any:
-    """The model itself: a class is instantiated, a function without parameters makes it."""
+    """The model itself: a class is instantiated, a function without parameters, or of mere choices, makes it."""
     makes_it = isinstance(found, FunctionType) and found.__code__.co_argcount == 0
-    makes_it = makes_it and not found.__code__.co_flags & 0x0C  # *args or **keywords: not a factory
+    makes_it = makes_it and not found.__code__.co_flags & CO_VARARGS
     if isinstance(found, type) or makes_it:
         with user_code(f"{name}() fails"):
             found = found()

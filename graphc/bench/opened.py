@@ -40,42 +40,6 @@ def _open_once(graph: Graph, known: Collection[str]) -> Graph:
     return builder.finish(results, graph.output_names, dims=graph.dims, data=graph.data)
 
 
-def conv_biases(graph: Graph) -> dict[Node, tuple[Node, Value]]:
-    """`add` node -> (convolution, bias[O]) wherever an addition does nothing but add a bias to a convolution.
-
-    The convolution has no other reader, so it and the addition can be one.
-    """
-    found: dict[Node, tuple[Node, Value]] = {}
-    for node in graph.nodes:
-        if node.op.name != "add":
-            continue
-        for image, other in (node.inputs, node.inputs[::-1]):
-            conv, bias = image.node, _per_channel(other)
-            if (
-                conv is not None
-                and conv.op.name == "conv"
-                and bias is not None
-                and len(graph.users[image]) == 1
-            ):
-                found[node] = conv, bias
-                break
-    return found
-
-
-def _per_channel(value: Value) -> Value | None:
-    """The bias[O] behind broadcast_to(reshape(bias, [O, 1, 1]), [N, O, H, W]), None for anything else."""
-    spread = value.node
-    if spread is None or spread.op.name != "broadcast_to":
-        return None
-    shaped = spread.inputs[0].node
-    if shaped is None or shaped.op.name != "reshape":
-        return None
-    (bias,) = shaped.inputs
-    channels, rank = value.shape[1], len(value.shape)
-    shape = (1,) * (rank - len(shaped.output.shape)) + shaped.output.shape
-    return bias if bias.shape == (channels,) and shape == (1, channels, *(1,) * (rank - 2)) else None
-
-
 def lazily_spread(graph: Graph) -> set[Node]:
     """The `broadcast_to` nodes whose readers all broadcast by themselves: elementwise ops with one whole operand."""
     found = set()

@@ -7,7 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from graphc.bench.serve import Contender
+from graphc.bench.serve import Contender, NotOffered
+from graphc.errors import UnsupportedError
 from graphc.ir.graph import Graph
 
 Arrays = Mapping[str, np.ndarray]
@@ -46,8 +47,6 @@ def with_onnxruntime(graph: Graph, arrays: Arrays, threads: int) -> Contender:
     """ONNX Runtime, inputs and outputs bound beforehand."""
     import onnxruntime
 
-    from graphc.bench.to_onnx import onnx_bytes
-
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(onnx_bytes(graph), options, providers=["CPUExecutionProvider"])
@@ -66,8 +65,6 @@ def with_openvino(graph: Graph, arrays: Arrays, threads: int) -> Contender:
     """OpenVINO's CPU plugin in float32, its inputs set beforehand."""
     import openvino
 
-    from graphc.bench.to_onnx import onnx_bytes
-
     core = openvino.Core()
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -85,6 +82,19 @@ def with_openvino(graph: Graph, arrays: Arrays, threads: int) -> Contender:
 
     call()
     return Contender(call, [request.get_output_tensor(i).data.copy() for i in range(len(graph.outputs))])
+
+
+def onnx_bytes(graph: Graph) -> bytes:
+    """The model as ONNX, in an opset with GELU.  Raises NotOffered for what ONNX lacks or has in a faster form."""
+    from graphc.backends.onnx import to_onnx
+
+    if any(node.op.name == "scan" for node in graph.nodes):
+        raise NotOffered("a loop would be slower there than that runtime's own LSTM and GRU")
+    try:
+        content: bytes = to_onnx(graph, opset=20).SerializeToString()
+    except UnsupportedError as error:
+        raise NotOffered(error.message) from None
+    return content
 
 
 PEERS: dict[str, Callable[[Graph, Arrays, int], Contender]] = {

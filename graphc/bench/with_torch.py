@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.bench.opened import conv_biases, lazily_spread, opened
+from graphc.backends.onnx.absorb import conv_biases
+from graphc.bench.opened import lazily_spread, opened
 from graphc.bench.serve import NotOffered
 from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.op import Kind

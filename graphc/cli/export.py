@@ -15,12 +15,13 @@ from graphc.cli.options import Request, load_model, model_at_work, model_options
 @model_options
 @click.option("--to", "format", type=click.Choice(["onnx"]), default="onnx", show_default=True)
 @click.option("-o", "--output", metavar="PATH", help="NAME.onnx by default.")
+@click.option("--opset", type=int, default=18, show_default=True, help="Of ONNX, 18 to 22.")
 @click.option("--backward", is_flag=True, help="Forward and backward, with the gradients of the parameters.")
 @click.pass_context
 def command(
-    context: click.Context, request: Request, format: str, output: str | None, backward: bool
+    context: click.Context, request: Request, format: str, output: str | None, opset: int, backward: bool
 ) -> None:  # fmt: skip
-    """Write a model as ONNX, opset 18; arrays of more than 2 GB in all stand in a file beside it.
+    """Write a model as ONNX; arrays of more than 2 GB in all stand in a file beside it.
 
     \b
       graphc export lenet.py --to onnx
@@ -37,6 +38,6 @@ def command(
             found.model, found.inputs, dims=found.dims, weights=found.weights, name=found.name
         )
         path = Path(output or f"{found.name}.{format}")
-        export(gradient_graph(graph) if backward else graph, path)
+        export(gradient_graph(graph) if backward else graph, path, opset)
     size = path.stat().st_size
     console.result({"path": str(path), "bytes": size}, f"{path}  {in_bytes(size)}")

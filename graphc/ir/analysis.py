@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from graphc.ir.graph import Graph, Node
@@ -16,18 +17,31 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph:
     Vertices carry `kind` ("input", "parameter", "constant", "op"), `op`, `type`; edges carry the
     value's name and the operand's position.
     """
-    import networkx
-
-    view: Any = networkx.MultiDiGraph(name=graph.name)
-    for leaf in graph.leaves:
-        view.add_node(leaf.name, kind=leaf.leaf, type=str(leaf.type))
+    vertices: list[Attributed] = [
+        (leaf.name, {"kind": leaf.leaf, "type": str(leaf.type)}) for leaf in graph.leaves
+    ]
+    edges = []
     for node in graph.nodes:
-        view.add_node(
-            node.name, kind="op", op=node.op.name, type=str(node.outputs[0].type), role=node.provenance.role
-        )
+        kind = {"kind": "op", "op": node.op.name, "type": str(node.outputs[0].type)}
+        vertices.append((node.name, {**kind, "role": node.provenance.role}))
         for position, operand in enumerate(node.inputs):
             source = operand.node.name if operand.node is not None else operand.name
-            view.add_edge(source, node.name, value=operand.name, position=position)
+            edges.append((source, node.name, {"value": operand.name, "position": position}))
+    return multigraph(graph.name, vertices, edges)
+
+
+Attributed = tuple[str, dict[str, Any]]
+
+
+def multigraph(
+    name: str, vertices: Iterable[Attributed], edges: Iterable[tuple[str, str, dict[str, Any]]]
+) -> networkx.MultiDiGraph:
+    """A networkx MultiDiGraph of vertices and edges with their attributes."""
+    import networkx
+
+    view: Any = networkx.MultiDiGraph(name=name)
+    view.add_nodes_from(vertices)
+    view.add_edges_from(edges)
     return view
 
 

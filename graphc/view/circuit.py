@@ -7,7 +7,7 @@ gradients of the branches add.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -23,7 +23,7 @@ from graphc.view.chain_rule import ChainRule, derivative_text
 from graphc.view.check import checked
 from graphc.view.circuit_story import CircuitStory
 from graphc.view.facts import Known, array_facts, op_facts
-from graphc.view.numbers import factor, number, subscript
+from graphc.view.numbers import MINUS, factor, number, subscript
 from graphc.view.render_ir import Edge, Ids, Kind, Layout, Legend, Line, Node, Picture, Role, Text, legend_for
 
 LIMIT = 60  # ops above which a circuit no longer fits a page
@@ -85,22 +85,23 @@ class _Circuit:
             for position, operand in enumerate(node.inputs):
                 uses.setdefault(operand, []).append((node, position))
         tails: dict[tuple[Operation, int], str] = {}  # where the wire into an operand begins
+        inside = _in_gates(self.forward, uses, self.graph)
         for value in self.graph.leaves:
             if value in uses or value in self.graph.outputs:
                 self._wire(value, uses.get(value, []), tails)
         for node in self.forward:
             source = _source(node)
             if node.op.name == "constant":
-                self._wire(node.output, uses.get(node.output, []), tails)
+                if node.output not in inside:
+                    self._wire(node.output, uses.get(node.output, []), tails)
                 continue
             circle = self.ids.new("o", f"{node.provenance.module}.{node.op.name}".lstrip("."))
             facts = op_facts(node, self.rule, self.values, self.known) if self.known is not None else ()
-            self.nodes.append(
-                Node(circle, Role.OP, node.op.symbol or node.op.name, source=source, facts=facts)
-            )
+            self.nodes.append(Node(circle, Role.OP, _sign(node, inside), source=source, facts=facts))
             self.story.circles[node] = circle
-            for position in range(len(node.inputs)):
-                self.edges.append(Edge(tails[node, position], circle))
+            for position, operand in enumerate(node.inputs):
+                if operand not in inside:
+                    self.edges.append(Edge(tails[node, position], circle))
             for value in node.outputs:
                 wire = self._wire(value, uses.get(value, []), tails)
                 self.edges.append(Edge(circle, wire))
@@ -112,9 +113,11 @@ class _Circuit:
         return Picture(title, Layout.CIRCUIT, nodes, edges, legend=legend, steps=steps)
 
     def _names(self) -> dict[Value, str]:
-        """What a value is called in the picture: its name in the program, else u₁, u₂, ..."""
+        """What a value is called in the picture: its name in the program, else f for the result, else u₁, u₂, ..."""
         names = {value: value.name for value in self.graph.leaves}
         results = dict(zip(self.graph.outputs, self.graph.output_names, strict=True))
+        if "f" not in self.graph.by_name:
+            results = {value: "f" if name == "output" else name for value, name in results.items()}
         unnamed = 0
         for node in self.forward:
             for value in node.outputs:
@@ -236,6 +239,35 @@ def _alone(
         outputs = builder.emit(op, leaves, dict(attributes))
     graph = builder.finish(outputs[:1], ["y"])
     return differentiate(graph, [f"x{position}"])
+
+
+def _in_gates(
+    forward: Sequence[Operation], uses: Mapping[Value, list[tuple[Operation, int]]], graph: Graph
+) -> set[Value]:
+    """The constants that stand in the circles of the ops that read them, as `+1` and `1/x`, and need no wire."""
+    constants = {node.output for node in forward if node.op.name == "constant"}
+    return {
+        value
+        for value in constants.difference(graph.outputs)
+        if all(not constants.issuperset(node.inputs) for node, _ in uses.get(value, ()))
+    }
+
+
+def _sign(node: Operation, inside: Collection[Value]) -> str:
+    """What stands in the circle of an op."""
+    symbol = node.op.symbol or node.op.name
+    if node.op.name == "neg":
+        return f"×{MINUS}1"
+    if not any(v in inside for v in node.inputs):
+        return symbol
+    texts = [
+        number(v.node.attributes["value"]) if v in inside and v.node is not None else "x" for v in node.inputs
+    ]
+    if len(texts) != 2 or symbol.isalpha():
+        return f"{symbol}({', '.join(texts)})"
+    if texts[0] == "x" or symbol in "+×":
+        return symbol + factor(next(text for text in texts if text != "x"))
+    return f"{texts[0]}{'/' if symbol == '÷' else symbol}x"
 
 
 def _source(node: Operation) -> str:

@@ -45,7 +45,7 @@ class CircuitStory:
             result = number(self.values[node.outputs[0]])
             written = applied(node.op, numbers)
             text += f" = {written} = {result}" if written != result else ""
-        uses = tuple(dict.fromkeys(self.wires[v] for v in node.inputs))
+        uses = tuple(dict.fromkeys(self.wires[v] for v in node.inputs if v in self.wires))
         return Step(self.circles[node], text, uses, tuple(self.wires[v] for v in node.outputs))
 
     def _backward(self, forward: Sequence[Operation]) -> Iterator[Step]:
@@ -79,7 +79,8 @@ class CircuitStory:
         text = f"One term of ∇{name(operand)}: {text}" if shared else f"∇{name(operand)} = {text}"
         chip = self.chips[use]
         shows = (chip,) if shared else (chip, self.wires[operand])
-        return Step(chip, text, (self.wires[out], *(self.wires[v] for v in node.inputs)), shows, True)
+        read = (self.wires[v] for v in node.inputs if v in self.wires)
+        return Step(chip, text, (self.wires[out], *read), shows, True)
 
     def _sum(self, value: Value, uses: Sequence[Use]) -> Step:
         name = self.rule.name(value)

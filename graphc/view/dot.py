@@ -6,11 +6,11 @@ program can close a label, name a file or add an attribute.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from graphc.view import dot_circuit, dot_rows
-from graphc.view.dot_text import GLYPH, attributes, font, table
-from graphc.view.render_ir import Kind, Layout, Picture, Role
+from graphc.view.dot_text import GLYPH, SMALL, attributes, font, table
+from graphc.view.render_ir import Kind, Layout, Legend, Picture, Role
 from graphc.view.theme import DEFAULT, Theme
 
 FONT = "DejaVu Sans"
@@ -30,13 +30,33 @@ def to_dot(picture: Picture, theme: Theme = DEFAULT) -> str:
 def _caption(picture: Picture, t: Theme) -> str:
     """Title, notices and legend as the graph's label."""
     rows = [f"<TD>{font(picture.title, t.ink, 15, 'B')}</TD>"] if picture.title else []
-    rows += [f"<TD>{font(notice, t.muted, 10)}</TD>" for notice in picture.notices]
-    per_row = 6 if picture.layout is Layout.CIRCUIT else 4
-    entries = [_legend(entry.sample, entry.text, t) for entry in picture.legend]
-    for start in range(0, len(entries), per_row):
-        cells = "&#160;&#160;&#160;&#160; ".join(entries[start : start + per_row])
+    rows += [f"<TD>{font(notice, t.muted, SMALL)}</TD>" for notice in picture.notices]
+    for entries in _balanced(picture.legend, 140 if picture.layout is Layout.CIRCUIT else 100):
+        cells = "&#160;&#160;&#160;&#160; ".join(_legend(entry.sample, entry.text, t) for entry in entries)
         rows.append(f"<TD>{cells}</TD>")
     return table(rows, 3) if rows else ""
+
+
+def _balanced(entries: Sequence[Legend], longest: int) -> list[list[Legend]]:
+    """A legend in as few rows of at most so many characters as hold it, all about equally long."""
+    sizes = [len(entry.text) + 7 for entry in entries]  # with its sample and the space between
+    wanted = len(_filled(entries, sizes, longest))
+    limit = max(sizes, default=0)
+    while len(_filled(entries, sizes, limit)) > wanted:
+        limit += 1
+    return _filled(entries, sizes, limit)
+
+
+def _filled(entries: Sequence[Legend], sizes: Sequence[int], limit: int) -> list[list[Legend]]:
+    rows: list[list[Legend]] = []
+    left = 0
+    for entry, size in zip(entries, sizes, strict=True):
+        if size > left:
+            rows.append([])
+            left = max(limit, size)
+        rows[-1].append(entry)
+        left -= size
+    return rows
 
 
 def _legend(sample: str, text: str, t: Theme) -> str:
@@ -54,7 +74,7 @@ def _legend(sample: str, text: str, t: Theme) -> str:
         Role.CHIP: ("∂f/∂x", t.muted, "I"),
     }
     sign, colour, tags = samples.get(sample) or (GLYPH.get(Role(sample), "○"), t.ink, "")
-    return font(sign, colour, 10, tags) + " " + font(text, t.muted, 10)
+    return font(sign, colour, SMALL, tags) + " " + font(text, t.muted, SMALL)
 
 
 def _head(picture: Picture, t: Theme, layout: Mapping[str, str]) -> Iterator[str]:
@@ -67,7 +87,7 @@ def _head(picture: Picture, t: Theme, layout: Mapping[str, str]) -> Iterator[str
     graph |= {"bgcolor": t.background, "pad": "0.2", "fontname": FONT, "fontcolor": t.ink}
     yield "graph" + attributes(**graph)
     yield "node" + attributes(fontname=FONT, fontsize=12, fontcolor=t.ink, color=t.ink)
-    yield "edge" + attributes(color=t.ink, arrowsize=0.7, fontname=FONT, fontsize=10, fontcolor=t.muted)
+    yield "edge" + attributes(color=t.ink, arrowsize=0.7, fontname=FONT, fontsize=SMALL, fontcolor=t.muted)
 
 
 def layout_cost(picture: Picture) -> int:

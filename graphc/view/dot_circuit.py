@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphc.view.dot_text import GLYPH, attributes, elide, font, quoted, table
+from graphc.view.dot_text import GLYPH, SMALL, attributes, elide, font, quoted, table
 from graphc.view.render_ir import Kind, Node, Picture, Role, Text
 from graphc.view.theme import Theme
 
-GRAPH = {"rankdir": "LR", "ranksep": "0.28", "nodesep": "0.3", "splines": "true"}
+GRAPH = {"rankdir": "LR", "ranksep": "0.12", "nodesep": "0.3", "splines": "true"}
 SYMBOL_SIZE = {1: 17, 2: 14, 3: 11}  # points, by the number of characters in a circle
+CHIP = 10  # points
+WIDE = 20  # characters of a chip's row; a longer one goes on below, before its last `=`
 
 
 def circuit_lines(picture: Picture, t: Theme) -> Iterator[str]:
@@ -25,7 +27,9 @@ def circuit_lines(picture: Picture, t: Theme) -> Iterator[str]:
         style: dict[str, str | float] = {"class": edge.kind.value}
         if edge.kind is Kind.WIRE:
             style |= {"arrowhead": "none", "weight": 20, "headport": "w"}
-        elif role[edge.target] not in (Role.OP, Role.ACCUMULATE):
+        else:
+            style |= {"minlen": 2}  # room for a bend and a head
+        if edge.kind is not Kind.WIRE and role[edge.target] not in (Role.OP, Role.ACCUMULATE):
             style |= {"weight": 20, "headport": "w"}  # op to its result: the wire is level with the circle
         if role[edge.source] is not Role.OP:
             style |= {"tailport": "e"}  # leave where the wire ends
@@ -48,14 +52,19 @@ def _circuit_node(node: Node, t: Theme) -> str:
             shape |= {"color": t.backward, "fillcolor": t.gradient_fill}
             return attributes(**common, **shape, label=f"<{font('+', t.backward, 11)}>")
         case Role.CHIP:
-            upper, lower = node.text(Text.DERIVATIVE), node.text(Text.PRODUCT)
-            above = font(upper or "", t.muted, 10, "I")
-            below = font(lower or "", t.backward, 10, "I")
-            rows = [_ruled(above, t), f'<TD HEIGHT="20" VALIGN="TOP">{below}</TD>']
+            derivative = _broken(node.text(Text.DERIVATIVE) or "")
+            product = _broken(node.text(Text.PRODUCT) or "")
+            height = 20 + 13 * (max(len(derivative), len(product)) - 1)
+            written = "<BR/>".join(font(part, t.muted, CHIP, "I") for part in derivative)
+            beneath = "<BR/>".join(font(part, t.backward, CHIP, "I") for part in product)
+            rows = [
+                _ruled(written, t, height=height),
+                f'<TD HEIGHT="{height}" VALIGN="TOP">{beneath}</TD>',
+            ]
             return attributes(**common, shape="plain", label=table(rows, 2))
         case _:
             glyph = GLYPH.get(node.role)
-            mark = font(glyph, t.muted, 10) + " " if glyph else ""
+            mark = font(glyph, t.muted, SMALL) + " " if glyph else ""
             name = "&#160;" + mark + font(elide(node.label), t.ink, 13, "B")
             above = font(node.text(Text.VALUE) or "", t.forward, 12)
             below = font(node.text(Text.GRADIENT) or "", t.backward, 12, "I")
@@ -66,10 +75,16 @@ def _circuit_node(node: Node, t: Theme) -> str:
             return attributes(**common, shape="plain", label=table(rows, 2))
 
 
-def _ruled(content: str, t: Theme, width: int = 0) -> str:
+def _broken(text: str) -> list[str]:
+    """A formula in one row, or in two when it is long."""
+    head, equals, result = text.rpartition(" = ")
+    return [head, f"= {result}"] if equals and len(text) > WIDE else [text]
+
+
+def _ruled(content: str, t: Theme, width: int = 0, height: int = 20) -> str:
     """The cell above a wire: its lower border is the wire, half-way down the node."""
     least = f' WIDTH="{width}"' if width else ""
     return (
-        f'<TD SIDES="B" BORDER="1" COLOR="{t.ink}" HEIGHT="20" ALIGN="RIGHT" VALIGN="BOTTOM"{least}>'
+        f'<TD SIDES="B" BORDER="1" COLOR="{t.ink}" HEIGHT="{height}" ALIGN="RIGHT" VALIGN="BOTTOM"{least}>'
         f"{content}</TD>"
     )

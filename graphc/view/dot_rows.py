@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from graphc.view.dot_text import GLYPH, attributes, elide, font, line_of, quoted, table
+from graphc.view.dot_text import GLYPH, SMALL, attributes, elide, font, line_of, quoted, table
 from graphc.view.render_ir import Cluster, Edge, Kind, Mark, Node, Picture, Role, Text
 from graphc.view.theme import Theme
 
@@ -163,7 +163,7 @@ def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, st
         style |= {"weight": 100 if abs(there[0] - here[0]) == 1 else 1}
     style |= MARKED_EDGE[edge.mark]
     if edge.label:
-        style |= {"label": f"<&#160;{font(edge.label, t.muted, 10)}>"}
+        style |= {"label": f"<&#160;{font(edge.label, t.muted, SMALL)}>"}
     return f"{quoted(source)} -> {quoted(target)}" + attributes(**style)
 
 
@@ -185,7 +185,9 @@ def _cluster(label: str, identifier: str, backward: bool, group: int, t: Theme) 
 
 def _badge(cluster: Cluster, first: str, t: Theme) -> Iterator[str]:
     """What is said of a fusion group, beside its first op: above it the edges come in."""
-    cells = [f'<TD ALIGN="LEFT">{font(part, t.muted, 10)}</TD>' for part in re.split(": |, ", cluster.label)]
+    cells = [
+        f'<TD ALIGN="LEFT">{font(part, t.muted, SMALL)}</TD>' for part in re.split(": |, ", cluster.label)
+    ]
     name = quoted(f"badge-{cluster.id}")
     yield name + attributes(id=f"badge-{cluster.id}", shape="plain", label=table(cells))
     yield f"{{ rank=same; {quoted(first)} -> {name}" + attributes(style="invis") + " }"
@@ -219,7 +221,7 @@ def _box(node: Node, group: str, t: Theme) -> str:
     style |= MARKED[node.mark]
     colour, tag = (t.backward, "I") if node.backward else (t.ink, "B")
     glyph = "" if node.backward else GLYPH.get(node.role, "")
-    mark = font(glyph, t.muted, 10) + " " if glyph else ""
+    mark = font(glyph, t.muted, SMALL) + " " if glyph else ""
     if not node.label and node.lines and node.lines[0].kind in (Text.NAME, Text.CONSTANT):
         return attributes(**style, label=table(_stub(node, colour, tag, t)))
     rows = [mark + font(elide(node.label), colour, 12, tag)]
@@ -227,7 +229,7 @@ def _box(node: Node, group: str, t: Theme) -> str:
         if line.kind is Text.NAME:
             rows[0] += "&#160; " + font(elide(line.text), t.muted, 11)
         else:
-            rows.append(line_of(line, t, 10))
+            rows.append(line_of(line, t, SMALL))
     return attributes(**style, label=table([f"<TD>{row}</TD>" for row in rows]))
 
 
@@ -237,10 +239,10 @@ def _stub(node: Node, colour: str, tag: str, t: Theme) -> list[str]:
     for line in node.lines:
         if line.kind in (Text.NAME, Text.CONSTANT):
             role = Role.CONSTANT if line.kind is Text.CONSTANT else node.role
-            mark = "" if node.backward else font(GLYPH.get(role, ""), t.muted, 10) + " "
+            mark = "" if node.backward else font(GLYPH.get(role, ""), t.muted, SMALL) + " "
             arrays.append([mark + font(elide(line.text), colour, 11, tag)])
         else:
-            arrays[-1].append(line_of(line, t, 10))
+            arrays[-1].append(line_of(line, t, SMALL))
     if len(arrays) == 1:
         return [f"<TD>{cell}</TD>" for cell in arrays[0]]
     return ["".join(f'<TD ALIGN="LEFT">{cell}&#160;&#160;</TD>' for cell in array) for array in arrays]

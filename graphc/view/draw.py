@@ -8,6 +8,7 @@ is 0), and one machine draws the same bytes each time.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import re
@@ -17,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from html import escape
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from graphc.errors import GraphcError, InternalError, MissingToolError, UsageError
 
@@ -133,27 +135,67 @@ class _EngineFailed(Exception):
     """An engine is there but does not work (a missing library or format); the next one is tried."""
 
 
+@dataclass(slots=True)
+class _Started:
+    """An engine that waits for its DOT text."""
+
+    process: subprocess.Popen[bytes]
+    folder: tempfile.TemporaryDirectory[str]
+
+    @property
+    def config(self) -> Path:
+        return Path(self.folder.name) / "fonts.conf"
+
+    def end(self) -> None:
+        _stop(self.process)
+        self.folder.cleanup()
+
+
+_waiting: dict[tuple[str, str, int], _Started] = {}
+
+
+def warm_up(form: str = "svg") -> None:
+    """Start the engine that will draw `form`, so that it loads while the model is still read.
+
+    Does nothing where there is none, or one waits already.
+    """
+    for engine in engines()[:1]:
+        if (engine, form, 72) not in _waiting:
+            _waiting[engine, form, 72] = _start(engine, form, 72)
+
+
+@atexit.register
+def _end_waiting() -> None:
+    while _waiting:
+        _waiting.popitem()[1].end()
+
+
+def _start(engine: str, form: str, dpi: int) -> _Started:
+    folder = tempfile.TemporaryDirectory(prefix="graphc-")
+    process = subprocess.Popen(
+        _command(engine, form, dpi),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"FONTCONFIG_FILE": str(Path(folder.name) / "fonts.conf")},
+        start_new_session=True,
+    )
+    return _Started(process, folder)
+
+
 def _run_engine(engine: str, dot: str, form: str, dpi: int, timeout: float) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="graphc-") as folder:
-        config = Path(folder) / "fonts.conf"
-        config.write_text(_font_config(dot, folder), encoding="utf-8")
-        process = subprocess.Popen(
-            _command(engine, form, dpi),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=os.environ | {"FONTCONFIG_FILE": str(config)},
-            start_new_session=True,
-        )
-        try:
-            data, noise = process.communicate(dot.encode("utf-8"), timeout=timeout)
-        except subprocess.TimeoutExpired:
-            raise PictureTooLarge(
-                f"the layout took more than {timeout:g} s",
-                fix="fold modules with depth=1, draw one view (forward or backward), or write .dot",
-            ) from None
-        finally:
-            _stop(process)
+    started = _waiting.pop((engine, form, dpi), None) or _start(engine, form, dpi)
+    process = started.process
+    try:
+        started.config.write_text(_font_config(dot, started.folder.name), encoding="utf-8")
+        data, noise = process.communicate(dot.encode("utf-8"), timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise PictureTooLarge(
+            f"the layout took more than {timeout:g} s",
+            fix="fold modules with depth=1, draw one view (forward or backward), or write .dot",
+        ) from None
+    finally:
+        started.end()
     said = noise.decode("utf-8", "replace")
     wrong = next(
         (

@@ -41,13 +41,16 @@ class _Panel:
         return self.top + self.height
 
 
-def memory_map(plan: Plan, theme: Theme = DEFAULT, title: str | None = None) -> str:
-    """The plan as SVG text."""
+def memory_map(
+    plan: Plan, theme: Theme = DEFAULT, title: str | None = None, *, names_below: bool = False
+) -> str:
+    """The plan as SVG text.  `names_below` leaves no room for the turned names of the steps (see `map_dot`)."""
     steps = max(len(plan.order), 1)
     column = min(max(860 / steps, 5.0), 64.0)
     width = LEFT + column * (steps + 1) + RIGHT
     names = _step_names(plan)
     label_room = 16 + 5.2 * max((len(name) for name in names), default=0) if column >= 11 else 18
+    label_room = 18 if names_below else label_room
     panels: list[_Panel] = []
     top = TOP
     for region in plan.regions:
@@ -60,7 +63,7 @@ def memory_map(plan: Plan, theme: Theme = DEFAULT, title: str | None = None) -> 
             top += height + STRIP + label_room + 50
     total = top if panels else TOP + 40
     body = [*_defs(theme), *_heading(plan, theme, title or f"{plan.graph.name}: memory plan", width)]
-    kept = _saved(plan)
+    kept = kept_values(plan)
     for panel in panels:
         body += _panel(panel, plan, column, names if column >= 11 else [], label_room, kept, theme)
     if not panels:
@@ -127,7 +130,7 @@ def _panel(
     for part in range(5):
         offset = panel.size * part // 4
         yield _text(LEFT - 6, y(offset) + 3.5, format_bytes(offset), t.muted, 9, anchor="end")
-    turn = _turn(plan)
+    turn = turn_of(plan)
     if turn is not None:
         yield (
             f'<line class="turn" x1="{_n(x(turn))}" y1="{_n(panel.top)}" x2="{_n(x(turn))}" '
@@ -167,7 +170,7 @@ def _box(
         look = f'fill="{t.background}" stroke="{t.ink}" stroke-dasharray="3,2"'
     else:
         look = f'fill="{t.hulls[number % len(t.hulls)]}" stroke="{t.ink}"'
-    yield f'<g id="{safe_id("b", buffer.name)}" class="buffer"><rect {place} {look} stroke-width="0.8"/>'
+    yield f'<g id="{buffer_id(buffer)}" class="node buffer"><rect {place} {look} stroke-width="0.8"/>'
     if any(value in kept for value in buffer.values):
         yield f'<rect class="kept" {place} fill="url(#hatch)"/>'
     names = " → ".join(dict.fromkeys(value.name for value in buffer.values)) or buffer.scratch
@@ -178,6 +181,11 @@ def _box(
         if height >= 24 and len(size) <= letters:
             yield _text(left + 4, top + 21.5, size, t.muted, 8)
     yield "</g>"
+
+
+def buffer_id(buffer: Buffer) -> str:
+    """A buffer's id in the map and in its picture."""
+    return safe_id("s", buffer.scratch) if buffer.scratch else safe_id("b", buffer.name)
 
 
 def _cut(names: str, letters: int) -> str:
@@ -229,7 +237,7 @@ def _step_names(plan: Plan) -> list[str]:
     return names
 
 
-def _turn(plan: Plan) -> int | None:
+def turn_of(plan: Plan) -> int | None:
     """The first step that belongs to the backward pass alone; earlier kernels may already prepare for it."""
     for step, kernel in enumerate(plan.order):
         roles = {node.provenance.role for node in kernel.nodes if node.op.name not in HIDDEN}
@@ -238,9 +246,9 @@ def _turn(plan: Plan) -> int | None:
     return None
 
 
-def _saved(plan: Plan) -> set[Value]:
+def kept_values(plan: Plan) -> set[Value]:
     """Values written in the forward pass and read in the backward pass."""
-    turn = _turn(plan)
+    turn = turn_of(plan)
     if turn is None:
         return set()
     written = {value for kernel in plan.order[:turn] for value in kernel.outputs}

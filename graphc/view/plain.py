@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from graphc.view.dot_text import elide
 from graphc.view.numbers import MINUS
 from graphc.view.render_ir import Kind, Layout, Node, Picture, Role, Text
+
+if TYPE_CHECKING:
+    import networkx
 
 GLYPH = {
     Role.INPUT: "▷", Role.PARAMETER: "◆", Role.CONSTANT: "▫", Role.OUTPUT: "▣", Role.LOSS: "▣", Role.MODULE: "▤",
@@ -59,6 +63,40 @@ def _words(node: Node) -> str:
     glyph = "" if node.backward and node.role is not Role.ACCUMULATE else GLYPH.get(node.role, "")
     texts = [node.label] if node.role is not Role.ACCUMULATE else []
     return " ".join(printable(text) for text in [glyph, *texts, *(line.text for line in node.lines)] if text)
+
+
+def to_networkx(picture: Picture) -> networkx.MultiDiGraph:
+    """The picture as a networkx MultiDiGraph: a vertex for each node, by its id, and an edge for each edge.
+
+    Vertices carry `role`, `label`, `text` (its lines), `module` (the path of clusters around it) and `backward`, edges
+    `kind` and `label`.
+    """
+    from graphc.ir.analysis import multigraph
+
+    clusters = {cluster.id: cluster for cluster in picture.clusters}
+
+    def path(identifier: str) -> tuple[str, ...]:
+        found: tuple[str, ...] = ()
+        while identifier:
+            found = (clusters[identifier].label, *found)
+            identifier = clusters[identifier].parent
+        return found
+
+    vertices = [
+        (
+            node.id,
+            {
+                "role": node.role.value,
+                "label": node.label,
+                "text": tuple(line.text for line in node.lines),
+                "module": path(node.cluster),
+                "backward": node.backward,
+            },
+        )
+        for node in picture.nodes
+    ]
+    edges = [(e.source, e.target, {"kind": e.kind.value, "label": e.label}) for e in picture.edges]
+    return multigraph(picture.title, vertices, edges)
 
 
 def printable(text: str) -> str:

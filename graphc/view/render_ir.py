@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import string
 from collections import Counter
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Role(StrEnum):
     GRADIENT = "gradient"  # a backward op, or the gradient of an input or parameter
     ACCUMULATE = "accumulate"  # the sum where paths meet
     SEED = "seed"  # the gradient of the loss with respect to itself
+    BUFFER = "buffer"  # a stretch of the arena
 
 
 class Kind(StrEnum):
@@ -81,6 +83,7 @@ class Layout(StrEnum):
     CIRCUIT = "circuit"  # left to right: wires, chips, circles
     ROWS = "rows"  # top to bottom: forward on the left, backward mirrored on the right
     FLOW = "flow"  # top to bottom, no rows
+    MAP = "map"  # buffers: steps to the right, addresses upward
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,8 @@ class Picture:
                 parts.append(f"{json.dumps(name)}: [\n  {rows}\n ]")
             else:
                 parts.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
-        return "{" + ",\n ".join(parts) + "}\n"
+        whole = "{" + ",\n ".join(parts) + "}\n"
+        return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", whole)  # halves are not UTF-8
 
     @staticmethod
     def from_json(text: str) -> Picture:

@@ -1,4 +1,4 @@
-"""A part of a picture: around a box, or along the way of one gradient.  What is left out is said."""
+"""A part of a picture: around a box, between two, or along the way of one gradient.  What is left out is said."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class Part:
     focus: str = ""
     hops: int = 2
     grad_path_of: str = ""
+    between: tuple[str, str] | None = None
 
     @property
     def is_cut(self) -> bool:
         """Whether something is left out."""
-        return bool(self.focus or self.grad_path_of)
+        return bool(self.focus or self.grad_path_of or self.between)
 
 
 WHOLE = Part()
@@ -31,9 +32,16 @@ WHOLE = Part()
 def selected(picture: Picture, units: Units, part: Part) -> Picture:
     """The part of a picture of everything.
 
-    Raises UsageError for a name nothing has, and for a gradient that does not exist.
+    Raises UsageError for a name nothing has, for a gradient that does not exist, where no way leads from one to the
+    other, and for several parts at once.
     """
-    if part.grad_path_of:
+    asked = [name for name in ("focus", "between", "grad_path_of") if getattr(part, name)]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} ask for different parts", fix="choose one of them")
+    if part.between:
+        kept = _between(picture, units, *part.between)
+        said = f"the ways from {part.between[0]} to {part.between[1]}"
+    elif part.grad_path_of:
         kept = _gradient_path(picture, units, part.grad_path_of)
         said = f"the way of the gradient of {part.grad_path_of}"
     else:
@@ -88,6 +96,18 @@ def _boxes(picture: Picture, units: Units, name: str) -> set[str]:
 
 def _around(picture: Picture, start: set[str], hops: int) -> set[str]:
     """What can be reached over so many edges; arrays and gradients of a box in its row come with it."""
+    near, beside = _neighbours(picture)
+    kept = _with_neighbours(start, beside)
+    for _ in range(hops):
+        kept = _with_neighbours(kept | {other for box in kept for other in near.get(box, ())}, beside)
+    return kept
+
+
+def _neighbours(picture: Picture) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """What each box shares an edge with in other rows; and what comes with it: in its row, or the array it reads.
+
+    A box and its gradient come together: an ⊕ then keeps its terms where the fork keeps its ways.
+    """
     near: dict[str, set[str]] = {}
     beside: dict[str, set[str]] = {}
     side = {n.id for n in picture.nodes if n.role in (Role.PARAMETER, Role.CONSTANT)}
@@ -97,10 +117,30 @@ def _around(picture: Picture, start: set[str], hops: int) -> set[str]:
         found = beside if level or edge.source in side else near
         found.setdefault(edge.source, set()).add(edge.target)
         found.setdefault(edge.target, set()).add(edge.source)
-    kept = _with_neighbours(start, beside)
-    for _ in range(hops):
-        kept = _with_neighbours(kept | {other for box in kept for other in near.get(box, ())}, beside)
-    return kept
+    for node in picture.nodes:
+        if f"g-{node.id}" in row:
+            beside.setdefault(node.id, set()).add(f"g-{node.id}")
+            beside.setdefault(f"g-{node.id}", set()).add(node.id)
+    return near, beside
+
+
+def _between(picture: Picture, units: Units, first: str, last: str) -> set[str]:
+    """Every box on a way from one to the other, forward and as the gradient comes back, with their arrays."""
+    begin, end = (_boxes(picture, units, name) for name in (first, last))
+    data = [(e.source, e.target) for e in picture.edges if e.kind is Kind.DATA]
+    kept = _on_ways(begin, end, data)
+    if not kept:
+        back = _on_ways(end, begin, data)
+        fix = f"between=({last!r}, {first!r}) is the other way round" if back else "name two boxes of one way"
+        raise UsageError(f"nothing leads from {first} to {last}", fix=fix)
+    gradients = [(e.source, e.target) for e in picture.edges if e.kind is Kind.GRADIENT]
+    kept |= _on_ways({f"g-{box}" for box in end}, {f"g-{box}" for box in begin}, gradients)
+    known = {node.id for node in picture.nodes}
+    return _with_neighbours(kept & known, _neighbours(picture)[1])
+
+
+def _on_ways(begin: set[str], end: set[str], edges: list[tuple[str, str]]) -> set[str]:
+    return _reached(begin, edges) & _reached(end, [(b, a) for a, b in edges])
 
 
 def _with_neighbours(boxes: set[str], beside: Mapping[str, set[str]]) -> set[str]:
@@ -127,7 +167,7 @@ def _gradient_path(picture: Picture, units: Units, name: str) -> set[str]:
     begin = {reader.id} if reader is not None else set()
     stored = {f"p-{box}" for box in begin} | {n.id for n in picture.nodes if n.label == name}
     ends = {n.id for n in picture.nodes if n.role in (Role.LOSS, Role.OUTPUT)}
-    ahead = _reached(begin, forward) & _reached(ends, [(b, a) for a, b in forward])
+    ahead = _on_ways(begin, ends, forward)
     arrive = {f"g-{box}" for box in begin | stored}
     back = _reached(arrive, [(b, a) for a, b in backward])
     known = {node.id for node in picture.nodes}

@@ -54,8 +54,9 @@ def unrolled(steps):
     return differentiate(b.finish([loss], ["loss"], data={"w": np.eye(4) * 0.25}), ["w"])
 
 
-@pytest.mark.parametrize("graph", [chain(10_000), wide(300), unrolled(100)], ids=lambda g: g.name)
-def test_large(graph, shallow):
+@pytest.mark.parametrize(("make", "size"), [(chain, 10_000), (wide, 300), (unrolled, 100)])
+def test_large(make, size, shallow):
+    graph = make(size)
     lowered = lower(graph, training=True)
     native = Native(lowered.partition)
     rng = np.random.default_rng(0)

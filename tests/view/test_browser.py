@@ -56,6 +56,8 @@ def judged(report: dict, picture: Picture) -> None:
     assert report["different"] == [], "a step back does not give what was there before"
     assert report["restored"] == [], "the address does not give the same page"
     assert report["hiddenAtEnd"] == 0
+    assert report["unmarked"] == []
+    assert report["bold"] >= 3
     assert report["pdf"] == "%PDF"
     assert report["print"]["tools"] == "none"
     assert report["print"]["background"] == "rgb(255, 255, 255)"
@@ -64,6 +66,7 @@ def judged(report: dict, picture: Picture) -> None:
     assert report["overflow"] <= 0, "wider than a phone"
     assert report["plain"]["rows"] > 0
     assert not report["plain"]["tools"]
+    assert report["plain"]["picture"]
     keys(report["keys"], texts, next(i for i, step in enumerate(picture.steps) if step.backward))
     assert report["tab"] and report["unreached"] == []
     assert report["enter"]["focus"] == "details"
@@ -93,7 +96,7 @@ def keys(pressed: dict, texts: list[str], backward: int) -> None:
 
 def test_a_circuit(tmp_path: Path) -> None:
     def function(x, y, z):
-        return (x + y) * z * x + 1.0
+        return (x + y) * z * x * 1234.5678 + 1.0
 
     joint = api.differentiate(api.graph_of(function, dict.fromkeys("xyz", "float64[]")))
     values = api.evaluated(joint, {"x": np.array(-2.0), "y": np.array(5.0), "z": np.array(-4.0)})
@@ -114,6 +117,18 @@ def test_kernels(tmp_path: Path) -> None:
     partition = lower(joint).partition
     report = examined(to_html(partition, view="fusion"), tmp_path)
     judged(report, make_picture(partition, "fusion"))
+
+
+def test_memory_of_hostile_names(tmp_path: Path) -> None:
+    from graphc.ir.partition import singly
+    from graphc.plan import make_plan
+    from graphc.view.memory_picture import memory_picture
+    from tests.view.hostile import ATTRIBUTES, ELEMENTS, SCRIPTS
+    from tests.view.test_hostile import graph_of
+
+    names = [*SCRIPTS[:4], *ELEMENTS[:3], ATTRIBUTES[0]]
+    plan = make_plan(singly(graph_of(names, SCRIPTS[0])))
+    judged(examined(to_html(plan, view="memory"), tmp_path), memory_picture(plan))
 
 
 @pytest.mark.parametrize("depth", [None, 1])

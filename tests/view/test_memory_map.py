@@ -16,8 +16,10 @@ from graphc.ir.types import parse_type
 from graphc.ops import REGISTRY
 from graphc.plan import make_plan
 from graphc.plan.plan import Plan
-from graphc.view import THEMES, render, to_svg
-from graphc.view.memory_map import memory_map
+from graphc.view import THEMES, Picture, draw, render, to_svg
+from graphc.view.map_dot import map_dot
+from graphc.view.memory_map import buffer_id, memory_map
+from graphc.view.theme import DEFAULT
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -30,7 +32,7 @@ def buffers(svg: str) -> list[tuple[str, float, float, float, float]]:
     """Name, left, top, right, bottom of each box."""
     found = []
     for group in ET.fromstring(svg).iter(f"{SVG}g"):
-        if group.get("class") == "buffer":
+        if group.get("class") == "node buffer":
             rect = group.find(f"{SVG}rect")
             assert rect is not None
             x, y, w, h = (float(rect.get(k, "nan")) for k in ("x", "y", "width", "height"))
@@ -116,9 +118,14 @@ def test_names_are_text_and_nothing_else(graphs) -> None:
                 x = REGISTRY["matmul"](x, builder.leaf("parameter", "w", parse_type("f32[3,3]")))
     graph = builder.finish([x], ["y"])
     graph.nodes[0].outputs[0].name = "<script>&\"'"
-    svg = memory_map(make_plan(singly(graph)), title="<img src=x>")
+    plan = make_plan(singly(graph))
+    svg = memory_map(plan, title="<img src=x>")
     assert "<script" not in svg and "<img" not in svg
     ET.fromstring(svg)
+    hostile = '"]; evil [label="x\\\\" 9 -c \\N'
+    dot = map_dot(memory_map(plan, title=hostile), DEFAULT)
+    assert dot.count('"') == map_dot(memory_map(plan, title="x"), DEFAULT).count('"')
+    assert "\\" not in dot
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -132,10 +139,54 @@ def test_through_the_door(graphs, tmp_path) -> None:
     plan = plan_of(graphs.mlp())
     path = render(plan, tmp_path / "plan.svg", view="memory")
     assert path.read_text(encoding="utf-8") == memory_map(plan)
-    with pytest.raises(UsageError, match="svg"):
-        render(plan, tmp_path / "plan.png", view="memory")
     with pytest.raises(UsageError, match="memory plan"):
         render(plan.graph, tmp_path / "plan.svg", view="memory")
+
+
+def test_as_a_picture_it_has_every_buffer_and_step(graphs, tmp_path) -> None:
+    plan = plan_of(graphs.mlp())
+    picture = Picture.from_json(render(plan, tmp_path / "plan.json", view="memory").read_text("utf-8"))
+    drawn = {name for name, *_ in buffers(memory_map(plan))}
+    assert {node.id for node in picture.nodes} == drawn
+    by_id = {node.id: node for node in picture.nodes}
+    for edge in picture.edges:  # what a kernel reads is alive when it writes
+        source, target = (
+            next(b for b in plan.buffers if buffer_id(b) == i) for i in (edge.source, edge.target)
+        )
+        assert source.first <= target.last and target.first <= source.last
+    assert sum("kept" in line.text for node in picture.nodes for line in node.lines) == memory_map(
+        plan
+    ).count('class="kept"')
+    assert [step.backward for step in picture.steps] == sorted(step.backward for step in picture.steps)
+    text = render(plan, tmp_path / "plan.txt", view="memory").read_text("utf-8")
+    assert all(node.label in text for node in by_id.values()) and plan.verdict in text
+    page = render(plan, tmp_path / "plan.html", view="memory").read_text("utf-8")
+    assert all(
+        f'<g id="{name}" class="node buffer">' in page and f'<tr id="t-{name}">' in page for name in drawn
+    )
+
+
+@pytest.mark.skipif(not draw.working_engines(), reason="no layout engine on this machine")
+def test_the_map_without_svg_is_the_same_map(graphs, tmp_path) -> None:
+    """Drawn by Graphviz: the same corners of every box, the same words."""
+    plan = plan_of(graphs.residual())
+    svg, dot = (
+        render(plan, tmp_path / f"plan{s}", view="memory").read_text("utf-8") for s in (".svg", ".dot")
+    )
+    drawn = ET.fromstring(draw.draw(dot, "svg"))
+    corners = [
+        [tuple(map(float, point.split(","))) for point in str(shape.get("points")).split()]
+        for shape in drawn.iter(f"{SVG}polygon")
+    ]
+    sizes = sorted(
+        (round(max(x) - min(x)), round(max(y) - min(y))) for x, y in (zip(*c, strict=True) for c in corners)
+    )
+    for _, left, top, right, bottom in buffers(svg):
+        assert any(abs(right - left - w) <= 1 and abs(bottom - top - h) <= 1 for w, h in sizes)
+    words = {" ".join((t.text or "").split()) for t in drawn.iter(f"{SVG}text")}
+    assert {" ".join((t.text or "").split()) for t in ET.fromstring(svg).iter(f"{SVG}text")} <= words
+    for suffix, magic in ((".png", b"\x89PNG"), (".pdf", b"%PDF")):
+        assert render(plan, tmp_path / f"plan{suffix}", view="memory").read_bytes().startswith(magic)
 
 
 @settings(max_examples=25, deadline=None)

@@ -70,6 +70,22 @@ def test_the_way_of_a_gradient_leads_from_the_loss_to_the_parameter() -> None:
         make_picture(graph, grad_path_of="9.weight")
 
 
+def test_between_two_boxes_stands_what_lies_on_a_way(tmp_path) -> None:
+    graph = joint()
+    whole, part = make_picture(graph), make_picture(graph, between=("0.add", "1.add"))
+    assert labels(part) == ["add", "relu", "linear", "add"]
+    assert labels(part, True) == ["∇add", "∇relu", "∇linear", "", "∇add"]
+    assert part.notices[-1] == f"{len(part.nodes)} of {len(whole.nodes)} boxes: the ways from 0.add to 1.add"
+    ids = {n.id for n in part.nodes}
+    assert list(part.edges) == [e for e in whole.edges if e.source in ids and e.target in ids]
+    assert set(labels(make_picture(graph, between=("0", "2")))) == {"linear", "add", "relu"}
+    with pytest.raises(UsageError, match="nothing leads from 1.add to 0.add") as caught:
+        make_picture(graph, between=("1.add", "0.add"))
+    assert "between=('0.add', '1.add')" in caught.value.fix
+    with pytest.raises(UsageError, match="focus and between"):
+        make_picture(graph, between=("0.add", "1.add"), focus="0")
+
+
 def test_one_module_is_opened_while_the_others_stay_folded() -> None:
     graph = joint()
     assert labels(make_picture(graph, depth=1)) == ["0", "1", "linear"]
@@ -91,27 +107,23 @@ def test_root_mean_square_against_float64() -> None:
     assert root_mean_square(np.zeros(3)) == 0.0
 
 
-def test_gradients_out_of_band_are_marked() -> None:
-    graph = api.differentiate(
-        api.graph_of(
-            lambda a, b, c: ((a + b) * c * 1e-6).sum() + (b * 1e6).sum(), dict.fromkeys("abc", "float64[4]")
-        ),
-        wrt=["a", "b", "c"],
-    )
-    values = api.evaluated(graph, {name: np.ones(4) for name in "abc"})
-    flow = Flow(values, gradients_of(graph))
-    by_name = graph.by_name
-    warning = {n: flow.warning(by_name[graph.gradients[n]]) for n in "abc"}
-    assert warning["b"] == " ↑↑" or warning["a"] == " ↓↓"
-    assert any("median" in notice for notice in flow.notices())
+@pytest.mark.parametrize(("by", "sign", "word"), [(1e-2, "↓↓", "vanish"), (1e2, "↑↑", "explode")])
+def test_gradients_out_of_band_are_marked(by: float, sign: str, word: str) -> None:
+    """Each product multiplies the gradient by the same number: out of band is what is more than 1,000 from 1."""
+    graph = api.differentiate(api.graph_of(lambda x: (x * by * by * by).sum(), {"x": "float64[4]"}))
+    values = api.evaluated(graph, {"x": np.ones(4)})
+    flow = Flow(values, gradients_of(graph), graph)
+    warned = {name for name, d in graph.gradients.items() if flow.warning(graph.by_name[d]) == f" {sign}"}
+    assert warned == {"mul", "x"}
+    assert any(f"({sign})" in notice and word in notice for notice in flow.notices())
     picture = make_picture(graph, values=values, show=("health",), style="layers")
-    assert any("↑↑" in line.text or "↓↓" in line.text for node in picture.nodes for line in node.lines)
+    assert {n.label for n in picture.nodes if any(sign in line.text for line in n.lines)} == {"∇mul", ""}
 
 
 def test_a_healthy_flow_has_no_notice() -> None:
     graph = joint()
     values = api.evaluated(graph, True)
-    assert Flow(values, gradients_of(graph)).notices() == []
+    assert Flow(values, gradients_of(graph), graph).notices() == []
 
 
 def test_dead_units_are_counted_over_samples_and_places() -> None:
@@ -136,6 +148,7 @@ def test_overlays_say_what_they_measure() -> None:
     [
         ["--focus", "fc1", "--hops", "1"],
         ["--grad-path-of", "fc2.weight"],
+        ["--between", "conv2", "fc1"],
         ["--depth", "1", "--expand", "conv2"],
         ["--values", "--show", "shapes,norms,health,bytes"],
     ],
@@ -150,7 +163,7 @@ def test_the_command_line_hands_it_on(options: list[str], tmp_path) -> None:
     assert main(["render", str(ROOT / "examples/lenet.py"), *options, "-o", str(part)]) == 0
     first, second = (Picture.from_json(path.read_text(encoding="utf-8")) for path in (whole, part))
     assert second != first
-    if options[0] in ("--focus", "--grad-path-of"):
+    if options[0] in ("--focus", "--grad-path-of", "--between"):
         assert len(second.nodes) < len(first.nodes)
         assert second.notices[-1].startswith(f"{len(second.nodes)} of {len(first.nodes)} boxes")
     if options[0] == "--depth":

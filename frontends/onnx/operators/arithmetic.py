@@ -102,11 +102,7 @@ def divide(call: Call) -> Value:
 def modulo(call: Call) -> Value:
     """Remainder: with the sign of the divisor, or with `fmod` of the dividend."""
     x, y = call[0], call[1]
-    if not call.attribute("fmod"):
-        return ops.remainder(x, y)
-    size = ops.remainder(ops.abs(x), ops.abs(y))
-    negative = ops.less(x, 0)
-    return ops.where(negative, ops.neg(size), size)
+    return ops.fmod(x, y) if call.attribute("fmod") else ops.remainder(x, y)
 
 
 @onnx_operator("Pow")

@@ -34,24 +34,24 @@ function redraw() {
   const key = [...closedNow()].join(" ");
   if (shown && key === drawnFor) return;
   drawnFor = key;
+  const room = $("figure").clientWidth;  // asked before anything changes: asked later, the browser lays out twice
   if (laidOut) {
     shown ??= adopt(picture, $("graph"));
   } else {
     shown = arrange(picture, closedNow(), measure);
-    shown.svg = drawPicture(shown, picture.title, $("graph"));
+    shown.svg = drawPicture(shown, picture.title);
     shown.height = Math.ceil(shown.height); shown.width = Math.ceil(shown.width);
   }
-  resize();
+  resize(room);
+  if (!laidOut) $("graph").replaceChildren(shown.svg);
 }
 
-function resize() {
-  if (!state.zoom) {
-    const room = $("figure").clientWidth - 36;
-    state.fit = Math.min(laidOut ? 1.3 : 1, Math.max(room / shown.width, laidOut ? 0.75 : 0.35));
-  }
+function resize(room = $("figure").clientWidth) {
+  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, picture.layout === "map" ? 0.5 : laidOut ? 0.75 : 0.55));
   const scale = state.zoom || state.fit;
   shown.svg.setAttribute("width", Math.round(shown.width * scale));
   shown.svg.setAttribute("height", Math.round(shown.height * scale));
+  shown.svg.classList.toggle("tall", shown.height > 2.2 * shown.width);
 }
 
 function paint() {
@@ -68,11 +68,14 @@ function paint() {
       "hide-value": state.step > 0 && known.value > state.step, "hide-gradient": state.step > 0 && known.gradient > state.step,
     };
     box.look ??= box.element.getAttribute("class");
-    box.element.setAttribute("class", [box.look, ...Object.keys(flags).filter(flag => flags[flag])].join(" "));
-    box.element.setAttribute("tabindex", id === tabbed ? "0" : "-1");
-    if (id === now) box.element.setAttribute("aria-current", "step"); else box.element.removeAttribute("aria-current");
+    set(box, "class", [box.look, ...Object.keys(flags).filter(flag => flags[flag])].join(" "));
+    set(box, "tabindex", id === tabbed ? "0" : "-1");
+    set(box, "aria-current", id === now ? "step" : null);
   }
-  for (const edge of shown.edges) edge.element.classList.toggle("used", edge.source !== undefined && uses.has(stands(edge.source)) && made.has(stands(edge.target)));
+  for (const edge of shown.edges) {
+    const used = edge.source !== undefined && uses.has(stands(edge.source)) && made.has(stands(edge.target));
+    if (used !== Boolean(edge.used)) edge.element.classList.toggle("used", edge.used = used);
+  }
   paintStory(step);
   paintDetails();
   document.documentElement.dataset.theme = state.theme;
@@ -80,7 +83,17 @@ function paint() {
   writeHash();
 }
 
+/** An attribute of a box, touched only when it changes: there may be a thousand boxes. */
+function set(box, name, value) {
+  const had = box.had ??= { tabindex: "-1", "aria-current": null };
+  if (had[name] === value) return;
+  had[name] = value;
+  if (value === null) box.element.removeAttribute(name); else box.element.setAttribute(name, value);
+}
+
 function paintStory(step) {
+  const closed = [...closedNow()].filter(id => shown.boxes.has(id)).length, within = picture.nodes.filter(n => !shown.boxes.has(n.id)).length;
+  $("hidden").textContent = closed ? `${within} of ${picture.nodes.length} boxes are inside of ${closed} closed module${closed === 1 ? "" : "s"}; E opens all.` : "";
   const back = Boolean(step?.backward);
   $("sentence").textContent = step ? step.text : steps.length ? `${steps.length} steps: press n for the first.` : picture.notices.join(". ");
   $("sentence").classList.toggle("back", back);
@@ -108,7 +121,7 @@ function paintDetails() {
   const title = [node.label, node.lines.find(l => l.kind === "name" && node.label)?.text].filter(Boolean).join(" ");
   panel.replaceChildren(element("h2", title || node.lines.map(l => l.text)[0] || WORD[node.role]), list);
   put(list, "is", WORD[node.role] ?? node.role);
-  for (const line of node.lines) if (line.kind !== "name" && line.kind !== "constant") put(list, line.kind, line.text);
+  for (const line of node.lines) if (line.kind !== "name" && line.kind !== "constant") put(list, node.role === "buffer" && line.kind === "type" ? "place" : line.kind, line.text);
   let last = "";
   for (const [heading, text] of node.facts ?? []) { put(list, heading === last ? "" : heading, text, heading); last = heading; }
   if (node.fold) {
@@ -181,12 +194,11 @@ function toggle(id) {
     setClosed(fold, false);
     const first = picture.nodes.find(n => n.backward === back && (n.role === "op" || n.role === "gradient") && clusters.path(n.cluster).includes(fold));
     state.at = first ? first.id : "";
-    paint();
+    redraw();
     state.at = shown.stands.get(state.at) ?? state.at;
   } else if (closable(id)) {
     const cluster = closable(id);
     setClosed(cluster, true);
-    paint();
     state.at = (nodes.get(id).backward ? "g-" : "") + cluster;
   }
   paint();
@@ -238,12 +250,16 @@ function mirrorOf(id) {
 function neighbour(id, direction) {
   const box = shown.boxes.get(id), [x, y] = centre(box), others = [...shown.boxes].filter(([other]) => other !== id);
   const along = laidOut ? ["ArrowLeft", "ArrowRight"] : ["ArrowUp", "ArrowDown"], sign = /Left|Up/.test(direction) ? -1 : 1;
-  if (along.includes(direction)) {
+  if (picture.layout !== "map" && along.includes(direction)) {
     const [from, to] = sign < 0 ? ["target", "source"] : ["source", "target"];
     const ends = new Set(shown.edges.filter(e => e.kind !== "saved" && e[from] === id).map(e => e[to]));
     const near = others.filter(([other]) => ends.has(other));
     const data = near.filter(([, b]) => b.node.role !== "parameter" && b.node.role !== "constant");
     return nearest(data.length ? data : near, ([u, v]) => Math.hypot(u - x, v - y));
+  }
+  if (picture.layout === "map" && along.includes(direction)) {
+    const order = picture.nodes.map(n => n.id).filter(other => shown.boxes.has(other));
+    return order[order.indexOf(id) + sign] ?? "";
   }
   if (laidOut) return nearest(others.filter(([, b]) => sign * (centre(b)[1] - y) > 1), ([u, v]) => 2 * Math.abs(u - x) + Math.abs(v - y));
   return nearest(others.filter(([, b]) => b.row === box.row && sign * (b.x - x) > 1), ([u]) => Math.abs(u - x));
@@ -271,6 +287,8 @@ function nextHit() {
 
 // ---- keys, clicks, the address
 
+const SIDEWAYS = picture.layout === "map" ? ["To the buffer before", "To the next buffer"]
+  : laidOut ? ["To what the box is made of", "To who reads it"] : ["Left in the row", "Right in the row"];
 const KEYS = [
   ["n", "Step on", () => { stop(); goTo(state.step + 1); }],
   ["p", "Step back", () => { stop(); goTo(state.step - 1); }],
@@ -280,7 +298,7 @@ const KEYS = [
   ["f", "Where forward begins", () => { stop(); goTo(steps.findIndex(s => !s.backward) + 1); }],
   ["b", "Where backward begins", () => { stop(); goTo(steps.findIndex(s => s.backward) + 1); }],
   ["ArrowUp", laidOut ? "To the box above" : "To what the box is made of", walk], ["ArrowDown", laidOut ? "To the box below" : "To who reads it", walk],
-  ["ArrowLeft", laidOut ? "To what the box is made of" : "Left in the row", walk], ["ArrowRight", laidOut ? "To who reads it" : "Right in the row", walk],
+  ["ArrowLeft", SIDEWAYS[0], walk], ["ArrowRight", SIDEWAYS[1], walk],
   ["m", "From an operation to its gradient, and back", () => { const other = mirrorOf(state.at); if (other) choose(other); }],
   ["Enter", "Details of the box", () => { state.at = focused() || state.at; paint(); $("details").focus(); }],
   ["e", "Open or close the module of the box", () => toggle(focused() || state.at)],

@@ -4,7 +4,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const GLYPH = { input: "▷", parameter: "◆", constant: "▫", output: "▣", loss: "▣", module: "▤" };
 const WORD = { input: "input", parameter: "parameter", constant: "constant", output: "output", loss: "loss", module: "module, closed",
-  op: "operation", gradient: "gradient", accumulate: "sum of gradients", seed: "gradient where backward starts", chip: "local derivative", value: "value" };
+  op: "operation", gradient: "gradient", buffer: "buffer", accumulate: "sum of gradients", seed: "gradient where backward starts", chip: "local derivative", value: "value" };
 const LINE = 14, HEAD = 18, PAD = 6;
 const pen = document.createElement("canvas").getContext("2d");
 const widths = new Map();
@@ -87,7 +87,7 @@ function drawBox(box, parent) {
   return group;
 }
 
-function drawPicture(found, title, parent) {
+function drawPicture(found, title) {
   const svg = make("svg", { viewBox: `0 0 ${Math.ceil(found.width)} ${Math.ceil(found.height)}`, role: "graphics-document", "aria-roledescription": "computation graph", "aria-label": title });
   const defs = make("defs", {}, svg);
   for (const kind of ["data", "gradient", "saved"]) {
@@ -107,7 +107,6 @@ function drawPicture(found, title, parent) {
     make("text", { x: f.left + 10, y: f.top + 16, class: "frame-label" + (f.back ? " back" : ""), "data-frame": f.id }, svg, "▾ " + short(f.label));
   const boxes = make("g", { role: "presentation" }, svg);
   for (const box of found.boxes.values()) box.element = drawBox(box, boxes);
-  parent.replaceChildren(svg);
   return svg;
 }
 
@@ -122,15 +121,20 @@ function adopt(picture, parent) {
     const node = byId.get(group.id);
     if (!node) continue;
     group.dataset.id = node.id;
-    const shaped = group.querySelector(":scope > ellipse, :scope > path, :scope > a > ellipse");
+    const shaped = group.querySelector(":scope > ellipse, :scope > path, :scope > a > ellipse, :scope > rect");
     const back = node.backward || node.role === "chip" || node.role === "accumulate";
     group.classList.add("box", ...(shaped ? [] : ["plain"]), ...(back ? ["back"] : []));
     for (const [key, value] of Object.entries({ role: "graphics-symbol", "aria-roledescription": WORD[node.role] ?? node.role, "aria-label": describe(node), tabindex: "-1" })) group.setAttribute(key, value);
     group.querySelector("title")?.remove();
-    const spare = new Set(group.querySelectorAll("text"));
-    for (const line of node.lines)
-      for (const text of spare)
-        if (text.textContent.replace(/\u00a0/g, " ").trim() === line.text.trim()) { text.classList.add("n-" + line.kind); spare.delete(text); break; }
+    const spare = [...group.querySelectorAll("text")], plain = text => text.replace(/[\s\u00a0]+/g, "");
+    for (const line of node.lines) {
+      const wanted = plain(line.text);
+      for (let first = 0, found = 0; first < spare.length && wanted && !found; first++) {
+        for (let last = first, said = ""; last < spare.length && wanted.startsWith(said += plain(spare[last].textContent)); last++)
+          if (said === wanted) { found = last + 1 - first; break; }  // a long formula stands in two rows
+        if (found) spare.splice(first, found).forEach(text => text.classList.add("n-" + line.kind));
+      }
+    }
     if (!shaped) {
       const at = group.getBBox();
       make("rect", { x: at.x - 2, y: at.y - 2, width: at.width + 4, height: at.height + 4, rx: 5, class: "halo" }, group);
@@ -142,6 +146,7 @@ function adopt(picture, parent) {
     group.querySelector("title")?.remove();
     edges.push({ source, target, element: group, kind: "data" });
   }
+  if (picture.layout === "map") for (const edge of picture.edges) edges.push({ ...edge, element: make("g", {}) });  // not drawn
   svg.querySelectorAll("title").forEach(title => title.remove());
   const size = svg.viewBox.baseVal;
   return { svg, boxes, edges, stands: new Map(picture.nodes.map(n => [n.id, n.id])), frames: [], width: size.width * 4 / 3, height: size.height * 4 / 3 };

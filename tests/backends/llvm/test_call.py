@@ -224,14 +224,14 @@ def test_nothing_leaks(scale: Any) -> None:
     for _ in range(4):  # the interpreter's own caches grow too, but not every time
         gc.collect()
         blocks = sys.getallocatedblocks()
-        for _ in range(100):
+        for _ in range(40):
             every_road()
         gc.collect()
         growth.append(sys.getallocatedblocks() - blocks)
     after = [sys.getrefcount(o) for o in counted]
     # Types and dtypes are everybody's: other objects that held one may have gone, but none may have come.
     assert all(now <= then for now, then in zip(after, before, strict=True)), (before, after)
-    assert min(growth) < 50, growth  # a leak on one road would be 100 blocks
+    assert min(growth) < 20, growth  # a leak on one road would be 40 blocks
 
 
 def test_the_function_keeps_what_it_needs() -> None:

@@ -4,6 +4,7 @@ The bound is that of a chain of K fused multiply-adds, K * eps * sum |a||b|, whi
 """
 
 import ctypes
+import functools
 import itertools
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from graphc.backends.llvm.batched import Batch, emit_batched
 from graphc.backends.llvm.blocking import Blocking, Gemm, blocking, panel_tile, panels, row_tiles
 from graphc.backends.llvm.emitter import Function
 from graphc.backends.llvm.gemm import emit_gemm
-from graphc.backends.llvm.jit import emit_object, load
+from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.lint import faults, loops
 from graphc.backends.llvm.packing import emit_pack_b, pack_b, packed_bytes
 from graphc.backends.llvm.target import Target, host, level
@@ -41,9 +42,14 @@ def aligned(values: np.ndarray) -> np.ndarray:
     return array
 
 
+@functools.lru_cache(8)
+def compiled(text: str, target: Target, name: str) -> Code:
+    return load(emit_object(text, target), [name], target)
+
+
 def run(text: str, target: Target, name: str, *arguments: np.ndarray | int) -> None:
     """Compile and call once; arrays go as pointers."""
-    code = load(emit_object(text, target), [name], target)
+    code = compiled(text, target, name)
     types = [ctypes.c_int64 if isinstance(a, int) else ctypes.c_void_p for a in arguments]
     plain = [a if isinstance(a, int) else a.ctypes.data for a in arguments]
     ctypes.CFUNCTYPE(None, *types)(code.address(name))(*plain)
@@ -123,7 +129,7 @@ def test_every_tile_and_every_remainder(target: Target, element: str) -> None:
         within_bound(whole, a, b)
         module = target.module()
         emit_gemm(module, "gemm", spec, target, cut=cut)
-        code = load(emit_object(str(module), target), ["gemm"], target)
+        code = compiled(str(module), target, "gemm")
         kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 6)(code.address("gemm"))
         packed = aligned(pack_b(b, tile.width))
         for m in range(2 * tile.rows):

@@ -118,6 +118,32 @@ def test_a_model_with_stored_weights(word, activation, batch):
     assert got.precision.weights == word and 0 < got.precision.deviation < (2e-3 if word == "fp16" else 5e-2)
 
 
+@pytest.mark.parametrize("word", ["fp16", "int8"])
+@pytest.mark.parametrize(("kind", "width"), [("LSTM", 32), ("LSTM", 37), ("GRU", 96)])
+def test_recurrent_layers_with_stored_weights(kind, width, word):
+    """Whole panels, a narrow one, woven ones: the loop reads stored weights, and computes what they stand for."""
+    graphc.manual_seed(3)
+    net = getattr(nn, kind)(5, width)
+    x = np.random.default_rng(width).normal(size=(7, 2, 5)).astype(np.float32)
+    arrays = {name: _as_stored(value, word) for name, value in net.state_dict().items()}
+    results = []
+    for rows in (1, 2):
+        given = np.ascontiguousarray(x[:, :rows])
+        inputs = {"input": f"float32[7,{rows},5]"}
+        got = graphc.compile(net, inputs, weights=word)
+        exact = graphc.compile(net, inputs, weights=arrays)
+        assert 0 < got.precision.deviation < (2e-3 if word == "fp16" else 5e-2)
+        results.append(got(given)[0])
+        if word == "fp16":
+            for a, b in zip(got(given), exact(given), strict=True):
+                np.testing.assert_array_equal(a, b)
+        # Sums of width + 7 terms below 1, scaled once; functions of 4 ulp; errors of earlier steps are damped.
+        np.testing.assert_allclose(
+            got(given)[0], exact(given)[0], rtol=0, atol=7 * 4 * (width + 40) * 2.0**-24
+        )
+    np.testing.assert_array_equal(results[0], results[1][:, :1])
+
+
 def _as_stored(value, word):
     if value.ndim != 2:
         return value

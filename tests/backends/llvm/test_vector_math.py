@@ -15,7 +15,7 @@ from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.target import Target, host, level
 
 ELEMENTS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-WIDTHS = (0, 2, 4, 16)
+WIDTHS = (0, 2, 8, 16)  # a vector of doubles, and of floats, that fills 512 bits
 FUNCTIONS = {**vector_math.UNARY, **vector_math.BINARY}
 
 # Units in the last place, against mpmath.  `rsqrt` rounds twice.

@@ -109,8 +109,9 @@ def test_a_mark_carries_the_inputs(write):
 
 def test_a_class_is_instantiated_and_a_factory_called(write):
     source = INPUTS + "class Net:\n    def __call__(self, x):\n        return x\n"
-    found = load(write, source + "def model():\n    return Net()\n")
-    assert type(found.model).__name__ == "Net"
+    for parameters in ("", "**choices"):
+        found = load(write, source + f"def model({parameters}):\n    return Net()\n")
+        assert type(found.model).__name__ == "Net"
     assert type(load(write, source, "lenet.py:Net").model).__name__ == "Net"
 
 
