@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 
 from graphc.view.dot_text import escape as visible
+from graphc.view.plain import to_text
 from graphc.view.render_ir import Edge, Kind, Layout, Node, Picture, Role, Text
 from graphc.view.theme import DARK, Theme
 
@@ -60,6 +61,7 @@ def page(
         "LEGEND": "".join(_legend(picture)),
         "NOTICES": ". ".join(visible(notice) for notice in picture.notices),
         "SVG": "" if picture.layout is Layout.ROWS else _with_variables(layout(bare, NUMBERED)),
+        "TEXT": _as_text(picture) if picture.layout is Layout.ROWS else "",
         "TABLE": "\n".join(table(picture)),
         "PICTURE": _json(picture.to_json()),
         "CODE": _json(json.dumps({name: _packed(text) for name, text in (code or {}).items()})),
@@ -75,6 +77,19 @@ def _text(name: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+def _as_text(picture: Picture) -> str:
+    """The two columns for who reads without JavaScript; the numbers of parameters would push them apart."""
+    stored = (Role.PARAMETER, Role.CONSTANT)
+    nodes = [
+        replace(node, lines=tuple(line for line in node.lines if line.kind is not Text.VALUE))
+        if node.role in stored
+        else node
+        for node in picture.nodes
+    ]
+    lines = to_text(replace(picture, nodes=tuple(nodes))).splitlines()
+    return "<pre>" + "\n".join(map(visible, lines)) + "</pre>"
 
 
 def _json(text: str) -> str:

@@ -142,6 +142,10 @@ async function examine(file) {
     node.lines.filter(line => ["value", "gradient", "product"].includes(line.kind) && line.text.trim()
       && !document.querySelector(`.box[data-id="${node.id}"] .n-${line.kind}`)).map(line => `${node.id} ${line.kind} ${line.text}`)));
 
+  // The box of the step stands out.
+  await strict.keyboard.press("b");
+  report.bold = await strict.evaluate(() => Math.max(...[...document.querySelectorAll(".now > :is(rect, ellipse, path, circle)")].map(shape => parseFloat(getComputedStyle(shape).strokeWidth))));
+
   // What is hidden before its step.
   await strict.keyboard.press("f");
   report.hidden = await strict.evaluate(() => document.querySelectorAll(".hide-value .n-value, .hide-gradient .n-gradient").length);
@@ -172,7 +176,8 @@ async function examine(file) {
 
   // Without JavaScript.
   const plain = await opened(url, log, { javaScriptEnabled: false });
-  report.plain = { rows: await plain.locator("tbody tr").count(), tools: await plain.locator("#tools").isVisible() };
+  report.plain = { rows: await plain.locator("tbody tr").count(), tools: await plain.locator("#tools").isVisible(),
+    picture: await plain.locator("#graph svg, noscript pre").first().isVisible() };
   await plain.context().close();
   return report;
 }

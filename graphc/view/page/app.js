@@ -47,10 +47,11 @@ function redraw() {
 }
 
 function resize(room = $("figure").clientWidth) {
-  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, picture.layout === "map" ? 0.5 : laidOut ? 0.75 : 0.35));
+  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, picture.layout === "map" ? 0.5 : laidOut ? 0.75 : 0.55));
   const scale = state.zoom || state.fit;
   shown.svg.setAttribute("width", Math.round(shown.width * scale));
   shown.svg.setAttribute("height", Math.round(shown.height * scale));
+  shown.svg.classList.toggle("tall", shown.height > 2.2 * shown.width);
 }
 
 function paint() {
@@ -91,6 +92,8 @@ function set(box, name, value) {
 }
 
 function paintStory(step) {
+  const closed = [...closedNow()].filter(id => shown.boxes.has(id)).length, within = picture.nodes.filter(n => !shown.boxes.has(n.id)).length;
+  $("hidden").textContent = closed ? `${within} of ${picture.nodes.length} boxes are inside of ${closed} closed module${closed === 1 ? "" : "s"}; E opens all.` : "";
   const back = Boolean(step?.backward);
   $("sentence").textContent = step ? step.text : steps.length ? `${steps.length} steps: press n for the first.` : picture.notices.join(". ");
   $("sentence").classList.toggle("back", back);
