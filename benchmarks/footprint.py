@@ -81,12 +81,10 @@ def prepare(workload: Workload, name: str) -> Path:
 
 
 def _artefact(workload: Workload) -> Path:
-    import graphc
-    from benchmarks.peers.ours import with_arrays
+    from benchmarks.peers.ours import compiled, with_arrays
 
-    net, x = with_arrays(workload)[0].eval(), workload.input()
-    exe = graphc.compile(net, inputs={"x": f"float32[{','.join(map(str, x.shape))}]"}, name=workload.entry)
-    path = folder() / f"{workload.key}.graphc"
+    exe = compiled(workload, with_arrays(workload)[0])
+    path = folder() / f"{workload.key}-{workload.stored}.graphc"
     exe.save(path)
     return path
 
@@ -135,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     print(table(rows))
     if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=1), "utf-8")
+        Path(options.json).write_text(json.dumps({"footprint": rows}, indent=1), "utf-8")
     return 0
 
 

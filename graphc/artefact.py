@@ -99,8 +99,8 @@ def _files(executable: Executable, kinds: Sequence[str]) -> tuple[dict[str, byte
         from graphc.backends.llvm.aot import link_shared
         from graphc.backends.llvm.c_api import exported_names
 
-        signature = native.module.signature
-        library = link_shared([native.image], name, exported_names(signature), native.module.target.triple)
+        exports = exported_names(native.facts.signature)
+        library = link_shared([native.image], name, exports, native.target.triple)
         if library.image is None:
             notes += (library.note,)
             files[f"{name}.o"] = native.image
@@ -109,8 +109,8 @@ def _files(executable: Executable, kinds: Sequence[str]) -> tuple[dict[str, byte
     if "h" in kinds:
         from graphc.backends.llvm.header import example, header
 
-        files[f"{name}.h"] = header(native.module.signature).encode()
-        files["example.c"] = example(native.module.signature).encode()
+        files[f"{name}.h"] = header(native.facts.signature).encode()
+        files["example.c"] = example(native.facts.signature).encode()
     if "ll" in kinds:
         files[f"{name}.ll"] = executable.llvm_ir.encode()
     if "asm" in kinds:
@@ -152,13 +152,14 @@ def _draw(executable: Executable, folder: Path) -> tuple[str, ...]:
 
 def file_name(executable: Executable) -> str:
     """The name of the artefact's files: a C identifier."""
-    return executable.native.module.signature.name if executable.native else executable.name
+    return executable.native.facts.signature.name if executable.native else executable.name
 
 
 def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Manifest:
     from graphc.ir.cost import total_flops
+    from graphc.plan.buffers import symbols_in
 
-    native, plan = executable.native, executable.plan
+    native = executable.native
     llvm = abi = triple = ""
     features: tuple[str, ...] = ()
     if native is not None:
@@ -166,11 +167,12 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         from graphc.backends.llvm.signature import ABI_VERSION
         from graphc.backends.llvm.target import llvm_version
 
-        target = native.module.target
+        target = native.target
         llvm, abi, triple = llvm_version(), ".".join(map(str, ABI_VERSION)), target.triple
         features = required(target.features)
-    assert plan is not None
-    needs = native.module.needs if native else plan.needs
+    needs = native.facts.needs if native else executable.plan.needs
+    symbols = symbols_in(executable.graph)
+    only = symbols[0] if len(symbols) == 1 else None
     return Manifest(
         format=FORMAT,
         name=file_name(executable),
@@ -183,18 +185,16 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         inputs=executable.inputs,
         outputs=executable.outputs,
         dims=dict(executable.graph.dims),
-        arena_bytes_per_sample=sum(n for unit, n in needs.items() if str(unit) == plan.symbol),
+        arena_bytes_per_sample=sum(n for unit, n in needs.items() if str(unit) == only),
         arena_bytes_fixed=needs.get(1, 0),
-        arena_bytes_by_unit={
-            str(unit): n for unit, n in needs.items() if unit != 1 and str(unit) != plan.symbol
-        },
-        arena=plan.verdict,
+        arena_bytes_by_unit={str(unit): n for unit, n in needs.items() if unit != 1 and str(unit) != only},
+        arena=executable.memory,
         flops=str(total_flops(executable.graph.nodes)),
-        numerics=executable.lowered.numerics,
+        numerics=executable.numerics,
         threads=1,
         weights=executable.precision.weights,
         weights_deviation=f"{executable.precision.deviation:.2e}",
-        packed_bytes=native.module.weights_bytes if native else 0,
+        packed_bytes=native.facts.weights_bytes if native else 0,
         files=files,
     )
 

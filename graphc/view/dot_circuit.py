@@ -52,14 +52,14 @@ def _circuit_node(node: Node, t: Theme) -> str:
             shape |= {"color": t.backward, "fillcolor": t.gradient_fill}
             return attributes(**common, **shape, label=f"<{font('+', t.backward, 11)}>")
         case Role.CHIP:
-            upper, lower = node.text(Text.DERIVATIVE), node.text(Text.PRODUCT)
-            above, below = _broken(upper or ""), _broken(lower or "")
-            height = 20 + 13 * (max(len(above), len(below)) - 1)
+            derivative = _broken(node.text(Text.DERIVATIVE) or "")
+            product = _broken(node.text(Text.PRODUCT) or "")
+            height = 20 + 13 * (max(len(derivative), len(product)) - 1)
+            written = "<BR/>".join(font(part, t.muted, CHIP, "I") for part in derivative)
+            beneath = "<BR/>".join(font(part, t.backward, CHIP, "I") for part in product)
             rows = [
-                _ruled("<BR/>".join(font(part, t.muted, CHIP, "I") for part in above), t, height=height),
-                f'<TD HEIGHT="{height}" VALIGN="TOP">'
-                + "<BR/>".join(font(part, t.backward, CHIP, "I") for part in below)
-                + "</TD>",
+                _ruled(written, t, height=height),
+                f'<TD HEIGHT="{height}" VALIGN="TOP">{beneath}</TD>',
             ]
             return attributes(**common, shape="plain", label=table(rows, 2))
         case _:

@@ -14,7 +14,8 @@ from graphc.errors import InternalError, MissingToolError, UsageError
 from graphc.frontends.python.model_file import load_model_file
 from graphc.frontends.python.tracer import trace_graph
 from graphc.view import draw, make_picture, to_dot
-from graphc.view.render_ir import Kind, Picture, Role
+from graphc.view.render_ir import Kind, Layout, Picture, Role
+from tests.view import metrics
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENGINES = draw.working_engines()
@@ -131,8 +132,26 @@ def meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] - 0.5 and b[0] < a[2] - 0.5 and a[1] < b[3] - 0.5 and b[1] < a[3] - 0.5
 
 
+def check_text_inside(svg: bytes) -> None:
+    """Every letter, as wide as its font draws it, lies in the box it is written in, four points from its edges."""
+    for group in ET.fromstring(svg).iter(f"{SVG}g"):
+        outline = next((s for s in group if s.tag in (f"{SVG}path", f"{SVG}polygon")), None)
+        if "node" not in group.get("class", "").split() or outline is None or not group.get("id"):
+            continue
+        xs = [float(n) for n in re.findall(r"-?\d+\.?\d*", outline.get("d") or outline.get("points") or "")][
+            ::2
+        ]
+        for text in group.findall(f"{SVG}text"):
+            style = {"bold": "font-weight" in text.attrib, "italic": "font-style" in text.attrib}
+            left, words = float(text.get("x", 0)), "".join(text.itertext())
+            right = left + metrics.width(words, float(text.get("font-size", 0)), **style)
+            assert min(xs) + 4 <= left and right <= max(xs) - 4, f"{words!r} leaves {group.get('id')}"
+
+
 def check_geometry(picture: Picture, svg: bytes) -> None:
     places = boxes(svg)
+    if picture.layout is not Layout.CIRCUIT:
+        check_text_inside(svg)
     assert places.keys() == {n.id for n in picture.nodes}
     names = sorted(places)
     for i, a in enumerate(names):
