@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 FONTS = (".ttf", ".otf", ".ttc")
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -92,5 +92,5 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
             begin = gap + 1
 
 
-def _read(file: BinaryIO, form: str) -> tuple[int, ...]:
+def _read(file: BinaryIO, form: str) -> tuple[Any, ...]:
     return struct.unpack(form, file.read(struct.calcsize(form)))
