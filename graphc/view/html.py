@@ -127,7 +127,7 @@ def _with_variables(svg: str) -> str:
 
 
 _SIGNS = {
-    "edge-data": "→", "edge-gradient": "⇠", "edge-saved": "▪┈▸", "edge-traffic": "➡", "check": "✓",
+    "edge-data": "→", "edge-gradient": "⇠", "edge-saved": "▪┈▸", "edge-traffic": "➡", "check": "✓", "bar": "▂▅█",
     "mark-removed": "−", "mark-added": "+", "mark-changed": "~",
     Role.INPUT: "▷", Role.PARAMETER: "◆", Role.CONSTANT: "▫", Role.MODULE: "▤", Role.OUTPUT: "▣", Role.LOSS: "▣",
     Role.CHIP: "∂f/∂x", Role.GRADIENT: "∇x", Role.ACCUMULATE: "⊕",
