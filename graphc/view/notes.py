@@ -57,8 +57,8 @@ class Notes:
         if "bytes" in self.show:
             yield f"{_sum_of_bytes(self.units.leaving(unit))} bytes"
         yield from self._health(unit)
-        work = total_flops(unit.nodes)
-        if "flops" in self.show and work != 0:
+        work = total_flops(unit.nodes) if "flops" in self.show else 0
+        if work != 0:
             yield f"{amount(work)} FLOP"
         yield from self._time(unit.nodes)
         span = unit.nodes[0].provenance.span

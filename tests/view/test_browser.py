@@ -93,6 +93,7 @@ def keys(pressed: dict, texts: list[str], backward: int) -> None:
     assert width["-"][0] > width["-"][1]
     assert width["0"][0] > width["0"][1]
     assert after["Escape"]["focus"]
+    assert [state["panel"] for state in pressed["d"]] == [True, False]
 
 
 def test_a_circuit(tmp_path: Path) -> None:
