@@ -54,7 +54,7 @@ def test_there_are_a_hundred() -> None:
 
 @pytest.mark.parametrize("share", range(SHARES))
 def test_mutations(share: int, limits: None) -> None:
-    """Bytes flipped, cut off, put in, taken from elsewhere, other dims and attributes: a graph, or an error with a code."""
+    """Bytes flipped, cut off, put in, taken from elsewhere, other dims and attributes: a graph or a coded error."""
     rng = random.Random(share)
     models = list(seeds())
     data = [model.SerializeToString() for model in models]
@@ -120,7 +120,7 @@ def mutation(rng: random.Random, data: bytearray, others: list[bytes]) -> bytear
 
 @pytest.fixture
 def limits() -> Iterator[None]:
-    """1 GiB more than there is now, and a timer for each model, of this process' own time: what takes more fails the test."""
+    """1 GiB more than there is now, and a timer of processor time for each model: what takes more fails the test."""
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     before = resource.getrlimit(resource.RLIMIT_AS)
