@@ -134,15 +134,6 @@ ATAN: Table = {
 
 # erf(x)/x - 1 in z = x^2,  |x| <= 1
 ERF_NEAR: Table = {
-    32: (  # 2^-29.6
-        float.fromhex('0x1.06eba80000000p-3'),
-        float.fromhex('-0x1.8127400000000p-2'),
-        float.fromhex('0x1.ce2d500000000p-4'),
-        float.fromhex('-0x1.b7fe900000000p-6'),
-        float.fromhex('0x1.542e100000000p-8'),
-        float.fromhex('-0x1.a50b0e0000000p-11'),
-        float.fromhex('0x1.4c344e0000000p-14'),
-    ),
     64: (  # 2^-56.2
         float.fromhex('0x1.06eba8214db69p-3'),
         float.fromhex('-0x1.812746b037a27p-2'),
@@ -160,17 +151,8 @@ ERF_NEAR: Table = {
     ),
 }
 
-# -log(erfc(a)),  1 <= a <= 4 (float32) or 6 (float64)
+# -log(erfc(a)),  1 <= a <= 6
 ERF_FAR: Table = {
-    32: (  # 2^-29.8
-        float.fromhex('0x1.661f4a0000000p-12'),
-        float.fromhex('0x1.2088ea0000000p+0'),
-        float.fromhex('0x1.46baee0000000p-1'),
-        float.fromhex('0x1.a653380000000p-4'),
-        float.fromhex('-0x1.65cb780000000p-6'),
-        float.fromhex('0x1.825b400000000p-9'),
-        float.fromhex('-0x1.86de9c0000000p-13'),
-    ),
     64: (  # 2^-56.9
         float.fromhex('0x1.0df2356333824p-21'),
         float.fromhex('0x1.20dd1fd572c9fp+0'),
@@ -190,6 +172,28 @@ ERF_FAR: Table = {
         float.fromhex('0x1.0e5f19ecf254dp-28'),
         float.fromhex('-0x1.c1b635a50f90fp-33'),
         float.fromhex('0x1.5ad64f879a7a1p-38'),
+    ),
+}
+
+# P and Q, erf(x) = x P(z)/Q(z) in z = x^2,  |x| <= 3.88
+ERF_ABOVE: Table = {
+    32: (
+        float.fromhex('0x1.a72f620000000p+40'),
+        float.fromhex('0x1.1b72ee0000000p+38'),
+        float.fromhex('0x1.3b93700000000p+36'),
+        float.fromhex('0x1.6463420000000p+32'),
+        float.fromhex('0x1.b63c740000000p+28'),
+        float.fromhex('0x1.9995e00000000p+21'),
+    ),
+}
+ERF_BELOW: Table = {
+    32: (
+        float.fromhex('0x1.7709bc0000000p+40'),
+        float.fromhex('0x1.77a0000000000p+39'),
+        float.fromhex('0x1.54a59c0000000p+37'),
+        float.fromhex('0x1.64b4f60000000p+34'),
+        float.fromhex('0x1.ba978c0000000p+30'),
+        float.fromhex('0x1.d88c0e0000000p+25'),
     ),
 }
 

@@ -30,6 +30,8 @@ from graphc.backends.llvm.program import Load, Space, trace
 from graphc.backends.llvm.sharing import EVEN, unevenness
 from graphc.backends.llvm.storage import flattened_order
 from graphc.backends.llvm.stored import stored_as
+from graphc.backends.llvm.strassen import emit_halves, emit_sums
+from graphc.backends.llvm.strassen_plan import Halves, halves, pack_halves
 from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import Epilogue, Site
@@ -50,6 +52,7 @@ class Product:
     pack             how w gets into panels: "fixed" (when compiled), "run" (into working memory), "" (read in place)
     target_value     the output the kernel accumulates into
     inline           whether the epilogue runs on the accumulators
+    halves           how it runs as seven products of half the size, None if it does not
     """
 
     node: Node
@@ -62,6 +65,7 @@ class Product:
     pack: str
     target_value: Value
     inline: bool
+    halves: Halves | None = None
 
     @property
     def transposed(self) -> bool:
@@ -75,6 +79,8 @@ class Product:
 
     @property
     def own_scratch(self) -> int:
+        if self.halves is not None:
+            return self.halves.own_bytes
         return -(-self.cut.scratch // LINE) * LINE
 
 
@@ -114,7 +120,8 @@ def plan_product(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Pro
         pack = "run"
     cut = blocking(spec, target)
     strides = (product(x.shape[-2:]), 0 if shared else product(w.shape[-2:]), product(y.shape[-2:]))
-    return Product(node, spec, cut, batch, rows, k, strides, pack, main, is_short(kernel))
+    half = halves(spec, target) if pack == "fixed" and batch == 1 else None
+    return Product(node, spec, cut, batch, rows, k, strides, pack, main, is_short(kernel), half)
 
 
 def _most_rows(n: int, size: int) -> int:
@@ -131,7 +138,9 @@ def scratch_bytes(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Di
 
 
 def scratch_of(plan: Product) -> Dim:
-    """Working memory of a product: the copy of A, then the panels of B."""
+    """Working memory of a product: the copy of A, then the panels of B; or a member's tiles, then the sums of A."""
+    if plan.halves is not None:
+        return plan.own_scratch + plan.halves.sums_bytes
     return plan.own_scratch + (plan.packed_bytes if plan.pack == "run" else 0)
 
 
@@ -143,7 +152,10 @@ def emit_contraction(k: KernelFunction) -> None:
         return
     if plan.pack == "fixed" and plan.spec.element == "float":
         plan = replace(plan, spec=replace(plan.spec, stored=stored_as(k.weights, k.target)))
-    _emit_product(k, plan)
+    if plan.halves is not None and plan.spec.stored is None:
+        _emit_halves(k, plan, plan.halves)
+    else:
+        _emit_product(k, replace(plan, halves=None))
     k.f.ret(constant(0, "i32"))
 
 
@@ -208,6 +220,47 @@ def _emit_product(k: KernelFunction, plan: Product) -> None:
         if k.share:
             k.share.barrier()
         emit_elements(k, Finished, {plan.node.output: k.outputs[plan.target_value]})
+
+
+def _emit_halves(k: KernelFunction, plan: Product, cut: Halves) -> None:
+    f, (x, w) = k.f, plan.node.inputs
+    tail = _Tail(k, plan) if plan.inline and k.kernel.epilogue else None
+    operands, epilogue = (dict(tail.operands), tail.emit) if tail else ({}, None)
+    sums = emit_sums(k.module, f"{f.name}.sums", cut, k.target)
+    product = emit_halves(k.module, f"{f.name}.halves", cut, epilogue, operands)
+    for each in (sums, product):
+        each.internal, each.inline = True, False
+    k.packed[w] = _halves_packing(plan, cut, k.layouts.get(x))
+    zero, room, own = constant(0, "i64"), f.gep(f.scratch, plan.own_scratch), f.scratch
+    every, panel_ends = (zero, constant(cut.tiles, "i64")), (zero, constant(cut.panels, "i64"))
+    mine = every
+    if k.share:
+        k.share.own_bytes, own = plan.own_scratch, k.share.own(f.scratch)
+        mine, panel_ends = k.share.of(every[1]), k.share.of(panel_ends[1])
+    unfit = f.load(f.gep(k.inputs[w], cut.panels * cut.panel_bytes), "i64")
+    f.call(sums.name, "void", k.inputs[x], room, unfit, *mine)
+    if k.share:
+        k.share.barrier()
+    extra = tail.arguments(zero) if tail else []
+    c = k.outputs[plan.target_value]
+    f.call(product.name, "void", room, k.inputs[w], c, own, *every, *panel_ends, *extra)
+    if not plan.inline:
+        if k.share:
+            k.share.barrier()
+        emit_elements(k, Finished, {plan.node.output: c})
+
+
+def _halves_packing(plan: Product, cut: Halves, layout: Layout | None) -> Packing:
+    """Constant weights as the right operands of the seven products."""
+    transposed = plan.transposed
+    order = flattened_order(layout) if isinstance(layout, Flattened) else None
+
+    def apply(array: Any) -> Any:
+        array = np.swapaxes(array, -1, -2) if transposed else array
+        return pack_halves(array if order is None else array[order], cut)
+
+    key = f"halves in panels of {cut.tile.width}{' of the transpose' * transposed}"
+    return Packing(key if order is None else f"{key}, rows for {layout!r}", cut.packed_bytes, apply)
 
 
 def _divided(plan: Product) -> str:

@@ -90,6 +90,7 @@ def plan_loop(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Loop:
 @lru_cache(maxsize=256)
 def _plan_loop(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Loop:
     (node,) = kernel.nodes
+    target = _within(target)
     body, carries = node.attributes["body"], node.attributes["carries"]
     made = tuple(dict.fromkeys(v for v in body.outputs if v.node is not None))
     inner = body.with_(outputs=made, output_names=tuple(f"y{i}" for i in range(len(made))))
@@ -125,6 +126,11 @@ def _plan_loop(kernel: Kernel, target: Target, fixed: frozenset[Value]) -> Loop:
     for unit, count in plan.needs.items():
         room.take(substitute(unit, one_more) * count)
     return Loop(node, plan, known, packs, homes, rooms, buffers, arena, room.nbytes)
+
+
+def _within(target: Target) -> Target:
+    """The target of a body: its weights may have to be packed at run time, which not every kernel's can."""
+    return replace(target, strict=True)
 
 
 def _packable(node: Node, fixed: frozenset[Value]) -> tuple[frozenset[Value], frozenset[Value]]:
@@ -189,7 +195,7 @@ class _Body(Calls):
     """Writes the loop into the kernel's function."""
 
     def __init__(self, k: KernelFunction, loop: Loop) -> None:
-        super().__init__(k.module, loop.plan, k.target, k.f.name, loop.known)
+        super().__init__(k.module, loop.plan, _within(k.target), k.f.name, loop.known)
         self.k, self.loop, self.shared = k, loop, k.share is not None
         self.operands_of = dict(zip(loop.body.inputs, loop.node.inputs, strict=True))
         self.where: dict[Value, Reg] = {}  # inputs of the body, at this step

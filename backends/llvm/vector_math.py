@@ -40,11 +40,23 @@ __all__ = [
 
 
 def erf(b: Function, x: Reg) -> Reg:
-    """Error function: x (1 + p(x^2)) up to 1, beyond it 1 - exp(-g(|x|)) with g fitted to -log(erfc)."""
+    """Error function. float32: x P(x^2)/Q(x^2), each polynomial as even and odd part, whose chains are short.
+
+    float64: x (1 + p(x^2)) up to 1, beyond it 1 - exp(-g(|x|)) with g fitted to -log(erfc).
+    """
     bits = format_of(x).bits
     magnitude = b.fabs(x)
+    if bits == 32:
+        limited = b.minimum(magnitude, 3.95)  # 1 to the last bit from here on
+        z = b.fmul(limited, limited)
+        square = b.fmul(z, z)
+        above, below = (
+            b.fma(horner(b, square, table[bits][1::2]), z, horner(b, square, table[bits][0::2]))
+            for table in (c.ERF_ABOVE, c.ERF_BELOW)
+        )
+        return b.copysign(b.minimum(b.fdiv(b.fmul(limited, above), below), 1.0), x)
     near = b.fma(x, horner(b, b.fmul(x, x), c.ERF_NEAR[bits]), x)
-    g = horner(b, b.minimum(magnitude, 4.0 if bits == 32 else 6.0), c.ERF_FAR[bits])
+    g = horner(b, b.minimum(magnitude, 6.0), c.ERF_FAR[bits])
     p, shifted = expm1_reduced(b, b.fneg(g))
     power = scale_normal(b, shifted, x.type)
     far = b.fma(b.fneg(power), p, b.fsub(1.0, power))

@@ -70,7 +70,7 @@ def command(
         "artefact": str(path),
         "files": files,
         "seconds": seconds,
-        "memory": executable.plan.verdict,
+        "memory": executable.memory,
         "weights": executable.precision.weights,
         "deviation": executable.precision.deviation,
     }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,7 +35,7 @@ _IN_JSON = 10_000  # numbers of an output in JSON
     "--data",
     multiple=True,
     metavar="[NAME=]FILE",
-    help=f"A .npy or .npz file, or one of {', '.join(FILLED)}; sizes left open then come from --dim.",
+    help=f"A .npy or .npz file, a number, a list as [[1, 2]], or {', '.join(FILLED)}; open sizes then come from --dim.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Where the outputs go: .npy for one, .npz for several.")
 @click.option("--threads", type=click.IntRange(1, 1024), default=None)
@@ -96,6 +99,22 @@ def _executable(request: Request, console: Console) -> Executable | Artefact:
     )
 
 
+def numbers_of(
+    data: Sequence[str], values: bool, request: Request, inputs: Mapping[str, Any]
+) -> bool | dict[str, np.ndarray]:
+    """The arrays to show the numbers of: those of `-x`, or random ones, or none."""
+    if not data:
+        return values
+    ports = {name: SimpleNamespace(dims=t.shape, dtype=t.dtype) for name, t in inputs.items()}
+    arrays = read_arrays(data, ports, _one_size_each(request), seed=0)
+    for name, array in arrays.items():
+        known = [size if isinstance(size, int) else None for size in inputs[name].shape]
+        fits = len(known) == array.ndim
+        if not (fits and all(want in (None, got) for want, got in zip(known, array.shape, strict=True))):
+            raise UsageError(f"-x {name} has shape {list(array.shape)}, the input is {inputs[name]}")
+    return {name: array.astype(inputs[name].dtype.numpy) for name, array in arrays.items()}
+
+
 def _one_size_each(request: Request) -> dict[str, int]:
     several = [name for name, sizes in request.sizes.items() if len(sizes) > 1]
     if several:
@@ -143,7 +162,10 @@ def _wanted(ports: Mapping[str, Any]) -> str:
 
 
 def _array(name: str, value: str, port: Any, sizes: Mapping[str, int], seed: int) -> np.ndarray:
-    if value not in FILLED:
+    literal = _literal(value)
+    if isinstance(literal, list):
+        return np.array(literal, np.dtype(str(port.dtype)))
+    if value not in FILLED and literal is None:
         found = loaded(value)
         if isinstance(found, np.ndarray):
             return found
@@ -153,11 +175,18 @@ def _array(name: str, value: str, port: Any, sizes: Mapping[str, int], seed: int
     shape = tuple(_size(dim, sizes, name) for dim in port.dims)
     dtype = np.dtype(str(port.dtype))
     if value != "random":
-        return np.full(shape, value == "ones", dtype)
+        return np.full(shape, value == "ones" if literal is None else literal, dtype)
     generator = np.random.default_rng([seed, *name.encode()])
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
     return generator.integers(0, 2, shape).astype(dtype)  # small enough to be an index of anything
+
+
+def _literal(text: str) -> Any:
+    """A number, or nested lists of them as JSON writes them; None for anything else."""
+    with suppress(ValueError):
+        return json.loads(text) if text.startswith("[") else float(text)
+    return None
 
 
 def _size(dim: Any, sizes: Mapping[str, int], name: str) -> int:
