@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
+import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from benchmarks import table, workloads
+from benchmarks import limits, table, workloads
 from benchmarks.peers import PEERS
 from benchmarks.rows import OURS, Row, as_data, measure_row
+
+PACKAGES = ("numpy", "llvmlite", "torch", "onnxruntime", "openvino", "jax")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.1, help="least time of a repeat")
-    parser.add_argument("--json", metavar="FILE", help="write every time to a file")
+    parser.add_argument("--json", metavar="FILE", help="write every time to a file, for benchmarks.report")
     parser.add_argument("--prepare", action="store_true", help="fill the caches, measure nothing")
     options = parser.parse_args(arguments)
     names = [OURS, *(name for name in options.peers.split(",") if name)]
@@ -43,13 +50,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"{workload.name}: {result.peer}: {result.reason}", file=sys.stderr)
             if not options.prepare:
                 print(" ".join(table.cells(row)), file=sys.stderr, flush=True)
-    if options.prepare:
-        return 0
-    print(table.markdown(rows))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump([as_data(row) for row in rows], file, indent=1)
+            if options.json:  # after every row: what was measured outlives an interruption
+                Path(options.json).write_text(json.dumps(as_results(rows), indent=1), "utf-8")
+    if not options.prepare:
+        print(table.markdown(rows))
     return 0
+
+
+def as_results(rows: Sequence[Row]) -> dict[str, Any]:
+    """What `benchmarks.report` reads."""
+    return {
+        "about": about(),
+        "machine": asdict(limits.machine()),
+        "rows": [as_data(row) for row in rows],
+    }
+
+
+def about() -> dict[str, str]:
+    """What ran: the system, Python, and who was compared."""
+    found = {platform.system(): platform.release().split("-")[0], "Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package).split("+")[0]
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 if __name__ == "__main__":

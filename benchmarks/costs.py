@@ -152,7 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(cost, file=sys.stderr, flush=True)
     print(table(costs))
     if options.json:
-        Path(options.json).write_text(json.dumps([asdict(cost) for cost in costs], indent=1), "utf-8")
+        Path(options.json).write_text(
+            json.dumps({"costs": [asdict(cost) for cost in costs]}, indent=1), "utf-8"
+        )
     return 0
 
 

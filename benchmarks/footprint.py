@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -81,12 +82,10 @@ def prepare(workload: Workload, name: str) -> Path:
 
 
 def _artefact(workload: Workload) -> Path:
-    import graphc
-    from benchmarks.peers.ours import with_arrays
+    from benchmarks.peers.ours import compiled, with_arrays
 
-    net, x = with_arrays(workload)[0].eval(), workload.input()
-    exe = graphc.compile(net, inputs={"x": f"float32[{','.join(map(str, x.shape))}]"}, name=workload.entry)
-    path = folder() / f"{workload.key}.graphc"
+    exe = compiled(workload, with_arrays(workload)[0])
+    path = folder() / f"{workload.key}-{workload.stored}.graphc"
     exe.save(path)
     return path
 
@@ -102,13 +101,23 @@ def _exported(workload: Workload) -> Path:
     return path
 
 
+def with_bytecode(environment: dict[str, str]) -> dict[str, str]:
+    """The environment, with a place for bytecode where Python is told to write none: an installed package has it."""
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        environment["PYTHONPYCACHEPREFIX"] = str(folder() / "bytecode")
+    return environment
+
+
 def measure(workload: Workload, name: str, model: Path, repeats: int) -> dict[str, float | str]:
     """The least of several processes, each figure by itself."""
     command = [sys.executable, "-c", BEFORE + LOADERS[name] + AFTER, str(model)]
     found = []
     for _ in range(repeats):
         ran = subprocess.run(
-            [*command, str(folder() / f"{workload.key}.npy")], capture_output=True, text=True
+            [*command, str(folder() / f"{workload.key}.npy")],
+            capture_output=True,
+            text=True,
+            env=with_bytecode(dict(os.environ)),
         )
         if ran.returncode:
             return {"reason": ran.stderr.strip().rpartition("\n")[2]}
@@ -135,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     print(table(rows))
     if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=1), "utf-8")
+        Path(options.json).write_text(json.dumps({"footprint": rows}, indent=1), "utf-8")
     return 0
 
 

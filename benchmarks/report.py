@@ -1,7 +1,7 @@
-"""docs/performance.md and its pictures from measured results: `python -m benchmarks.report [FOLDER]`.
+"""docs/performance.md and its pictures from measured results: `python -m benchmarks.report [FILE...]`.
 
-FOLDER has what the measuring programs wrote with --json: rows*.json, machine.json, costs*.json, footprint*.json,
-compiling*.json, profile.txt and about.json.  Together they are benchmarks/results.json, which the page is made of.
+A FILE is what a measuring program wrote with --json, or a profile as text (.txt); it replaces its part of
+benchmarks/results.json, which the page is made of.  The rows and the machine are of one run.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks import compiling, costs, footprint, limits, roofline, table
 from benchmarks.rows import Row, from_data
-from benchmarks.workloads import WORKLOADS, named
+from benchmarks.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results.json"
 PAGE = ROOT / "docs/performance.md"
 PICTURES = ROOT / "docs/pictures"
+PARTS = ("about", "machine", "rows", "costs", "compiling", "footprint", "profile")
 
 TOP = """# Performance
 
-How fast graphc is beside others, on one machine, and what that machine allows.  `python -m benchmarks.report` writes
-this page from [benchmarks/results.json](../benchmarks/results.json); times differ on other machines, ratios less.
+How fast graphc is beside others, on one machine, and what that machine allows.  **{met} of {rows} rows reach their
+ratio**, all measured in one run on an {machine} with 2 cores.  Times differ on other machines, ratios less.
 
 ## Repeat it
 
@@ -34,8 +34,9 @@ this page from [benchmarks/results.json](../benchmarks/results.json); times diff
 
 `make bench` is `python -m benchmarks`.  `--only lenet,resnet18`, `--threads 1`, `--peers onnxruntime,openvino` choose;
 `--prepare` fills all caches first; `--json FILE` keeps every time.  A row takes half a minute.  The other tables are
-`python -m benchmarks.costs`, `benchmarks.compiling` and `benchmarks.footprint`.  `graphc bench MODEL` does this for a
-model of yours, with `--compare torch,onnxruntime,openvino,numpy` and `--profile`.
+`python -m benchmarks.costs`, `benchmarks.compiling` and `benchmarks.footprint`; `python -m benchmarks.report FILE...`
+puts what they wrote with `--json` into [benchmarks/results.json](../benchmarks/results.json) and this page.
+`graphc bench MODEL` does this for a model of yours, with `--compare torch,onnxruntime,openvino,numpy` and `--profile`.
 
 ## How it is measured
 
@@ -46,10 +47,13 @@ model of yours, with `--compare torch,onnxruntime,openvino,numpy` and `--profile
   array out.  ONNX Runtime: inputs and outputs bound beforehand.  OpenVINO: latency hint, one request, its input set
   beforehand.  PyTorch: eager in inference mode, and compiled (inductor) with frozen weights.  JAX: `jit`, weights as
   constants.
+- Rows ending in `-fp16` are graphc with `weights="fp16"` beside everybody in float32; `error` is the largest of the
+  answer, over its root mean square.
 - The ratio is the best peer's time / graphc's.  The limit is the larger of two times, summed over the kernels:
-  multiply-adds at the measured peak, and bytes of weights at the rate of the nearest memory that holds them all.
-  Winograd's convolutions do fewer multiply-adds than that counts and can be faster than the limit.  `reached`
-  is the limit / graphc's time, and what most of the limit waits for.
+  multiply-adds at the measured peak, and bytes of weights at the measured rate of where they lie.  What a cache holds
+  comes from it, the rest from the next one; a loop reads its weights in every step.  Winograd's convolutions do fewer
+  multiply-adds than that counts and can be faster than the limit.  `reached` is the limit / graphc's time, and what
+  most of the limit waits for.
 """
 
 
@@ -59,9 +63,13 @@ def page(results: dict[str, Any]) -> str:
     about, machine = results["about"], limits.from_data(results["machine"])
     met = sum(row.met for row in rows)
     parts = [
-        TOP.format(repeats=max((len(row.ours.seconds) for row in rows), default=0)),
+        TOP.format(
+            met=met,
+            rows=len(rows),
+            machine=machine.name,
+            repeats=max((len(row.ours.seconds) for row in rows), default=0),
+        ),
         "## The table\n",
-        f"{met} of {len(rows)} rows reach their ratio.\n",
         table.markdown(rows) + "\n",
         "## The machine\n",
         _machine(machine, about),
@@ -84,8 +92,10 @@ COSTS = """Time of a call with one thread, and the time to compile.  A point who
 layers `linear 64` fill a megabyte of L2: more of them are read from L3 at each call.
 
 """
-COMPILING = """In a fresh process, the import of the compiler included.  Cold: nothing in the cache.  Cached: the code
-is in the cache; tracing, passes, planning and packing the weights are what is left.
+COMPILING = """In a fresh process, the import of the compiler included.  Cold: nothing in the cache.  Cached: the model
+is in the cache; importing the compiler, tracing, and reading the weights twice, the model's own and the packed
+ones, are what is left.  Load and answer: from a saved
+artefact to the first answer, and beside it what reading the file of its weights alone takes.
 The arena is the working memory of a call; the lower bound is the most bytes alive at one step.
 
 """
@@ -123,28 +133,13 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in text.rstrip("\n").split("\n")) + "\n"
 
 
-def gather(folder: Path) -> dict[str, Any]:
-    """The results of a folder."""
-
-    def many(pattern: str) -> list[Any]:
-        return [each for path in sorted(folder.glob(pattern)) for each in json.loads(path.read_text("utf-8"))]
-
-    def one(name: str) -> Any:
-        return json.loads((folder / name).read_text("utf-8"))
-
-    machine = limits.from_data(one("machine.json"))
-    rows = many("rows*.json")
-    for row in rows:  # measured in many runs, beside the limits of one
-        row["limit"] = asdict(limits.work_of(named(row["workload"])).limit(machine, row["threads"]))
-    return {
-        "about": one("about.json"),
-        "machine": asdict(machine),
-        "rows": rows,
-        "costs": many("costs*.json"),
-        "compiling": many("compiling*.json"),
-        "footprint": many("footprint*.json"),
-        "profile": (folder / "profile.txt").read_text("utf-8"),
-    }
+def with_file(results: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The results with those of a file in place of older ones.  Raises ValueError for parts nobody reads."""
+    text = path.read_text("utf-8")
+    new = {"profile": text} if path.suffix == ".txt" else json.loads(text)
+    if unknown := new.keys() - PARTS:
+        raise ValueError(f"{path}: no part {min(unknown)}; there are {', '.join(PARTS)}")
+    return {part: new[part] if part in new else results[part] for part in PARTS}
 
 
 def generated(results: dict[str, Any]) -> dict[Path, str]:
@@ -155,9 +150,10 @@ def generated(results: dict[str, Any]) -> dict[Path, str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    if arguments:
-        RESULTS.write_text(json.dumps(gather(Path(arguments[0])), indent=1) + "\n", "utf-8")
     results = json.loads(RESULTS.read_text("utf-8"))
+    for name in arguments:
+        results = with_file(results, Path(name))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     for path, text in generated(results).items():
         path.write_text(text, "utf-8")
         print(path.relative_to(ROOT))

@@ -1,8 +1,8 @@
 """A roofline picture as SVG: what each workload reaches, under what the machine allows (Williams, Waterman and
 Patterson, Roofline: an insightful visual performance model, 2009).
 
-Across: floating-point operations for each byte of weights that is read.  Up: GFLOP/s.  The roof is the peak of
-multiply-adds on the right and, on the left, the bandwidth of the memory that holds the weights.
+Across: floating-point operations for each byte of weights that is read, by a loop in every step.  Up: GFLOP/s.  The
+roof is the peak of multiply-adds on the right and, on the left, the bandwidth of the memory that holds the weights.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 20, 52, 52
 OURS, PEER = "#00594C", "#C2410C"
 HOLLOW = f'fill="{THEME.background}" stroke="{PEER}" stroke-width="1.5"'
 LETTER, ROW = 6.8, 14
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def points(rows: Sequence[Row], threads: int) -> list[Point]:
             continue
         peer = limit.flop / row.others[0].median / 1e9 if row.others else None
         ours = limit.flop / row.ours.median / 1e9
-        found.append(Point(row.workload.name, limit.flop / limit.weights, ours, peer))
+        found.append(Point(row.workload.name, limit.flop / limit.read, ours, peer))
     return sorted(found, key=lambda p: (p.intensity, p.name))
 
 
@@ -54,6 +56,7 @@ def picture(rows: Sequence[Row], machine: Machine, threads: int = 1) -> str:
     x_range = math.floor(math.log10(min(xs)) * 2) / 2 - 0.25, math.log10(max(xs)) + 0.45
     y_range = math.log10(min(ys)) - 0.2, math.log10(max(*ys, machine.peak(threads))) + 0.2
     scale = _Scale(x_range, y_range)
+    taken = [_around(scale, p.intensity, y) for p in shown for y in (p.ours, p.peer) if y]
     title = f"{machine.name}, {threads} thread{'s' if threads > 1 else ''}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
@@ -61,8 +64,8 @@ def picture(rows: Sequence[Row], machine: Machine, threads: int = 1) -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{THEME.background}"/>',
         f'<text x="{LEFT}" y="20" font-size="14" font-weight="bold">{escape(title)}</text>',
         *_axes(scale),
-        *_roofs(scale, machine, threads),
-        *_points(scale, shown),
+        *_roofs(scale, machine, threads, taken),
+        *_points(scale, shown, taken),
         *_legend(),
     ]
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -100,7 +103,34 @@ def _axes(scale: _Scale) -> Iterator[str]:
     yield f'<text x="20" y="{middle}" text-anchor="middle" transform="rotate(-90 20 {middle})">GFLOP/s</text>'
 
 
-def _roofs(scale: _Scale, machine: Machine, threads: int) -> Iterator[str]:
+def _around(scale: _Scale, intensity: float, rate: float) -> Box:
+    """What a point covers."""
+    x, y = scale.across(intensity), scale.up(rate)
+    return x - 5, y - 5, x + 5, y + 5
+
+
+def _along(x1: float, y1: float, x2: float, y2: float, text: str, taken: list[Box]) -> tuple[float, float]:
+    """Where a text above a slanted line begins so that it lies on nothing; it is taken then."""
+    length = math.hypot(x2 - x1, y2 - y1)
+    across, up = (x2 - x1) / length, (y2 - y1) / length
+    last = max(0, int(length - LETTER * len(text)))
+
+    def boxes(start: int) -> list[Box]:
+        found = []
+        for step in range(0, int(LETTER * len(text)), 7):
+            x, y = x1 + across * (start + step) + 7 * up, y1 + up * (start + step) - 7 * across
+            found.append((x - 7, y - 7, x + 7, y + 7))
+        return found
+
+    places = [boxes(start) for start in range(14, last, 6)] or [boxes(0)]
+    free = [place for place in places if not any(_meet(a, b) for a in place for b in taken)]
+    chosen = (free or places)[0]
+    taken += chosen
+    x, y = chosen[0][0] + 7, chosen[0][1] + 7
+    return x + 2 * across, y + 2 * up
+
+
+def _roofs(scale: _Scale, machine: Machine, threads: int, taken: list[Box]) -> Iterator[str]:
     peak = machine.peak(threads)
     last = scale.across(10 ** scale.x[1])
     knees = []
@@ -118,23 +148,18 @@ def _roofs(scale: _Scale, machine: Machine, threads: int) -> Iterator[str]:
         x1, y1, x2, y2 = scale.across(lowest), scale.up(lowest * rate), scale.across(knee), scale.up(peak)
         yield f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{THEME.line}" stroke-width="1.5"/>'
         angle = math.degrees(math.atan2(y2 - y1, x2 - x1))
-        share = 0.45
-        x, y = x1 + (x2 - x1) * share, y1 + (y2 - y1) * share - 6
         text = f"{name} {rate:.0f} GB/s"
+        x, y = _along(x1, y1, x2, y2, text, taken)
         turn = f"rotate({angle:.1f} {x:.1f} {y:.1f})"
         yield f'<text x="{x:.1f}" y="{y:.1f}" font-size="11" transform="{turn}">{text}</text>'
     at, first = scale.up(peak), scale.across(max(min(knees), 10 ** scale.x[0]))
     yield f'<path d="M{first:.1f} {at:.1f}H{last:.1f}" stroke="{THEME.line}" stroke-width="1.5"/>'
-    yield f'<text x="{first:.1f}" y="{at - 6:.1f}" font-size="11">multiply-adds {peak:.0f} GFLOP/s</text>'
+    text = f"multiply-adds {peak:.0f} GFLOP/s"
+    yield f'<text x="{first:.1f}" y="{at - 6:.1f}" font-size="11">{text}</text>'
+    taken += [(first, at - 18, first + LETTER * len(text), at), (first, at - 2, last, at + 2)]
 
 
-def _points(scale: _Scale, shown: Sequence[Point]) -> Iterator[str]:
-    taken: list[tuple[float, float, float, float]] = []
-    for point in shown:
-        x, y = scale.across(point.intensity), scale.up(point.ours)
-        for value in (point.ours, point.peer):
-            if value:
-                taken.append((x - 5, scale.up(value) - 5, x + 5, scale.up(value) + 5))
+def _points(scale: _Scale, shown: Sequence[Point], taken: list[Box]) -> Iterator[str]:
     for point in shown:
         x, y = scale.across(point.intensity), scale.up(point.ours)
         if point.peer:
@@ -153,9 +178,7 @@ def _points(scale: _Scale, shown: Sequence[Point]) -> Iterator[str]:
         yield f'<text {where} font-size="11" {halo}>{escape(point.name)}</text>'
 
 
-def _free(
-    x: float, y: float, width: float, taken: list[tuple[float, float, float, float]]
-) -> tuple[float, float, str]:
+def _free(x: float, y: float, width: float, taken: list[Box]) -> tuple[float, float, str]:
     """A place for a name beside a point that lies on nothing yet: (x, baseline, anchor)."""
     for step in range(20):
         for sign in (1, -1) if step else (1,):
@@ -169,7 +192,7 @@ def _free(
     return x + 8, y + 4, "start"
 
 
-def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+def _meet(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 

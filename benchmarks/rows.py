@@ -21,12 +21,15 @@ OURS = "graphc"
 
 @dataclass(slots=True)
 class Row:
-    """See above; `results` has graphc and its peers, `limit` what the machine allows."""
+    """See above; `results` has graphc and its peers, `limit` what the machine allows, `kernels` what is told of those
+    that take longest, in a row that falls short.
+    """
 
     workload: Workload
     threads: int
     results: list[Result]
     limit: Limit | None = None
+    kernels: tuple[str, ...] = ()
 
     @property
     def ours(self) -> Result:
@@ -63,7 +66,17 @@ def measure_row(
         commands, _reference(workload), workload.tolerance, threads=threads, repeats=repeats, seconds=seconds,
         environment=inductor,
     )  # fmt: skip
-    return Row(workload, threads, results, work_of(workload).limit(machine(), threads))
+    row = Row(workload, threads, results, work_of(workload).limit(machine(), threads))
+    if row.ratio is not None and not row.met and not workload.trains:
+        row.kernels = _kernels(workload, threads)
+    return row
+
+
+def _kernels(workload: Workload, threads: int) -> tuple[str, ...]:
+    """What `benchmarks.kernels` tells, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.kernels", workload.name, str(threads)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    return tuple(told.stdout.strip().split("\n"))
 
 
 def as_data(row: Row) -> dict[str, Any]:
@@ -74,15 +87,16 @@ def as_data(row: Row) -> dict[str, Any]:
         "ratio": row.ratio,
         "to_reach": row.workload.ratio,
         "limit": asdict(row.limit) if row.limit else None,
+        "kernels": list(row.kernels),
         "results": [asdict(result) for result in row.results],
     }
 
 
 def from_data(data: dict[str, Any]) -> Row:
     """The row that `as_data` gave."""
-    limit = Limit(**data["limit"]) if data["limit"] else None
+    limit = Limit.of(data["limit"]) if data["limit"] else None
     results = [Result(**result) for result in data["results"]]
-    return Row(named(data["workload"]), data["threads"], results, limit)
+    return Row(named(data["workload"]), data["threads"], results, limit, tuple(data["kernels"]))
 
 
 def _reference(workload: Workload) -> list[np.ndarray]:

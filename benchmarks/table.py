@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.limits import COMPUTE, Limit, Term
 from benchmarks.rows import Row
 
 HEADINGS = (
@@ -29,6 +30,8 @@ def cells(row: Row) -> tuple[str, ...]:
     """The cells of a row, by HEADINGS."""
     ours, others, limit = row.ours, row.others, row.limit
     verdict = "met" if row.met else f"FAILS: {ours.reason}" if ours.reason else "short"
+    if verdict in ("met", "short") and row.workload.stored != "fp32":
+        verdict += f", error {ours.error:.0e}"
     rest = [f"{r.peer} {time_text(r.median)}" for r in others[1:]]
     rest += [f"{r.peer}: {r.reason}" for r in row.results if r is not ours and unexpected(r.reason)]
     reached = ""
@@ -55,26 +58,35 @@ def unexpected(reason: str) -> bool:
 
 
 def shortfalls(rows: Sequence[Row]) -> list[str]:
-    """For every row that falls short, what the machine allows and how far graphc is from it."""
+    """Of every row that falls short, what the machine allows, how far from it graphc is, and where the time goes."""
     found = []
     for row in rows:
         if row.met or row.ratio is None or row.limit is None or row.possible is None:
             continue
-        limit, threads = row.limit, "1 thread" if row.threads == 1 else f"{row.threads} threads"
-        what = (
-            f"{limit.flop / 1e6:,.1f} MFLOP at the measured {limit.peak:.0f} GFLOP/s"
-            if limit.waits_for == "compute"
-            else f"{limit.weights / 1e6:,.1f} MB of weights at the measured {limit.rate:.0f} GB/s of {limit.waits_for}"
-        )
+        limit, peer = row.limit, row.others[0]
+        threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
+        terms = sorted(limit.terms, key=lambda term: -term.seconds)
+        why = "; ".join(_told(term, limit) for term in terms if term.seconds >= 0.02 * limit.seconds)
         text = f"{row.workload.name}, {threads}: {row.ratio:.2f} of {row.workload.ratio:.2f}.  "
-        text += f"{what} {'take' if limit.flop else 'takes'} {time_text(limit.seconds)}; "
-        text += f"{row.others[0].peer} takes {time_text(row.others[0].median)}, graphc {time_text(row.ours.median)}"
+        text += f"At least {time_text(limit.seconds)}: {why}.  " if len(limit.terms) > 1 else f"{why}.  "
+        text += f"{peer.peer} takes {time_text(peer.median)}, graphc {time_text(row.ours.median)}"
         if row.possible < row.workload.ratio:
-            text += f".  No ratio above {row.possible:.2f} is possible without doing fewer multiply-adds."
+            text += f"; no ratio above {row.possible:.2f} is possible without doing less."
         else:
             text += f", {row.ours.median / limit.seconds:.2f} times the limit."
-        found.append(text)
+        found.append(text + (f"  Its kernels: {'; '.join(row.kernels)}." if row.kernels else ""))
     return found
+
+
+def _told(term: Term, limit: Limit) -> str:
+    """A part of a limit in words: `85.6 MFLOP at the measured 250 GFLOP/s take 342 µs`."""
+    if term.place == COMPUTE:
+        what = f"{term.amount / 1e6:,.1f} MFLOP at the measured {term.rate:.0f} GFLOP/s"
+    else:
+        what = f"{term.amount / 1e6:,.1f} MB of weights at the measured {term.rate:.0f} GB/s of {term.place}"
+        if limit.steps > 1:
+            what += f", over {limit.steps} steps,"
+    return f"{what} take {time_text(term.seconds)}"
 
 
 def markdown(rows: Sequence[Row]) -> str:

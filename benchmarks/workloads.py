@@ -28,6 +28,7 @@ class Workload:
                     classes are drawn when the loss is the cross entropy
     rate            of the SGD of a training step
     limited         "call" where there is next to nothing to compute
+    stored          how graphc stores the weights of products, as the name says; its peers keep float32
     """
 
     name: str
@@ -41,6 +42,7 @@ class Workload:
     target: tuple[int, ...] = ()
     rate: float = 0.01
     limited: str = ""
+    stored: str = "fp32"
 
     @property
     def trains(self) -> bool:
@@ -52,7 +54,7 @@ class Workload:
         read = (self.source, MODELS, "benchmarks/weights.py")
         told = (self.entry, self.shape, sorted(self.choices.items()), self.loss, self.target, self.rate)
         text = repr(told) + "".join((sources.ROOT / path).read_text("utf-8") for path in read)
-        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return f"{self.name.removesuffix(f'-{self.stored}')}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def model(self, library: str) -> Any:
         """The module, in either library, with that library's initial weights."""
@@ -84,10 +86,12 @@ WORKLOADS = [
     Workload("mlp3", **MLP, shape=(1, 3), ratio=3.5, limited="call", tolerance=1e-5,
              choices={"sizes": (3, 4, 4, 1), "activation": "sigmoid", "head": "regression"}),
     Workload("mlp-b1", **MLP, shape=(1, 784), ratio=1.0, choices=WIDE, tolerance=1e-4),
+    Workload("mlp-b1-fp16", **MLP, shape=(1, 784), ratio=1.6, choices=WIDE, tolerance=1e-2, stored="fp16"),
     Workload("mlp-b64", **MLP, shape=(64, 784), ratio=1.15, choices=WIDE, tolerance=1e-4),
     Workload("lenet-b1", **LENET, shape=(1, 1, 32, 32), ratio=3.0, tolerance=1e-4),
     Workload("lenet-b64", **LENET, shape=(64, 1, 32, 32), ratio=2.5, tolerance=1e-4),
     Workload("alexnet", "examples/alexnet.py", "AlexNet", IMAGE, 1.1),
+    Workload("alexnet-fp16", "examples/alexnet.py", "AlexNet", IMAGE, 1.6, tolerance=1e-2, stored="fp16"),
     Workload("vgg16", f"{NETWORKS}/vgg.py", "VGG16", IMAGE, 1.8),
     Workload("googlenet", f"{NETWORKS}/googlenet.py", "GoogLeNet", IMAGE, 1.5),
     Workload("resnet18", f"{NETWORKS}/resnet.py", "ResNet18", IMAGE, 1.5),

@@ -1,294 +1,232 @@
-"""Draws the figures of docs/gallery.md and writes the page.
+"""Draws the figures of docs/gallery.md and writes the page: every figure is what the command above it writes.
 
 python docs/gallery.py [NAME...]
 """
 
 from __future__ import annotations
 
+import ast
+import os
+import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-
-import graphc
-import graphc.nn.functional as F
-from graphc import nn
 
 DOCS = Path(__file__).resolve().parent
-EXAMPLES = DOCS.parent / "examples"
+ROOT = DOCS.parent
 FOLDER = DOCS / "pictures" / "gallery"
+sys.path.insert(0, str(ROOT))
+
+from graphc import nn  # noqa: E402
+from graphc.cli.main import main  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of the page: `how` is the line a reader types to get its like."""
+    """A picture of the page; `drawn` is what follows `graphc render`, from the folder of this project."""
 
     name: str
     title: str
     says: str
-    how: str
-    draw: Callable[[], str]
-    width: int = 0
+    drawn: str
+
+    @property
+    def command(self) -> str:
+        return f"graphc render {self.drawn} -o {self.name}.svg"
 
 
-def _svg(model: Any, inputs: Mapping[str, str] | None = None, **options: Any) -> str:
-    picture = graphc.render(model, inputs=inputs, **{"view": "joint", **options})
-    assert isinstance(picture, str)
-    return picture
+CIRCUITS, RESNET = "examples/circuits.py", "examples/networks/resnet.py"
+A2 = "-x x=-2 -x y=5 -x z=-4"
+NEURON = f"{CIRCUITS}:neuron -x w0=2 -x x0=-1 -x w1=-3 -x x1=-2 -x w2=-3 --show check"
 
-
-def _circuit(function: Callable[..., Any], numbers: Mapping[str, float], **options: Any) -> str:
-    inputs = dict.fromkeys(numbers, "float64[]")
-    values = {name: np.array(number) for name, number in numbers.items()}
-    return _svg(function, inputs, values=values, show=("shapes", "check"), **options)
-
-
-def product_and_sum(x, y, z):  # type: ignore[no-untyped-def]
-    g = x * y
-    return g + z
-
-
-def sum_and_product(x, y, z):  # type: ignore[no-untyped-def]
-    q = x + y
-    return q * z
-
-
-def neuron(w0, x0, w1, x1, w2):  # type: ignore[no-untyped-def]
-    return F.sigmoid(w0 * x0 + w1 * x1 + w2)
-
-
-def neuron_opened(w0, x0, w1, x1, w2):  # type: ignore[no-untyped-def]
-    s = w0 * x0 + w1 * x1 + w2
-    return 1.0 / (1.0 + np.exp(-s))
-
-
-def swish(w, x):  # type: ignore[no-untyped-def]
-    return F.silu(w * x)
-
-
-SWISH = {"w": -1.5, "x": 2.0}
-
-
-def square_of_product(x, W):  # type: ignore[no-untyped-def]
-    q = W @ x
-    return (q * q).sum()
-
-
-def fork(x, y):  # type: ignore[no-untyped-def]
-    a = x * y
-    return a * x
-
-
-A2 = {"x": -2.0, "y": 5.0, "z": -4.0}
-NEURON = {"w0": 2.0, "x0": -1.0, "w1": -3.0, "x1": -2.0, "w2": -3.0}
-
-
-class Unrolled(nn.Module):
-    """One LSTM cell read three times: the weights are shared, the calls are not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = nn.LSTMCell(4, 8)
-        self.head = nn.Linear(8, 2)
-
-    def forward(self, x, h, c):  # type: ignore[no-untyped-def]
-        for step in range(3):
-            h, c = self.cell(x[:, step], (h, c))
-        return self.head(h)
-
-
-UNROLLED = {"x": "float32[N,3,4]", "h": "float32[N,8]", "c": "float32[N,8]"}
-
-
-class Normalized(nn.Module):
-    """A convolution with batch normalization, and a logarithm of a sum of exponentials."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.bn, self.fc = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Linear(8, 10)
-
-    def forward(self, x):  # type: ignore[no-untyped-def]
-        x = F.relu(self.bn(self.conv(x))).mean((2, 3))
-        return self.fc(x).exp().sum(1).log()
-
-
-def _example(path: str, entry: str | None = None, **options: Any) -> str:
-    from graphc.frontends.python.model_file import load_model_file
-
-    sys.path.insert(0, str(EXAMPLES / "networks"))
-    found = load_model_file(str(EXAMPLES / path), entry=entry)
-    options.setdefault("name", found.name)
-    return _svg(found.model, found.inputs, **options)
-
-
-def _network(module: str, model: str, image: str, **options: Any) -> str:
-    sys.path.insert(0, str(EXAMPLES / "networks"))
-    made = getattr(__import__(module), model)()
-    return _svg(made, {"x": image}, name=model, **options)
-
-
-def _evaluated(model: nn.Module) -> nn.Module:
-    model.eval()
-    return model
-
-
-LENET = "graphc render examples/lenet.py"
-IMAGE = "float32[N,3,224,224]"
-
-FIGURES = [
+CIRCUIT_FIGURES = [
     Figure(
         "a1", "A product and a sum",
-        "f = x·y + z. Values stand above the wire, gradients below it; on the way into an op stands "
-        "the local derivative, and under it upstream · local = downstream. ✓: a finite difference agrees.",
-        "graphc render f.py --values --show check -o f.svg",
-        lambda: _circuit(product_and_sum, {"x": -3.0, "y": 5.0, "z": 2.0}, name="f = x·y + z"),
+        "f = x·y + z at x = −3, y = 5, z = 2. The value stands above its wire, the gradient below it. On the way into "
+        "an op stands the local derivative, and under it upstream · local = downstream. ✓: a finite difference agrees.",
+        f"{CIRCUITS}:product_and_sum -x x=-3 -x y=5 -x z=2 --show check",
     ),
     Figure(
-        "a2", "The circuit of the lecture",
-        "f = (x + y)·z: the sum hands the gradient on, the product swaps its inputs.",
-        "graphc render f.py --values --show check -o f.svg",
-        lambda: _circuit(sum_and_product, A2, name="f = (x + y)·z"),
+        "a2", "A sum and a product",
+        "f = (x + y)·z at x = −2, y = 5, z = −4: the sum hands its gradient on, the product swaps its inputs.",
+        f"{CIRCUITS}:sum_and_product {A2} --show check",
     ),
     Figure(
-        "fork", "A fork", "x is used twice, and what comes back adds up at ⊕: the sum stands below the wire.",
-        "graphc render f.py --values -o f.svg",
-        lambda: _circuit(fork, {"x": 3.0, "y": -2.0}, name="f = x·y·x"),
+        "fork", "A fork", "x is used twice, and what comes back is added at ⊕: the terms and their sum stand below the "
+        "wire.",
+        f"{CIRCUITS}:fork -x x=3 -x y=-2 --show check",
     ),
     Figure(
-        "a2-dark", "The same in the dark", "Theme `dark`; position, prefix and line style say what colour says.",
-        "graphc render f.py --values --theme dark -o f.svg",
-        lambda: _circuit(sum_and_product, A2, name="f = (x + y)·z", theme="dark"),
-    ),
-    Figure(
-        "a2-cs231n", "The same in green and red", "Theme `cs231n`, with exactly the lecture's colours.",
-        "graphc render f.py --values --theme cs231n -o f.svg",
-        lambda: _circuit(sum_and_product, A2, name="f = (x + y)·z", theme="cs231n"),
-    ),
-    Figure(
-        "neuron", "A neuron with two inputs", "The sigmoid as one op: its local derivative is (1 − σ)σ.",
-        "graphc render neuron.py --values -o neuron.svg",
-        lambda: _circuit(neuron, NEURON, name="neuron"),
+        "neuron", "A neuron with two inputs", "The sigmoid as one op: its local derivative is f(1 − f).", NEURON,
     ),
     Figure(
         "neuron-opened", "The same neuron, opened",
-        "1/(1 + e^(−s)) in its parts: the product of their local derivatives "
-        "is the one of the sigmoid.",
-        "graphc render neuron.py --values -o neuron.svg",
-        lambda: _circuit(neuron_opened, NEURON, name="neuron, opened"),
+        "`--expand sigmoid` draws 1/(1 + e^(−s)) gate by gate; the four local derivatives multiply to the one above.",
+        f"{NEURON} --expand sigmoid",
     ),
     Figure(
-        "silu", "A composite op", "x·σ(x) as one op: its local derivative is that of the whole.",
-        "graphc render f.py --values --show check -o f.svg",
-        lambda: _circuit(swish, SWISH, name="silu(w·x)"),
+        "silu", "A composite op", "silu(u) = u·σ(u) as one op: the local derivative is that of the whole.",
+        f"{CIRCUITS}:swish -x w=-1.5 -x x=2 --show check",
     ),
     Figure(
-        "silu-opened", "The same op, opened", "`--expand silu` draws it as what it is made of.",
-        "graphc render f.py --values --show check --expand silu -o f.svg",
-        lambda: _circuit(swish, SWISH, name="silu(w·x), opened", expand=["silu"]),
+        "silu-opened", "The same op, opened", "Opened, it is a fork with a σ on one way.",
+        f"{CIRCUITS}:swish -x w=-1.5 -x x=2 --show check --expand silu",
     ),
     Figure(
-        "a3", "A matrix and a vector", "f = ‖W·x‖². Tensors are drawn in rows: forward runs down on the left, the "
-        "gradient comes back up on the right, each beside what it belongs to; dotted is what forward keeps for "
-        "backward.",
-        "graphc render f.py --values --show shapes,norms -o f.svg",
-        lambda: _svg(
-            square_of_product, {"x": "float64[2]", "W": "float64[2,2]"}, name="f = ‖W·x‖²", show=("shapes", "norms"),
-            values={"W": np.array([[0.4, 0.6], [0.7, -0.2]]), "x": np.array([0.5, 0.3])},
-        ), 560,
+        "a2-dark", "Another theme", "`dark`. Position, prefix and line style say what colour says; the others are "
+        "`cs231n`, `blue-orange` and `print`.",
+        f"{CIRCUITS}:sum_and_product {A2} --show check --theme dark",
     ),
     Figure(
-        "lenet", "LeNet", "Every op of forward with its gradient in the same row.",
-        f"{LENET} -o lenet.svg", lambda: _example("lenet.py"), 560,
-    ),
-    Figure(
-        "lenet-overlays", "LeNet with numbers",
-        "Norms of values and gradients, bytes, work, and units that never fire (∅).",
-        f"{LENET} --values --show shapes,params,flops,bytes,norms,health -o lenet.svg",
-        lambda: _example(
-            "lenet.py", values=True, show=("shapes", "params", "flops", "bytes", "norms", "health")
-        ), 560,
-    ),
-    Figure(
-        "lenet-kernels", "LeNet's kernels", "What runs as one piece of code: thin edges are registers, thick ones go "
-        "through memory and say how many bytes.",
-        f"{LENET} --view fusion -o lenet.svg", lambda: _example("lenet.py", view="fusion"), 420,
-    ),
-    Figure(
-        "lenet-memory", "LeNet's memory in training",
-        "Steps to the right, addresses upward. No two boxes overlap; hatched "
-        "is what backward still needs; the line marks the least any placement can reach.",
-        f"{LENET} --view memory --train -o lenet.svg", lambda: _example("lenet.py", view="memory", train=True),
-    ),
-    Figure(
-        "fold-batch-norm", "What a pass did",
-        "− went, + came, ~ was replaced. `--side before` and `--side after` draw one "
-        "side with everything in the same place.",
-        "graphc render m.py --view passes --after fold_batch_norm -o m.svg",
-        lambda: _svg(
-            _evaluated(Normalized()), {"x": "float32[N,3,8,8]"}, view="passes", after="fold_batch_norm", name="m"
-        ), 480,
-    ),
-    Figure(
-        "resnet18", "ResNet-18", "More than 150 boxes are folded by module, equal neighbours into one; the head says "
-        "how many ops are in how many boxes.",
-        "graphc render examples/networks/resnet.py:ResNet18 -o resnet18.svg", lambda: _example("networks/resnet.py", "ResNet18", name="resnet18"), 560,
-    ),
-    Figure(
-        "resnet18-block", "Inside of one block", "Everything folded but one module.",
-        "graphc render examples/networks/resnet.py:ResNet18 --depth 1 --expand layer3.0 -o resnet18.svg",
-        lambda: _example("networks/resnet.py", "ResNet18", name="resnet18", depth=1, expand=["layer3.0"]), 560,
-    ),
-    Figure(
-        "resnet18-gradient", "The way of one gradient", "From the weight to the loss, and back.",
-        "graphc render examples/networks/resnet.py:ResNet18 --grad-path-of layer4.1.conv2.weight -o path.svg",
-        lambda: _example("networks/resnet.py", "ResNet18", name="resnet18", grad_path_of="layer4.1.conv2.weight"), 560,
-    ),
-    Figure(
-        "resnet18-focus", "Around one addition", "What lies within two edges of it.",
-        "graphc render examples/networks/resnet.py:ResNet18 --focus layer2.0.add --hops 2 -o focus.svg",
-        lambda: _example("networks/resnet.py", "ResNet18", name="resnet18", focus="layer2.0.add", hops=2), 640,
-    ),
-    Figure(
-        "resnet50", "ResNet-50", "Blocks that are equal op by op, type by type and wire by wire stand in one box.",
-        "graphc render resnet50.py -o resnet50.svg", lambda: _network("resnet", "ResNet50", IMAGE), 560,
-    ),
-    Figure(
-        "vit-tiny", "ViT-Tiny", "Twelve equal layers: the first is open, the other eleven are one box.",
-        "graphc render examples/networks/vit.py:ViTTiny -i x:float32[N,3,224,224] -o vit.svg",
-        lambda: _network("vit", "ViTTiny", IMAGE), 620,
-    ),
-    Figure(
-        "lstm", "An LSTM, unrolled", "One cell called three times: the weights are shared, their gradients add up.",
-        "graphc render lstm.py --depth 1 -o lstm.svg",
-        lambda: _svg(Unrolled(), UNROLLED, name="lstm", depth=1), 620,
-    ),
-    Figure(
-        "lstm-cell", "Inside of the cell", "The gates of the first call.",
-        "graphc render lstm.py -o lstm.svg", lambda: _svg(Unrolled(), UNROLLED, name="lstm"), 620,
+        "a2-cs231n", "The lecture's colours", "Theme `cs231n`: values green, gradients red.",
+        f"{CIRCUITS}:sum_and_product {A2} --show check --theme cs231n",
     ),
 ]  # fmt: skip
 
+LAYER_FIGURES = [
+    Figure(
+        "a3", "A matrix and a vector", "f = ‖W·x‖². Tensors are drawn in rows: forward runs down on the left, the "
+        "gradient comes back up on the right, each beside what it belongs to, with the rule it follows. Dotted is what "
+        "forward keeps for backward.",
+        f"{CIRCUITS}:square_of_product -x 'W=[[0.4, 0.6], [0.7, -0.2]]' -x 'x=[[0.5], [0.3]]' --show shapes,rule",
+    ),
+    Figure(
+        "lenet", "LeNet", "Every op with its gradient in the same row, every weight W with ∇W at the other end of it.",
+        "examples/lenet.py",
+    ),
+    Figure(
+        "lenet-overlays", "LeNet with numbers",
+        "Norms of values and gradients, parameters, work and bytes for N samples, and units that never fire (∅).",
+        "examples/lenet.py --values --show params,flops,bytes,norms,health",
+    ),
+    Figure(
+        "vanishing", "Gradients that vanish", "Five sigmoid layers with small weights. ↓↓ marks what is less than "
+        "a thousandth of the first gradient.",
+        "examples/unhealthy.py:Vanishing --values --show norms,health",
+    ),
+    Figure(
+        "nan", "Where a NaN comes from", "The loss is finite, but √ has no derivative at 0: ⚠ begins there and goes on "
+        "to every weight.",
+        "examples/unhealthy.py:NotANumber --values --show norms,health",
+    ),
+    Figure(
+        "lstm", "An LSTM, unrolled", "One cell called three times. Its weights are shared, so their gradients "
+        "are added.",
+        "examples/unrolled.py:Unrolled --depth 1",
+    ),
+    Figure("lstm-cell", "Inside of the cell", "The four gates, and the sum where their gradients meet.",
+           "examples/unrolled.py:Cell"),
+]  # fmt: skip
+
+COMPILER_FIGURES = [
+    Figure(
+        "lenet-kernels", "Kernels", "What runs as one piece of code. A thin edge stays in registers, a thick one goes "
+        "through memory and says how many bytes.",
+        "examples/lenet.py --view fusion",
+    ),
+    Figure(
+        "lenet-memory", "Memory in training", "Steps to the right, addresses upward. No two boxes overlap; hatched is "
+        "what backward still needs; the bars below say what is alive, the dotted line how little any plan "
+        "can do with.",
+        "examples/lenet.py --view memory --train",
+    ),
+    Figure(
+        "pass", "What a pass did", "`stabilize` finds 1/(1 + e^(−x)) in plain NumPy and takes σ(x) for it, which does "
+        "not overflow: − is gone, + came, ~ was replaced.",
+        "examples/programs/neuron.py --view passes --after stabilize",
+    ),
+    Figure("pass-before", "Before it", "One side with everything in the same place.",
+           "examples/programs/neuron.py --view passes --after stabilize --side before"),
+    Figure("pass-after", "After it", "The other side.",
+           "examples/programs/neuron.py --view passes --after stabilize --side after"),
+]  # fmt: skip
+
+BIG_FIGURES = [
+    Figure(
+        "resnet18", "ResNet-18", "More than 150 boxes are folded by module; the head says how many ops are in how many "
+        "boxes.",
+        f"{RESNET}:ResNet18",
+    ),
+    Figure(
+        "resnet18-block", "Inside of one block", "Everything folded but one module: the gradients of both ways meet at "
+        "⊕ above it.",
+        f"{RESNET}:ResNet18 --depth 1 --expand layer3.0",
+    ),
+    Figure(
+        "resnet18-gradient", "The way of one gradient", "From a weight to the loss, and back.",
+        f"{RESNET}:ResNet18 --grad-path-of layer4.1.conv2.weight",
+    ),
+    Figure(
+        "resnet18-focus", "Around one addition", "What lies within two edges of it.",
+        f"{RESNET}:ResNet18 --focus layer2.0.add --hops 2",
+    ),
+    Figure(
+        "resnet50", "ResNet-50", "Blocks that are equal op by op, type by type and wire by wire share a box, which "
+        "says how many there are.",
+        f"{RESNET}:ResNet50",
+    ),
+    Figure(
+        "vit-tiny", "ViT-Tiny", "Twelve equal layers: the first is open, the other eleven are one box.",
+        "examples/networks/vit.py:ViTTiny -i 'x:float32[N,3,224,224]'",
+    ),
+]  # fmt: skip
+
+PARTS = {
+    "Circuits": CIRCUIT_FIGURES,
+    "Layers": LAYER_FIGURES,
+    "What the compiler did": COMPILER_FIGURES,
+    "Large networks": BIG_FIGURES,
+}
+FIGURES = [figure for part in PARTS.values() for figure in part]
+
 HEAD = """# Gallery
 
-Every figure is drawn by graphc from a graph as it is compiled; `make gallery` draws them all.  Above each stands the
-line that makes its like.  `-o picture.html` instead of `.svg` gives the page that steps through forward and backward op
-by op, with the sentence for each step, opens and closes modules, and shows formula, source line, NumPy statement,
-kernel and memory of each box.  It is one file, loads nothing, and everything in it works from the keyboard (`?` lists
-the keys).
+Each figure is what the command above it writes, run in the folder of this project; `make gallery` draws them all.
+`-o picture.html` in place of `.svg` gives a page that steps through forward and backward op by op, with the sentence
+for each step, opens and closes modules, and shows formula, source line, NumPy statement, kernel and memory of each box.
+It is one file, loads nothing, and everything in it works from the keyboard (`?` lists the keys).
 """
+
+
+def draw(figure: Figure, path: Path) -> None:
+    """Run the command of a figure, but write to `path`."""
+    nn.init.manual_seed(0)
+    before = Path.cwd()
+    os.chdir(ROOT)
+    try:
+        code = main(["render", *shlex.split(figure.drawn), "-o", str(path), "--quiet"])
+    finally:
+        os.chdir(before)
+    if code:
+        raise SystemExit(f"{figure.name}: {figure.command} ends with status {code}")
+
+
+def _source(file: str, name: str) -> str:
+    """The lines of a function, without its decorator."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    (found,) = (n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == name)
+    return "\n".join(text.splitlines()[found.lineno - 1 : found.end_lineno])
+
+
+def _lines() -> Iterator[str]:
+    yield HEAD
+    seen: set[str] = set()
+    for title, figures in PARTS.items():
+        yield f"## {title}\n"
+        for figure in figures:
+            yield f"### {figure.title}\n\n{figure.says}\n"
+            target = figure.drawn.split()[0]
+            if target.startswith(CIRCUITS) and target not in seen:
+                seen.add(target)
+                yield f"```python\n{_source(*target.split(':'))}\n```\n"
+            yield f"```sh\n{figure.command}\n```\n"
+            yield f'<img src="pictures/gallery/{figure.name}.svg" alt="{figure.title}">\n'
 
 
 def page() -> str:
     """The text of gallery.md."""
-    parts = [HEAD]
-    for figure in FIGURES:
-        width = f' width="{figure.width}"' if figure.width else ""
-        image = f'<img src="pictures/gallery/{figure.name}.svg"{width} alt="{figure.title}">'
-        parts.append(f"## {figure.title}\n\n{figure.says}\n\n```sh\n{figure.how}\n```\n\n{image}\n")
-    return "\n".join(parts)
+    return "\n".join(_lines())
 
 
 if __name__ == "__main__":
@@ -296,7 +234,5 @@ if __name__ == "__main__":
     wanted = sys.argv[1:]
     for figure in FIGURES:
         if not wanted or figure.name in wanted:
-            nn.init.manual_seed(0)
-            (FOLDER / f"{figure.name}.svg").write_text(figure.draw(), encoding="utf-8")
-            print(figure.name)
+            draw(figure, FOLDER / f"{figure.name}.svg")
     (DOCS / "gallery.md").write_text(page(), encoding="utf-8")

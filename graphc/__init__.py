@@ -18,6 +18,7 @@ _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "setup.cfg").is_file():
     __path__.append(str(_checkout))
 
+from graphc import edition  # noqa: E402, F401, I001  (first: it notes when)
 from graphc import data, nn, ops, optim  # noqa: E402  (importing `ops` registers every op)
 from graphc.errors import GraphcError  # noqa: E402
 from graphc.ir.graph import Graph  # noqa: E402

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from graphc import by_value
 from graphc.autodiff import differentiate as reverse_mode
 from graphc.errors import UsageError
 from graphc.executable import Executable
+from graphc.frontends import onnx
+from graphc.frontends.onnx import is_onnx
 from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
@@ -27,6 +32,9 @@ from graphc.plan import Plan
 from graphc.precision import Precision, Weights, deviation, split_weights
 from graphc.tensor import Tensor
 from graphc.tensor.lazy import graph_of as tensor_graph
+
+if TYPE_CHECKING:
+    from graphc.backends.llvm.runnable import Origin
 
 Types = Mapping[str, str | TensorType]
 Ranges = Mapping[str, tuple[int, int | None]]
@@ -53,9 +61,10 @@ def graph_of(
     weights: str | PathLike[str] | Mapping[str, np.ndarray] | None = None,
     name: str = "",
     training: bool = False,
+    values: Mapping[str, Any] | None = None,
 ) -> Graph:
-    """The graph of a Module of graphc or PyTorch, a function, or a graph as it is; with the arrays of `weights`, a file
-    or arrays by name.
+    """The graph of a Module of graphc or PyTorch, a function, an ONNX file, or a graph as it is; with the arrays of
+    `weights`, a file or arrays by name.  `values` are inputs of an ONNX model that become constants.
 
     Raises UsageError without the types of the inputs; what tracing raises; WeightsError when weights do not fit.
     """
@@ -65,6 +74,9 @@ def graph_of(
         from graphc.frontends import torch
 
         graph = torch.load(model, inputs, dims=dims, name=name)
+    elif is_onnx(model):
+        graph = onnx.read(model, inputs=inputs, name=name).graph(values)
+        graph = graph.with_(dims={**graph.dims, **(dims or {})})
     else:
         if inputs is None:
             raise UsageError("the types of the inputs are not known", fix='inputs={"x": "float32[N,784]"}')
@@ -137,8 +149,9 @@ def compile(
     train: bool = False,
     numerics: str = "default",
     cache: bool = True,
+    values: Mapping[str, Any] | None = None,
 ) -> Executable:
-    """Compile a Module, a function or a graph.
+    """Compile a Module, a function, an ONNX file or a graph.
 
     inputs   types, as {"x": "float32[N,784]"}; a name is a size left open
     sizes    {"N": [1, 8]}: sizes that get native code of their own beside the general one, chosen at the call
@@ -150,6 +163,8 @@ def compile(
     numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that
              round differently)
     cache    keep compiled objects between processes
+    values   inputs of an ONNX model that become constants.  When a shape depends on the value of an input that is not
+             among them, what comes back compiles for the values of each call, and keeps that (`graphc.by_value`)
 
     >>> import numpy as np
     >>> double = compile(lambda x: x + x, inputs={"x": "float32[N]"}, backend="numpy")
@@ -158,63 +173,84 @@ def compile(
     """
     if backend not in ("llvm", "numpy"):
         raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
+    if is_onnx(model):
+        source = onnx.read(model, inputs=inputs, name=name)
+        return by_value.compiled(
+            source, values or {},
+            partial(
+                compile, dims=dims, sizes=sizes, weights=weights, backend=backend, cpu=cpu, threads=threads,
+                train=train, numerics=numerics, cache=cache,
+            ),
+        )  # fmt: skip
     arrays, word = split_weights(weights)
     graph = graph_of(model, inputs, dims=dims, weights=arrays, name=name)
+    if isinstance(model, Graph) and dims:
+        graph = graph.with_(dims={**graph.dims, **dims})
     if train:
         graph = gradient_graph(graph)
-    special = [lower(specialize(graph, each), numerics=numerics) for each in _combinations(sizes or {})]
-    lowered = lower(graph, numerics=numerics)
     if backend == "numpy":
         if word != "fp32":
             raise UsageError(f"NumPy source computes with the weights as they are, not as {word}")
-        return _numpy_executable(graph, lowered)
-    beside = list(zip(_combinations(sizes or {}), special))
+        return _numpy_executable(graph, numerics)
     compiled = native_executable(
-        graph, lowered, cpu=cpu, threads=threads, cache=cache, stored=word, beside=beside
+        graph, cpu=cpu, threads=threads, cache=cache, stored=word, sizes=sizes, numerics=numerics
     )
     if word != "fp32":
-        exact = native_executable(graph, lowered, cpu=cpu, cache=cache)
+        exact = native_executable(graph, cpu=cpu, cache=cache, numerics=numerics)
         compiled.precision = Precision(word, deviation(compiled, exact, random_inputs(graph)))
     return compiled
 
 
 def native_executable(
     graph: Graph,
-    lowered: Lowered,
     *,
     cpu: str = "native",
     threads: int = 1,
     cache: bool = True,
-    donate: Mapping[str, str] | None = None,
     stored: str = "fp32",
-    beside: Sequence[tuple[Mapping[str, int], Lowered]] = (),
+    sizes: Mapping[str, Sequence[int]] | None = None,
+    numerics: str = "default",
 ) -> Executable:
-    """Plan and compile what was lowered; `stored` says how weights of matrix products are, `beside` what was lowered
-    for some sizes.
+    """Native code of a graph; what was compiled before comes from the cache, and is lowered when somebody asks how.
+
+    stored   how weights of matrix products are stored
     """
     from graphc.backends.llvm import cache as caches
-    from graphc.backends.llvm.executable import compile_plan, native_plan
+    from graphc.backends.llvm import kept
     from graphc.backends.llvm.target import host, level
-    from graphc.backends.llvm.variants import Variant
 
-    target = host() if cpu == "native" else level(cpu)
-    target = replace(target, strict=lowered.numerics == "strict")
-    variants = [Variant(sizes, native_plan(each.partition, target=target)) for sizes, each in beside]
-    native = compile_plan(
-        native_plan(lowered.partition, target=target, donate=donate),
-        target=target,
-        name=c_name(graph.name),
-        public=graph.data,
-        cache=caches.default() if cache else None,
-        weights=stored,
-        variants=variants,
-    )
-    return Executable(graph.name, graph, lowered, native.plan, native.load(threads), native, threads)
+    target = replace(host() if cpu == "native" else level(cpu), strict=numerics == "strict")
+    choices = _combinations(sizes or {})
+    lowered = functools.cache(lambda: lower(graph, numerics=numerics))
+
+    def origin() -> Origin:
+        from graphc.backends.llvm.executable import native_plan, origin
+        from graphc.backends.llvm.variants import Variant
+
+        beside = [(each, lower(specialize(graph, each), numerics=numerics)) for each in choices]
+        return origin(
+            native_plan(lowered().partition, target=target),
+            target=target,
+            name=c_name(graph.name),
+            public=graph.data,
+            weights=stored,
+            variants=[Variant(each, native_plan(one.partition, target=target)) for each, one in beside],
+        )
+
+    store = caches.default() if cache else None
+    key = kept.model_key(graph, target, (c_name(graph.name), stored, numerics, choices)) if store else None
+    native = kept.kept(store, key, graph.data, target, origin) if store and key else None
+    if native is None:
+        from graphc.backends.llvm.executable import compile_origin
+
+        native = compile_origin(origin(), target, graph.data, store)
+        if store and key:
+            kept.keep(store, key, native)
+    return Executable(graph.name, graph, lowered, native.load(threads), native, threads, numerics)
 
 
-def _numpy_executable(graph: Graph, lowered: Lowered) -> Executable:
+def _numpy_executable(graph: Graph, numerics: str) -> Executable:
     from graphc.backends.numpy_source import load_source
-    from graphc.plan import make_plan
 
     function = load_source(graph)
 
@@ -222,7 +258,7 @@ def _numpy_executable(graph: Graph, lowered: Lowered) -> Executable:
         results = function(arrays)
         return results[0] if len(results) == 1 else results
 
-    return Executable(graph.name, graph, lowered, make_plan(lowered.partition), run)
+    return Executable(graph.name, graph, lambda: lower(graph, numerics=numerics), run, numerics=numerics)
 
 
 def c_name(name: str) -> str:
@@ -254,6 +290,7 @@ def render(
     side: Literal["both", "before", "after"] = "both",
     step: int | None = None,
     frames: str | PathLike[str] | None = None,
+    of: str | None = None,
 ) -> str | bytes:
     """Draw a model, a graph, a partition, a plan, or what a tensor was computed by.
 
@@ -271,6 +308,7 @@ def render(
     focus   a value, array or module: only what lies within `hops` edges of it
     grad_path_of  a parameter: only the way from it to the loss and back
     between  two values, arrays or modules: only the ways from the first to the second
+    of      of several outputs, the one that is differentiated
 
     step    the picture of one step through forward and backward, from 1: what is known then, the rest blank
     frames  a folder: instead of one picture each step as its own, in the form of the path's suffix (.svg)
@@ -291,7 +329,7 @@ def render(
             "auto",
         )
     else:
-        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train, expand)
+        thing, found = _drawable(model, view, inputs, dims, weights, name, values, train, expand, of)
     options: dict[str, Any] = {
         "view": view,
         "values": found,
@@ -305,9 +343,10 @@ def render(
         "between": between,
     }
     if "time" in show:
-        if view != "fusion":
-            raise UsageError("time is what kernels take", fix='show it with view="fusion"')
-        options["times"] = _measured(thing)
+        if view == "fusion":
+            options["times"] = _measured(thing)
+        elif isinstance(thing, Graph):
+            options["kernels"] = _measured_values(thing)
     if frames is not None:
         form = Path(path or "frame.svg").suffix.lower()[1:]
         return pictures.render_frames(thing, frames, form=form, **options)[0].read_bytes()
@@ -353,6 +392,7 @@ def _drawable(
     values: Any,
     train: bool,
     expand: Collection[str],
+    of: str | None,
 ) -> tuple[Any, Any]:
     if isinstance(model, Tensor):
         model, arrays = tensor_graph(model)
@@ -371,7 +411,7 @@ def _drawable(
             graph, _ = open_composites(graph, keep=composites.difference(expand))
         graph = open_primitives(graph, expand)
     if view in ("joint", "backward") and not graph.gradients:
-        graph = reverse_mode(graph)  # of the code as written, not of its stable form
+        graph = reverse_mode(graph, of=of)  # of the code as written, not of its stable form
     if view in ("fusion", "memory"):
         lowered = lower_with_gradients(graph) if train and not graph.gradients else lower(graph)
         return (lowered.partition if view == "fusion" else compiled_plan(lowered)), None
@@ -390,20 +430,39 @@ def _measured(partition: Partition) -> dict[str, float]:
     return {row.kernel: row.seconds for row in rows}
 
 
+def _measured_values(graph: Graph) -> dict[str, tuple[str, float]]:
+    """By name of a value, the kernel that computes it and the seconds that kernel takes."""
+    lowered = lower(graph)
+    seconds = _measured(lowered.partition)
+    made = {v: k.name for k in lowered.partition.kernels for node in k.nodes for v in node.outputs}
+    pairs = ((old.name, made.get(lowered.log.mapping.get(old))) for old in graph.values())  # type: ignore[arg-type]
+    return {value: (kernel, seconds[kernel]) for value, kernel in pairs if kernel in seconds}
+
+
 def evaluated(graph: Graph, values: bool | Mapping[str, np.ndarray]) -> dict[Value, np.ndarray]:
-    """Every value of a graph, for the given arrays or for random ones of batch size 2."""
+    """Every value of a graph, for the given arrays; an input without one is random, of batch size 2 by default."""
     from graphc.interpret import evaluate
 
-    arrays = dict(values) if isinstance(values, Mapping) else random_inputs(graph)
-    return evaluate(graph, arrays)
+    given = values if isinstance(values, Mapping) else {}
+    sizes = {
+        str(dim): size
+        for value in graph.inputs
+        if value.name in given
+        for dim, size in zip(value.type.shape, np.shape(given[value.name]), strict=False)
+    }
+    arrays = random_inputs(graph, sizes=sizes)
+    return evaluate(graph, {**arrays, **given})
 
 
-def random_inputs(graph: Graph, size: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
-    """Arrays for the inputs of a graph; every open size is `size`.  Whole numbers are 0 or 1."""
+def random_inputs(
+    graph: Graph, size: int = 2, seed: int = 0, sizes: Mapping[str, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays for the inputs of a graph; an open size is that of `sizes`, else `size`.  Whole numbers are 0 or 1."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for value in graph.inputs:
-        shape = value.type.substitute(dict.fromkeys(value.type.symbols, size)).shape
+        known = {**dict.fromkeys(value.type.symbols, size), **(sizes or {})}
+        shape = value.type.substitute({name: known[name] for name in value.type.symbols}).shape
         draw = rng.normal(size=shape) if value.dtype.is_float else rng.integers(0, 2, size=shape)  # type: ignore[arg-type]
         arrays[value.name] = np.asarray(draw).astype(value.dtype.numpy)
     return arrays

@@ -96,11 +96,15 @@ def _files(executable: Executable, kinds: Sequence[str]) -> tuple[dict[str, byte
     if "o" in kinds:
         files[f"{name}.o"] = native.image
     if "so" in kinds:
-        from graphc.backends.llvm.aot import link_shared
+        from graphc.backends.llvm import cache
+        from graphc.backends.llvm.aot import link_shared, python_side
         from graphc.backends.llvm.c_api import exported_names
 
-        signature = native.module.signature
-        library = link_shared([native.image], name, exported_names(signature), native.module.target.triple)
+        signature = native.facts.signature
+        sizes = len(signature.inputs), len(signature.outputs)
+        helpers, names = python_side(native.target, *sizes, cache.default())
+        exports = [*exported_names(signature), *names]
+        library = link_shared([native.image, *helpers], name, exports, native.target.triple)
         if library.image is None:
             notes += (library.note,)
             files[f"{name}.o"] = native.image
@@ -109,8 +113,8 @@ def _files(executable: Executable, kinds: Sequence[str]) -> tuple[dict[str, byte
     if "h" in kinds:
         from graphc.backends.llvm.header import example, header
 
-        files[f"{name}.h"] = header(native.module.signature).encode()
-        files["example.c"] = example(native.module.signature).encode()
+        files[f"{name}.h"] = header(native.facts.signature).encode()
+        files["example.c"] = example(native.facts.signature).encode()
     if "ll" in kinds:
         files[f"{name}.ll"] = executable.llvm_ir.encode()
     if "asm" in kinds:
@@ -152,13 +156,14 @@ def _draw(executable: Executable, folder: Path) -> tuple[str, ...]:
 
 def file_name(executable: Executable) -> str:
     """The name of the artefact's files: a C identifier."""
-    return executable.native.module.signature.name if executable.native else executable.name
+    return executable.native.facts.signature.name if executable.native else executable.name
 
 
 def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Manifest:
     from graphc.ir.cost import total_flops
+    from graphc.plan.buffers import symbols_in
 
-    native, plan = executable.native, executable.plan
+    native = executable.native
     llvm = abi = triple = ""
     features: tuple[str, ...] = ()
     if native is not None:
@@ -166,11 +171,12 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         from graphc.backends.llvm.signature import ABI_VERSION
         from graphc.backends.llvm.target import llvm_version
 
-        target = native.module.target
+        target = native.target
         llvm, abi, triple = llvm_version(), ".".join(map(str, ABI_VERSION)), target.triple
         features = required(target.features)
-    assert plan is not None
-    needs = native.module.needs if native else plan.needs
+    needs = native.facts.needs if native else executable.plan.needs
+    symbols = symbols_in(executable.graph)
+    only = symbols[0] if len(symbols) == 1 else None
     return Manifest(
         format=FORMAT,
         name=file_name(executable),
@@ -183,18 +189,20 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         inputs=executable.inputs,
         outputs=executable.outputs,
         dims=dict(executable.graph.dims),
-        arena_bytes_per_sample=sum(n for unit, n in needs.items() if str(unit) == plan.symbol),
+        arena_bytes_per_sample=sum(n for unit, n in needs.items() if str(unit) == only),
         arena_bytes_fixed=needs.get(1, 0),
-        arena_bytes_by_unit={
-            str(unit): n for unit, n in needs.items() if unit != 1 and str(unit) != plan.symbol
-        },
-        arena=plan.verdict,
+        arena_bytes_by_unit={str(unit): n for unit, n in needs.items() if unit != 1 and str(unit) != only},
+        arena=executable.memory,
         flops=str(total_flops(executable.graph.nodes)),
-        numerics=executable.lowered.numerics,
+        numerics=executable.numerics,
         threads=1,
         weights=executable.precision.weights,
         weights_deviation=f"{executable.precision.deviation:.2e}",
-        packed_bytes=native.module.weights_bytes if native else 0,
+        values=", ".join(
+            f"{name} = {np.array2string(array, separator=', ', threshold=8)}"
+            for name, array in executable.values.items()
+        ),
+        packed_bytes=native.facts.weights_bytes if native else 0,
         files=files,
     )
 
@@ -283,10 +291,11 @@ def _check_host(manifest: Manifest) -> None:
 
 def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
     from graphc.backends.llvm import cache
-    from graphc.backends.llvm.c_api import make_handle
     from graphc.backends.llvm.call import bind
     from graphc.backends.llvm.signature import Array, signature_of
-    from graphc.backends.llvm.team import allowed, process_team
+    from graphc.backends.llvm.status import make_handle
+    from graphc.backends.llvm.team import NAMES, allowed, process_team
+    from graphc.backends.llvm.wrapper import CALL
 
     threads = allowed(threads)
     signature = signature_of(
@@ -298,7 +307,8 @@ def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
     )
     code = _code(path, manifest)
     weights = _weights(path, manifest)
-    handle = make_handle(weights.ctypes.data, team=process_team() if threads > 1 else 0)
+    team = process_team(code if code.has(*NAMES) else None) if threads > 1 else 0
+    handle = make_handle(weights.ctypes.data, team=team)
     return bind(
         signature,
         code.address(f"{manifest.name}_run"),
@@ -307,6 +317,7 @@ def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
         threads=threads,
         error=lambda status: _error(status, signature, manifest, code.address(f"{manifest.name}_error")),
         cache=cache.default(),
+        code=code if code.has(CALL) else None,
     )
 
 
@@ -314,7 +325,7 @@ def _error(status: int, signature: Signature, manifest: Manifest, told_by: int) 
     """The exception for a status; what goes wrong inside the model the code says itself."""
     import ctypes
 
-    from graphc.backends.llvm.c_api import FAULT, status_error
+    from graphc.backends.llvm.status import FAULT, status_error
     from graphc.ops.indexing import IndexOutOfRange
 
     if status < FAULT:
@@ -341,17 +352,20 @@ def _needs(manifest: Manifest) -> dict[Dim, int]:
 
 def _code(path: Path, manifest: Manifest) -> Any:
     entries = [f"{manifest.name}_run", f"{manifest.name}_error"]
-    library, image = path / f"{manifest.name}.so", path / f"{manifest.name}.o"
+    library, object_ = path / f"{manifest.name}.so", path / f"{manifest.name}.o"
     if library.name in manifest.files:
         from graphc.backends.llvm.library import open_library
+        from graphc.backends.llvm.team import NAMES
+        from graphc.backends.llvm.wrapper import CALL
 
-        return open_library(checked_bytes(path, manifest, library.name), entries, str(library))
-    if image.name in manifest.files:
+        image = checked_bytes(path, manifest, library.name)
+        return open_library(image, entries, str(library), perhaps=[CALL, *NAMES])
+    if object_.name in manifest.files:
         from graphc.backends.llvm.jit import load as link
 
-        return link(checked_bytes(path, manifest, image.name), entries)
+        return link(checked_bytes(path, manifest, object_.name), entries)
     raise ArtefactError(
-        f"{path} has neither {library.name} nor {image.name}", fix="compile it with --emit so,o"
+        f"{path} has neither {library.name} nor {object_.name}", fix="compile it with --emit so,o"
     )
 
 
@@ -359,8 +373,8 @@ def _weights(path: Path, manifest: Manifest) -> np.ndarray:
     """The arrays native code reads, in memory, once the hash of the whole file agrees."""
     if WEIGHTS not in manifest.files or not manifest.packed_bytes:
         return np.zeros(64, np.uint8)
-    from graphc.backends.llvm.c_api import PREAMBLE
     from graphc.backends.llvm.huge_pages import read_hashed
+    from graphc.backends.llvm.status import PREAMBLE
 
     file = path / WEIGHTS
     try:

@@ -27,11 +27,12 @@ class Executable:
 
     name             the model's name; the prefix of its C functions
     graph            the graph as traced
-    lowered          the graph after each pass, and its kernels
+    lowered          the graph after each pass, and its kernels; made when asked for, as the plan is
     plan             where every value lives
     threads          how many a call may use
     inputs, outputs  name, dtype and dimensions of each
     precision        how the weights are stored, and what that costs
+    values           inputs that were given beforehand and are constants now
 
     A call gives the output, or a tuple when there are several.  Arrays of another dtype or shape are an error, never
     cast; arrays with any strides are accepted.  `out=` takes an array, or a tuple of arrays, that the results are
@@ -42,17 +43,18 @@ class Executable:
         self,
         name: str,
         graph: Graph,
-        lowered: Lowered,
-        plan: Plan,
+        lower: Callable[[], Lowered],
         run: Callable[..., Any],
         native: Native | None = None,
         threads: int = 1,
+        numerics: str = "default",
     ):
-        self.name, self.graph, self.lowered, self.plan, self.native = name, graph, lowered, plan, native
-        self.threads = threads
+        self.name, self.graph, self.native = name, graph, native
+        self.threads, self.numerics, self._lower = threads, numerics, lower
         self.inputs = ports(graph.inputs, [v.name for v in graph.inputs])
         self.outputs = ports(graph.outputs, graph.output_names)
         self.precision = Precision()
+        self.values: dict[str, np.ndarray] = {}
         self._run = run
         self._names = [port.name for port in self.inputs]
 
@@ -61,6 +63,21 @@ class Executable:
             arrays = input_order(self.name, self._names, arrays, named)
         results = self._run(*arrays)
         return results if out is None else copy_out(results, out, self.outputs)
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        return self._lower()
+
+    @cached_property
+    def plan(self) -> Plan:
+        from graphc.plan import make_plan
+
+        return make_plan(self.lowered.partition) if self.native is None else self.native.plan
+
+    @property
+    def memory(self) -> str:
+        """The arena: how large it is, the least it could be, and what it would be without reuse."""
+        return self.plan.verdict if self.native is None else self.native.facts.verdict
 
     @cached_property
     def numpy_source(self) -> str:
@@ -78,7 +95,7 @@ class Executable:
     def assembly(self) -> str:
         """The machine code of all kernels as text."""
         native = self._native()
-        target = native.module.target
+        target = native.target
         return str(target.machine().emit_assembly(target.optimize(native.module.text)))
 
     def profile(self, *arrays: Any, threads: int | None = None, seconds: float = 0.5) -> Profile:
@@ -111,7 +128,7 @@ class Executable:
         takes, gives = (
             ", ".join(f"{p.name}: {p.dtype}{_dims(p)}" for p in each) for each in (self.inputs, self.outputs)
         )
-        return f"<{self.name}({takes}) -> {gives}; {self.plan.verdict}>"
+        return f"<{self.name}({takes}) -> {gives}; {self.memory}>"
 
 
 def ports(values: Sequence[Value], names: Sequence[str]) -> tuple[Port, ...]:

@@ -138,7 +138,7 @@ def profile(native: Native, arrays: Sequence[Any], *, threads: int = 1, seconds:
     best = peaks()
     shared = threads > 1
     return Profile(
-        native.module.signature.name,
+        native.facts.signature.name,
         threads,
         rows,
         float(np.median(times.whole)) / 1e9,
@@ -184,7 +184,7 @@ def _worth_telling(kernel: Kernel) -> list[Node]:
 
 def _sizes(native: Native, arrays: Sequence[Any]) -> dict[str, int]:
     """The size of the open dimension in these arrays."""
-    signature = native.module.signature
+    signature = native.facts.signature
     if signature.source is None:
         return {}
     number, axis = signature.source

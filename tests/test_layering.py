@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up.  A unit is a file or a folder of graphc/, or one of the two folders beside it.  It may import
 # itself and what stands in a lower row, and, unless the row is marked as siblings, the other units of its own row.
 LAYERS = [
-    ["errors", "source", "diagnostics", "atomic", "machine", "manifest", "settings"],
+    ["errors", "source", "diagnostics", "atomic", "edition", "machine", "manifest"],
     ["ir"],
     ["ops"],
     ["weights", "data"],
@@ -26,7 +26,7 @@ LAYERS = [
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable", "explain", "precision", "profile", "provenance"],
+    ["pipeline", "artefact", "by_value", "executable", "explain", "precision", "profile", "provenance"],
     ["api", "training"],
     ["bench", "checking", "engine", "train", "transforms", "verification"],
     ["cli"],

@@ -60,7 +60,7 @@ def emit_blocked_max_pool(k: KernelFunction) -> bool:
             for lane in range(0, BLOCK, lanes):
                 type = register_type(x.dtype, lanes if lanes > 1 else 0)
                 taps = [f.load(f.gep(place, lane * source.item), type) for place in places]
-                f.store(_maximum(f, taps), f.gep(to, lane * source.item))
+                f.store(largest(f, taps), f.gep(to, lane * source.item))
     if k.kernel.epilogue:
         if k.share:
             k.share.barrier()
@@ -84,7 +84,7 @@ def _always_meets(node: Node, source: Image, result: Image) -> bool:
     return True
 
 
-def _maximum(f: Function, taps: list[Reg]) -> Reg:
+def largest(f: Function, taps: list[Reg]) -> Reg:
     """The largest, the first of equals; NaN when there is one."""
     best, missing = taps[0], None
     for x in taps[1:]:

@@ -1,9 +1,10 @@
-"""Compiled objects kept on disk, each under the hash of everything it was made from.
+"""What was compiled, kept on disk, each entry under the hash of everything it was made from.
 
-An entry is one immutable file, `sha256(key material).o`: a header with the key and the hash of the object,
-then the object. There is no index, nothing is locked and nothing is unpickled. A writer makes a private file,
-syncs it and renames it, so a reader sees all of it or nothing; a reader checks both hashes before the bytes
-are used as code. Whatever goes wrong is a miss and one warning: a cache never fails a compilation.
+An entry is one immutable file, `sha256(key material).o`: a header with the key and the hash of the content,
+then the content. There is no index, nothing is locked and nothing is unpickled. A writer makes a private file
+and renames it, so a reader sees all of it or nothing; a reader checks key and hash before the bytes are used
+as code, so a file that a crash of the machine cut short is not used either. Whatever goes wrong is a miss and
+one warning: a cache never fails a compilation.
 """
 
 import hashlib
@@ -17,7 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-MAGIC = b"graphc-object-1\n"
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.backends.llvm.digest import CHUNK, Buffer, digest, digest_of
+from graphc.backends.llvm.huge_pages import page_memory
+
+MAGIC = b"graphc-object-2\n"
 HEADER = len(MAGIC) + 64
 ABANDONED = 3600.0  # seconds after which another process's unfinished file counts as left behind
 
@@ -28,13 +35,18 @@ class CacheWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """A directory of compiled objects, at most `limit` bytes of them; the least recently used go first."""
+    """A directory of compiled things, at most `limit` bytes of them; the least recently used go first."""
 
     root: Path
     limit: int = 2 << 30
 
     def get(self, key: str) -> bytes | None:
-        """The object stored under the key, verified; None when there is none or it cannot be trusted."""
+        """The content stored under the key, verified; None when there is none or it cannot be trusted."""
+        content = self.get_array(key)
+        return None if content is None else content.tobytes()
+
+    def get_array(self, key: str) -> NDArray[np.uint8] | None:
+        """`get` in memory that begins at a page, and may be written to."""
         try:
             with self._directory() as directory:
                 # O_NONBLOCK: were the entry a pipe, opening it would wait for a writer.
@@ -44,8 +56,10 @@ class Cache:
                     about = os.fstat(fd)
                     if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid():
                         raise OSError(f"{_entry(key)} is not a file of this user")
-                    with open(fd, "rb", closefd=False) as file:
-                        content = file.read()
+                    header = os.pread(fd, HEADER, 0)
+                    size = max(about.st_size - HEADER, 0)
+                    content = page_memory(size)[:size]
+                    hashed = digest_of(range(0, size, CHUNK), lambda at: _read(fd, content[at:][:CHUNK], at))
                     os.utime(fd)  # the time of last use, for `trim`
                 finally:
                     os.close(fd)
@@ -54,14 +68,13 @@ class Cache:
         except OSError as error:
             _warn(f"cannot read the compile cache {self.root}: {error}")
             return None
-        header, image = content[:HEADER], content[HEADER:]
-        if header != MAGIC + bytes.fromhex(key) + hashlib.sha256(image).digest():
+        if header != MAGIC + bytes.fromhex(key) + hashed:
             _warn(f"the entry {_entry(key)} in the compile cache {self.root} is damaged; compiling again")
             return None
-        return image
+        return content
 
-    def put(self, key: str, image: bytes) -> bool:
-        """Store an object; False, with a warning, when that is not possible."""
+    def put(self, key: str, *content: Buffer) -> bool:
+        """Store some bytes, one after the other; False, with a warning, when that is not possible."""
         name = f"{os.getpid()}-{secrets.token_hex(8)}.tmp"
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,12 +83,10 @@ class Cache:
                     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                     fd = os.open(name, flags, 0o600, dir_fd=directory)
                     with open(fd, "wb") as file:
-                        file.write(MAGIC + bytes.fromhex(key) + hashlib.sha256(image).digest())
-                        file.write(image)
-                        file.flush()
-                        os.fsync(fd)
+                        file.write(MAGIC + bytes.fromhex(key) + digest(*content))
+                        for part in content:
+                            file.write(part)
                     os.rename(name, _entry(key), src_dir_fd=directory, dst_dir_fd=directory)
-                    os.fsync(directory)
                 except BaseException:
                     _unlink(name, directory)
                     raise
@@ -134,11 +145,19 @@ def key(*parts: str | bytes) -> str:
     >>> key("a", "bc") == key("ab", "c")
     False
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(MAGIC)  # entries of another format are not looked at
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
+
+
+def _read(fd: int, memory: NDArray[np.uint8], at: int) -> bytes:
+    """Fill the memory from this place of the content; its hash. What a file lacks that became shorter stays 0."""
+    rest = memory.data
+    while len(rest) and (count := os.preadv(fd, [rest], HEADER + at)):
+        rest, at = rest[count:], at + count
+    return hashlib.sha256(memory.data).digest()
 
 
 def _entry(key: str) -> str:

@@ -20,6 +20,7 @@ from graphc.backends.llvm.index_maps import Condition, Guard
 from graphc.backends.llvm.indexing import emit_max_pool_dx
 from graphc.backends.llvm.kernel_function import KernelFunction
 from graphc.backends.llvm.max_pooling import MaxPool, MaxPoolGradient, windows_of
+from graphc.backends.llvm.plane_pooling import emit_plane_max_pool
 from graphc.errors import UnsupportedError
 from graphc.ir.dims import Dim
 from graphc.ir.graph import Node
@@ -104,7 +105,7 @@ def emit_pooling(k: KernelFunction) -> None:
     if k.kernel.anchor is not None and scatters(k.kernel):
         emit_max_pool_dx(k)
         return
-    if emit_blocked_max_pool(k):
+    if emit_blocked_max_pool(k) or emit_plane_max_pool(k):
         return
 
     def make(node: Node, space: Any) -> Anchor:

@@ -21,31 +21,39 @@ def with_arrays(workload: Workload) -> tuple[Any, dict[str, np.ndarray]]:
     return net, arrays
 
 
-def build(workload: Workload, threads: int) -> Contender:
+def compiled(workload: Workload, net: Any, threads: int = 1) -> Any:
+    """Its module compiled for its input."""
     import graphc
 
-    net, arrays = with_arrays(workload)
-    x = workload.input()
-    if workload.trains:
-        return _step(workload, net, arrays, x, threads)
-    net.eval()
-    run = graphc.compile(net, inputs={"x": _type(x)}, threads=threads)
-    return Contender(lambda: run(x), [run(x)])
+    weights = None if workload.stored == "fp32" else workload.stored
+    inputs = {"x": _type(workload.input())}
+    return graphc.compile(net.eval(), inputs=inputs, threads=threads, weights=weights)
 
 
-def _step(workload: Workload, net, arrays, x: np.ndarray, threads: int) -> Contender:
+def step(workload: Workload, net: Any, threads: int = 1) -> Any:
+    """Its training step compiled."""
     import graphc
 
-    y = workload.target_array()
-    step = graphc.compile_step(
+    return graphc.compile_step(
         net,
         workload.loss_function("graphc"),
         graphc.optim.SGD(net.parameters(), lr=workload.rate),
-        {"x": _type(x)},
-        {"y": _type(y)},
+        {"x": _type(workload.input())},
+        {"y": _type(workload.target_array())},
         threads=threads,
     )
 
+
+def build(workload: Workload, threads: int) -> Contender:
+    net, arrays = with_arrays(workload)
+    x = workload.input()
+    if workload.trains:
+        return _trained(step(workload, net, threads), arrays, x, workload.target_array())
+    run = compiled(workload, net, threads)
+    return Contender(lambda: run(x), [run(x)])
+
+
+def _trained(step: Any, arrays: dict[str, np.ndarray], x: np.ndarray, y: np.ndarray) -> Contender:
     def reset() -> None:
         for name, array in arrays.items():
             step.arrays[name][...] = array

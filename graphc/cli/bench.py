@@ -116,7 +116,7 @@ def _numbers(text: str, option: str) -> list[int]:
 
 
 def _memory(exe: Executable, size: int) -> int:
-    weights = exe.native.module.weights_bytes if exe.native else 0
+    weights = exe.native.facts.weights_bytes if exe.native else 0
     return exe.plan.workspace(size) + weights
 
 

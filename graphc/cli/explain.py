@@ -11,6 +11,7 @@ import click
 from graphc.cli.console import Console
 from graphc.cli.main import Command, console_of
 from graphc.cli.options import Request, load_model, model_at_work, model_options
+from graphc.cli.run import numbers_of
 from graphc.errors import UsageError, kinds, nearest
 
 _CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "(GC\d{4})"$', re.MULTILINE)
@@ -23,10 +24,17 @@ _CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "(GC\d{4})"$', re.MULTILI
 @click.option("--backward", is_flag=True, help="The chain rule instead, op by op.")
 @click.option("--latex", is_flag=True, help="With --backward: as LaTeX.")
 @click.option("--values", is_flag=True, help="With --backward: with numbers of one run.")
+@click.option(
+    "-x",
+    "--data",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="With --backward: with the numbers of these inputs.",
+)
 @click.pass_context
 def command(
     context: click.Context, request: Request, after: str | None, train: bool, backward: bool, latex: bool,
-    values: bool,
+    values: bool, data: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Explain an error code, or what was done with a model and why.
 
@@ -36,6 +44,7 @@ def command(
       graphc explain lenet.py --after fuse  the graph after a pass
       graphc explain lenet.py --train --after differentiate
       graphc explain lenet.py --backward    the chain rule op by op, with shapes; --latex for a paper
+      graphc explain f.py --backward -x x=-2 -x y=5
     """
     console = console_of(context)
     if re.fullmatch(r"[Gg][Cc]\d+", request.target):
@@ -56,7 +65,7 @@ def command(
             after=after,
             train=train,
             backward=backward or latex,
-            values=values,
+            values=numbers_of(data, values, request, found.inputs),
         )
     console.result(explanation.as_dict(), explanation.latex() if latex else str(explanation))
 

@@ -9,6 +9,7 @@ import click
 from graphc.cli.console import in_bytes
 from graphc.cli.main import Command, console_of
 from graphc.cli.options import Request, load_model, model_at_work, model_options
+from graphc.cli.run import numbers_of
 
 VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
 
@@ -22,13 +23,20 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
     help="A .svg, .png, .pdf, .html, .dot, .json, .mmd or .txt file; `-` is SVG on stdout.",
 )
 @click.option("--view", type=click.Choice(VIEWS), default="joint", show_default=True)
-@click.option("--values", is_flag=True, help="Show numbers: run the graph once.")
+@click.option("--values", is_flag=True, help="Show numbers: run the graph once, with random inputs.")
+@click.option(
+    "-x",
+    "--data",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="Show the numbers of these inputs: .npy files, or numbers, as -x x=-2.",
+)
 @click.option(
     "--show",
     metavar="WHAT",
     default="shapes",
     show_default=True,
-    help="Of shapes, params, flops, bytes, norms, health, time, source, check, code.",
+    help="Of shapes, params, flops, bytes, norms, health, time, rule, source, check, code.",
 )
 @click.option("--depth", type=click.IntRange(0), help="Fold modules below this depth.")
 @click.option(
@@ -37,6 +45,9 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
 @click.option("--focus", default="", metavar="NAME", help="Only what is near a value, an array or a module.")
 @click.option("--hops", type=click.IntRange(0), default=2, show_default=True, help="How near, in edges.")
 @click.option("--grad-path-of", default="", metavar="NAME", help="Only the way of one gradient.")
+@click.option(
+    "--of", metavar="NAME", default=None, help="Of several outputs, the one that is differentiated."
+)
 @click.option("--between", nargs=2, metavar="NAME NAME", help="Only the ways from one to the other.")
 @click.option("--step", type=click.IntRange(0), help="What is known at this step of forward and backward.")
 @click.option("--frames", metavar="FOLDER", help="Every step as a picture of its own, in the form of -o.")
@@ -50,7 +61,7 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
 def command(
     context: click.Context, request: Request, output: str | None, view: str, values: bool, show: str,
     depth: int | None, expand: tuple[str, ...], focus: str, hops: int, grad_path_of: str, theme: str | None,
-    train: bool, between: tuple[str, str] | None, step: int | None,
+    train: bool, data: tuple[str, ...], of: str | None, between: tuple[str, str] | None, step: int | None,
     frames: str | None, after: str | None, side: Literal["both", "before", "after"],
 ) -> None:  # fmt: skip
     """Draw the forward and the backward graph of a model.
@@ -58,6 +69,7 @@ def command(
     \b
       graphc render lenet.py -o lenet.svg
       graphc render lenet.py --values -o lenet.html            a page to step through
+      graphc render f.py -x x=-2 -x y=5 --show check -o f.svg  with the numbers of these inputs
       graphc render resnet.py --depth 1 --expand layer3.0 -o resnet.svg
       graphc render resnet.py --grad-path-of layer4.1.conv2.weight -o path.svg
       graphc render resnet.py --between layer3.0 layer3.1 -o part.svg
@@ -71,17 +83,19 @@ def command(
         from graphc import api  # after the model: an error in it is told at once
 
         path = output or f"{found.name}.svg"
-        data = api.render(
+        named = request.entry is not None or ":" in request.target
+        name = found.entry if named else found.name
+        numbers = numbers_of(data, values, request, found.inputs)
+        drawn = api.render(
             found.model, None if path == "-" else path, view=view, inputs=found.inputs, dims=found.dims,
-            weights=found.weights, name=found.name, values=values, show=tuple(filter(None, show.split(","))),
+            weights=found.weights, name=name, values=numbers, show=tuple(filter(None, show.split(","))),
             depth=depth, theme=theme, train=train, expand=expand, focus=focus, hops=hops, grad_path_of=grad_path_of,
-            between=between, after=after, side=side, step=step,
-            frames=frames,
+            between=between, after=after, side=side, step=step, frames=frames, of=of,
         )  # fmt: skip
     if frames:
         console.result({"pictures": frames}, frames)
         return
     if path == "-":
-        console.write(data if isinstance(data, str) else data.decode("utf-8"))
+        console.write(drawn if isinstance(drawn, str) else drawn.decode("utf-8"))
         return
-    console.result({"picture": path, "bytes": len(data)}, f"{path}  {in_bytes(len(data))}")
+    console.result({"picture": path, "bytes": len(drawn)}, f"{path}  {in_bytes(len(drawn))}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +16,8 @@ import numpy as np
 from graphc import atomic
 from graphc.cli.console import Console, in_seconds, table
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_at_work, model_options
+from graphc.cli.options import Request, load_model, loaded, model_at_work, model_options
 from graphc.errors import ModelError, UsageError, nearest
-from graphc.weights import read_numpy
 
 if TYPE_CHECKING:
     from graphc.artefact import Artefact
@@ -33,7 +35,7 @@ _IN_JSON = 10_000  # numbers of an output in JSON
     "--data",
     multiple=True,
     metavar="[NAME=]FILE",
-    help=f"A .npy or .npz file, or one of {', '.join(FILLED)}; sizes left open then come from --dim.",
+    help=f"A .npy or .npz file, a number, a list as [[1, 2]], or {', '.join(FILLED)}; open sizes then come from --dim.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Where the outputs go: .npy for one, .npz for several.")
 @click.option("--threads", type=click.IntRange(1, 1024), default=None)
@@ -81,12 +83,36 @@ def _executable(request: Request, console: Console) -> Executable | Artefact:
         from graphc.artefact import load
 
         return load(path)
-    found = load_model(request, console)
     from graphc import api
+    from graphc.frontends.onnx.errors import NeedsValue
+
+    try:
+        found = load_model(request, console)
+    except NeedsValue as needed:
+        console.note(f"note: compiled for the value of {', '.join(needed.inputs)}")
+        return api.compile(
+            path, inputs=request.inputs, dims=request.ranges, weights=request.weights, values=request.values
+        )
 
     return api.compile(
         found.model, inputs=found.inputs, dims=found.dims, weights=found.weights, name=found.name
     )
+
+
+def numbers_of(
+    data: Sequence[str], values: bool, request: Request, inputs: Mapping[str, Any]
+) -> bool | dict[str, np.ndarray]:
+    """The arrays to show the numbers of: those of `-x`, or random ones, or none."""
+    if not data:
+        return values
+    ports = {name: SimpleNamespace(dims=t.shape, dtype=t.dtype) for name, t in inputs.items()}
+    arrays = read_arrays(data, ports, _one_size_each(request), seed=0)
+    for name, array in arrays.items():
+        known = [size if isinstance(size, int) else None for size in inputs[name].shape]
+        fits = len(known) == array.ndim
+        if not (fits and all(want in (None, got) for want, got in zip(known, array.shape, strict=True))):
+            raise UsageError(f"-x {name} has shape {list(array.shape)}, the input is {inputs[name]}")
+    return {name: array.astype(inputs[name].dtype.numpy) for name, array in arrays.items()}
 
 
 def _one_size_each(request: Request) -> dict[str, int]:
@@ -114,7 +140,7 @@ def read_arrays(
     if len(unnamed) == 1 and unnamed[0] in FILLED:
         unnamed *= len(free)
     if len(unnamed) == 1 and unnamed[0].endswith(".npz") and len(free) != 1:
-        archive = _load(unnamed.pop())
+        archive = loaded(unnamed.pop())
         arrays = {name: archive[name] for name in archive if name in free}
     else:
         arrays = {}
@@ -136,21 +162,31 @@ def _wanted(ports: Mapping[str, Any]) -> str:
 
 
 def _array(name: str, value: str, port: Any, sizes: Mapping[str, int], seed: int) -> np.ndarray:
-    if value not in FILLED:
-        loaded = _load(value)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        if name in loaded:
-            return loaded[name]
-        raise ModelError(f"{value} has no array {name}{nearest(name, loaded)}")
+    literal = _literal(value)
+    if isinstance(literal, list):
+        return np.array(literal, np.dtype(str(port.dtype)))
+    if value not in FILLED and literal is None:
+        found = loaded(value)
+        if isinstance(found, np.ndarray):
+            return found
+        if name in found:
+            return np.asarray(found[name])
+        raise ModelError(f"{value} has no array {name}{nearest(name, found)}")
     shape = tuple(_size(dim, sizes, name) for dim in port.dims)
     dtype = np.dtype(str(port.dtype))
     if value != "random":
-        return np.full(shape, value == "ones", dtype)
+        return np.full(shape, value == "ones" if literal is None else literal, dtype)
     generator = np.random.default_rng([seed, *name.encode()])
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
     return generator.integers(0, 2, shape).astype(dtype)  # small enough to be an index of anything
+
+
+def _literal(text: str) -> Any:
+    """A number, or nested lists of them as JSON writes them; None for anything else."""
+    with suppress(ValueError):
+        return json.loads(text) if text.startswith("[") else float(text)
+    return None
 
 
 def _size(dim: Any, sizes: Mapping[str, int], name: str) -> int:
@@ -163,21 +199,6 @@ def _size(dim: Any, sizes: Mapping[str, int], name: str) -> int:
     size = substitute(parsed, sizes)
     assert isinstance(size, int)
     return size
-
-
-def _load(path: str) -> Any:
-    """An array, or a dictionary of them."""
-    try:
-        with open(path, "rb") as file:
-            return read_numpy(file)
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder") from None
-    except ValueError as error:
-        raise ModelError(
-            f"{path} is not a .npy or .npz file of numbers: {error}", fix="write it with np.save(path, array)"
-        ) from None
 
 
 def _by_name(results: Any, names: list[str]) -> dict[str, np.ndarray]:

@@ -71,6 +71,7 @@ class Op:
     flops       (*input types, **attributes) -> floating point operations; None: one per output element.
     in_place    positions of inputs whose buffer the output may take over.
     kinks       where the derivative jumps, and which value is taken there.
+    home        the module that declares it.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Op:
     in_place: tuple[int, ...] = ()
     kinks: str = ""
     no_gradient: str = ""
+    home: str = ""
 
     def __call__(self, *operands: Any, **attributes: Any) -> Any:
         """Put a node of this op into the graph being built; returns its value, or a tuple of values."""
@@ -125,6 +127,11 @@ class Op:
     def is_composite(self) -> bool:
         return self.body is not None
 
+    @property
+    def is_our_own(self) -> bool:
+        """Whether graphc itself declares it."""
+        return self.home.startswith("graphc.")
+
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
@@ -147,7 +154,8 @@ def op(kind: Kind, **facts: Any) -> Callable[[type], Op]:
             raise TypeError(f"op {name} is declared twice")
         if "body" in members and "infer" not in members:
             members["infer"] = _infer_from_body(name)
-        declared = Op(name=name, kind=kind, doc=inspect.getdoc(cls) or "", **facts, **members)
+        doc = inspect.getdoc(cls) or ""
+        declared = Op(name=name, kind=kind, doc=doc, home=cls.__module__, **facts, **members)
         if not declared.doc:
             raise TypeError(f"op {name} has no docstring")
         REGISTRY[name] = declared

@@ -60,16 +60,18 @@ class ChainRule:
             origin = behind(operand)
             if operand not in self.gradient or origin not in self.gradient or not upstream:
                 continue
-            uses = self._uses(origin)
-            value: Value | None = self.gradient[origin] if len(uses) == 1 else None
+            uses = len(self.readers(origin))
+            value: Value | None = self.gradient[origin] if uses == 1 else None
             if origin is operand:
                 value = self._sent.get((node, position), value)
+            elif uses > 1 and len(self.readers(operand)) == 1:
+                value = self._sent.get((_first_hidden(operand), 0))
             if value is None:
                 value = self.gradient[operand]
-            writer = _Expression(upstream, self.name)
+            writer = _Expression(upstream, self.name, node)
             text = writer.text(value) or self._declared(node, position, upstream)
             notes = tuple(dict.fromkeys(writer.notes)) if text else ()
-            found.append(Term(node, origin, value, text, notes, len(uses) > 1))
+            found.append(Term(node, origin, value, text, notes, uses > 1))
         return found
 
     def parts(self, value: Value) -> int:
@@ -77,18 +79,22 @@ class ChainRule:
         made = self.gradient[value].node
         return len(made.inputs) if made is not None and made.op.name == "add_n" else 1
 
-    def _uses(self, value: Value) -> list[Node]:
-        """The drawn ops that read a value, directly or through what is hidden."""
+    def readers(self, value: Value) -> list[Node]:
+        """The drawn ops that read a value and send something back, directly or through what is hidden.
+
+        x · x reads x twice and stands here twice.
+        """
         found: list[Node] = []
         pending = [value]
         while pending:
-            for user in self.graph.users.get(pending.pop(), ()):
+            read = pending.pop()
+            for user in self.graph.users.get(read, ()):
                 if user.provenance.role != "forward":
                     continue
                 if is_hidden(user):
                     pending.extend(user.outputs)
                 elif any(v in self.gradient for v in user.outputs):
-                    found.append(user)
+                    found += [user] * user.inputs.count(read)
         return found
 
     def _declared(self, node: Node, position: int, upstream: Mapping[Value, str]) -> str:
@@ -100,6 +106,15 @@ class ChainRule:
         if local:
             return f"{arrives} · {_bracketed(local)}"
         return f"(∂{names[-1]}/∂{names[position]})ᵀ · {arrives}"
+
+
+def _first_hidden(value: Value) -> Node:
+    """Of what is hidden between a value and what is drawn behind it, the op that reads the latter."""
+    node = value.node
+    assert node is not None
+    while node.inputs[0].node is not None and is_hidden(node.inputs[0].node):
+        node = node.inputs[0].node
+    return node
 
 
 def _is_elementwise(node: Node) -> bool:
@@ -137,8 +152,8 @@ class _TooLong(Exception):
 class _Expression:
     """Backward nodes as one formula, down to the gradients in `known` and to forward values."""
 
-    def __init__(self, known: Mapping[Value, str], name: Naming):
-        self.known, self.name = known, name
+    def __init__(self, known: Mapping[Value, str], name: Naming, of: Node):
+        self.known, self.name, self.of = known, name, of
         self.notes: list[str] = []
         self.left = LONGEST
 
@@ -172,8 +187,12 @@ class _Expression:
         match node.op.name:
             case name if name in TRANSPARENT:
                 return operands[0]
+            case "max_pool_dx":
+                return f"{operands[0]} at the place of each maximum"
+            case "dim_size":
+                return str(node.attributes["dim"])
             case "sum":
-                self.notes.append(_why_summed(node, self.name))
+                self.notes.append(_why_summed(node, self.of))
                 return f"Σ {_bracketed(operands[0])}"
             case "matmul":
                 turned = (node.attributes["transpose_x"], node.attributes["transpose_w"])
@@ -252,19 +271,25 @@ def operand_names(op: Op) -> list[str]:
     return max(named, key=len, default=[])
 
 
-def _why_summed(node: Node, name: Naming) -> str:
+def _why_summed(node: Node, of: Node) -> str:
     axes = node.attributes["axes"]
     dims = _dims(tuple(node.inputs[0].type.shape[axis] for axis in axes))
     over = f"summed over {', '.join(dims)}" if dims else "summed"
-    repeated = node.provenance.forward.rpartition(".")[2].startswith("broadcast_to")
+    origin = node.provenance.forward
+    repeated = origin.rpartition(".")[2].startswith("broadcast_to")
+    repeated = repeated or of.op.name == "linear" and origin == of.name  # its bias
     return over + (f", because it was broadcast to {_shape(node.inputs[0])}" if repeated else "")
 
 
 def _why_contracted(node: Node) -> str:
     left, right = (v.type.shape for v in node.inputs)
-    common = left[-2] if node.attributes["transpose_x"] and len(left) > 1 else left[-1]
     shapes = f"{_shape(node.inputs[0])} and {_shape(node.inputs[1])} to {_shape(node.output)}"
-    return f"{shapes}, summed over {_dims((common,))[0]}" if right else shapes
+    if not right:
+        return shapes
+    common = left[-2] if node.attributes["transpose_x"] and len(left) > 1 else left[-1]
+    if common == 1:
+        return f"{shapes}, nothing to sum"
+    return f"{shapes}, summed over {'an axis of ' * isinstance(common, int)}{_dims((common,))[0]}"
 
 
 def _shape(value: Value) -> str:

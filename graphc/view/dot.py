@@ -31,7 +31,7 @@ def _caption(picture: Picture, t: Theme) -> str:
     """Title, notices and legend as the graph's label."""
     rows = [f"<TD>{font(picture.title, t.ink, 15, 'B')}</TD>"] if picture.title else []
     rows += [f"<TD>{font(notice, t.muted, SMALL)}</TD>" for notice in picture.notices]
-    for entries in _balanced(picture.legend, 140 if picture.layout is Layout.CIRCUIT else 90):
+    for entries in _balanced(picture.legend, 140 if picture.layout is Layout.CIRCUIT else 100):
         cells = "&#160;&#160;&#160;&#160; ".join(_legend(entry.sample, entry.text, t) for entry in entries)
         rows.append(f"<TD>{cells}</TD>")
     return table(rows, 3) if rows else ""
@@ -65,6 +65,7 @@ def _legend(sample: str, text: str, t: Theme) -> str:
         "edge-gradient": ("⇠", t.backward, ""),
         "edge-saved": ("▪┈", t.line, ""),
         "check": ("✓", t.backward, ""),
+        "bar": ("▂▅█", t.muted, ""),
         "edge-traffic": ("➡", t.ink, "B"),
         "mark-removed": ("−", t.ink, "B"),
         "mark-added": ("+", t.ink, "B"),

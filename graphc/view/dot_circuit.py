@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from graphc.view.dot_lines import Turn, turns
 from graphc.view.dot_text import GLYPH, SMALL, attributes, elide, font, quoted, table
 from graphc.view.render_ir import Kind, Node, Picture, Role, Text
 from graphc.view.theme import Theme
@@ -23,6 +24,9 @@ def circuit_lines(picture: Picture, t: Theme) -> Iterator[str]:
     for node in picture.nodes:
         yield quoted(node.id) + _circuit_node(node, t)
     role = {n.id: n.role for n in picture.nodes}
+    broken = turns(picture)
+    yield from _lines(picture, broken, t)
+    begun = {turn.edge: f"line-{number}" for number, turn in enumerate(broken, start=2)}
     for edge in picture.edges:
         style: dict[str, str | float] = {"class": edge.kind.value}
         if edge.kind is Kind.WIRE:
@@ -33,7 +37,25 @@ def circuit_lines(picture: Picture, t: Theme) -> Iterator[str]:
             style |= {"weight": 20, "headport": "w"}  # op to its result: the wire is level with the circle
         if role[edge.source] is not Role.OP:
             style |= {"tailport": "e"}  # leave where the wire ends
-        yield f"{quoted(edge.source)} -> {quoted(edge.target)}" + attributes(**style)
+        source = edge.source
+        if edge in begun:
+            hidden = attributes(style="invis", constraint="false")
+            yield f"{quoted(edge.source)} -> {quoted(edge.target)}" + hidden
+            source = begun[edge]
+        yield f"{quoted(source)} -> {quoted(edge.target)}" + attributes(**style)
+
+
+def _lines(picture: Picture, broken: list[Turn], t: Theme) -> Iterator[str]:
+    """The beginning of each line below the first: the name of the value it goes on with."""
+    label = {node.id: node.label for node in picture.nodes}
+    above = broken[0].first if broken else ""
+    for number, turn in enumerate(broken, start=2):
+        name = font("↳ ", t.muted, 13) + font(elide(label[turn.edge.source]), t.ink, 13, "B")
+        line = f"line-{number}"
+        cells = [f'<TD ROWSPAN="2">{name}</TD>{_ruled("", t)}', '<TD HEIGHT="20"></TD>']
+        yield quoted(line) + attributes(shape="plain", label=table(cells, 2))
+        yield f"{{ rank=same; {quoted(above)} -> {quoted(line)}" + attributes(style="invis") + " }"
+        above = line
 
 
 def _circuit_node(node: Node, t: Theme) -> str:
@@ -52,14 +74,14 @@ def _circuit_node(node: Node, t: Theme) -> str:
             shape |= {"color": t.backward, "fillcolor": t.gradient_fill}
             return attributes(**common, **shape, label=f"<{font('+', t.backward, 11)}>")
         case Role.CHIP:
-            upper, lower = node.text(Text.DERIVATIVE), node.text(Text.PRODUCT)
-            above, below = _broken(upper or ""), _broken(lower or "")
-            height = 20 + 13 * (max(len(above), len(below)) - 1)
+            derivative = _broken(node.text(Text.DERIVATIVE) or "")
+            product = _broken(node.text(Text.PRODUCT) or "")
+            height = 20 + 13 * (max(len(derivative), len(product)) - 1)
+            written = "<BR/>".join(font(part, t.muted, CHIP, "I") for part in derivative)
+            beneath = "<BR/>".join(font(part, t.backward, CHIP, "I") for part in product)
             rows = [
-                _ruled("<BR/>".join(font(part, t.muted, CHIP, "I") for part in above), t, height=height),
-                f'<TD HEIGHT="{height}" VALIGN="TOP">'
-                + "<BR/>".join(font(part, t.backward, CHIP, "I") for part in below)
-                + "</TD>",
+                _ruled(written, t, height=height),
+                f'<TD HEIGHT="{height}" VALIGN="TOP">{beneath}</TD>',
             ]
             return attributes(**common, shape="plain", label=table(rows, 2))
         case _:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal, TypedDict, get_args
 
 from graphc.errors import UsageError
@@ -12,7 +13,7 @@ from graphc.ir.partition import Partition
 from graphc.plan.plan import Plan
 from graphc.view import circuit
 from graphc.view.facts import Known
-from graphc.view.layers import OVERLAYS, Values, layers
+from graphc.view.layers import OVERLAYS, Asked, Kernels, Values, layers
 from graphc.view.loops import opened
 from graphc.view.render_ir import Picture
 from graphc.view.selection import Part, keep
@@ -38,6 +39,7 @@ class Choices(TypedDict, total=False):
     grad_path_of: str
     between: tuple[str, str] | None
     times: Mapping[str, float] | None
+    kernels: Kernels
 
 
 def make_picture(
@@ -56,6 +58,7 @@ def make_picture(
     grad_path_of: str = "",
     between: tuple[str, str] | None = None,
     times: Mapping[str, float] | None = None,
+    kernels: Kernels = MappingProxyType({}),
 ) -> Picture:
     """The picture of a graph.
 
@@ -63,7 +66,8 @@ def make_picture(
             gradients alone.  fusion: which ops run as one kernel (needs a Partition or Plan).  auto: joint when there
             are gradients.
     values  arrays by value, from `graphc.interpret.evaluate`: numbers in a circuit, statistics of tensors
-    show    of shapes, params, flops, source; and check: finite differences beside the gradients of a circuit
+    show    of shapes, params, flops, bytes, norms, health, time, rule (of each gradient) and source; and check: finite
+            differences beside the gradients of a circuit
     depth   module levels that are opened; the default opens as many as stay readable
     style   circuit (scalars only) or layers; auto takes the circuit for small scalar graphs
     expand  paths of modules that are opened although others are folded
@@ -71,6 +75,7 @@ def make_picture(
     grad_path_of  a parameter or input: only the way from it to the loss, and the way its gradient comes back
     between  two values, arrays or modules: only the ways from the first to the second, and back for the gradient
     times   seconds by name of a kernel, for the fusion view
+    kernels  for the other views, by name of a value: the kernel that computes it, and the seconds that kernel takes
     known   facts by name of a value, may be empty: the picture for a page, of everything, with its story
 
     Raises UsageError when the view does not fit the graph.
@@ -122,7 +127,12 @@ def make_picture(
         drawn = circuit.circuit(graph, name, values, gradients, "check" in show, known)
     else:
         drawn = layers(
-            graph, name, gradients=gradients, values=values, show=show, depth=depth, known=known, part=part
+            graph,
+            name,
+            gradients=gradients,
+            asked=Asked(values, show, known, kernels),
+            depth=depth,
+            part=part,
         )
         if style == "auto" and circuit.is_scalar(graph) and not circuit.suits(graph):
             notices += (f"more than {circuit.LIMIT} ops: drawn in rows instead of as a circuit",)

@@ -14,7 +14,7 @@ from graphc.ir.graph import Value
 from graphc.ir.partition import Kernel, Partition
 from graphc.view.hidden import is_hidden
 from graphc.view.layers import BUDGET
-from graphc.view.numbers import amount
+from graphc.view.numbers import amount, duration
 from graphc.view.render_ir import (
     Cluster,
     Edge,
@@ -196,17 +196,6 @@ class _Kernels:
             f"{amount(value.type.nbytes)} bytes" if kind is Kind.TRAFFIC and value.node is not None else ""
         )
         self.edges.setdefault((source, target, kind), Edge(source, target, kind, label))
-
-
-def duration(seconds: float) -> str:
-    """
-    >>> duration(1.25e-5), duration(0.002)
-    ('12.5 µs', '2 ms')
-    """
-    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
-        if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
 
 
 def _operands(value: Value) -> tuple[Value, ...]:

@@ -1,7 +1,8 @@
 """Gradient flow in numbers: units that never fire, gradients that vanish or explode.
 
-The size of a gradient is its root mean square, so that tensors of any size compare.  What is normal is the median of
-the picture; a gradient a thousand times smaller is marked ↓↓, one a thousand times larger ↑↑.
+The size of a gradient is its root mean square, so that tensors of any size compare.  The measure is the gradient where
+backward begins, of the last array before the loss: one a thousand times smaller is marked ↓↓, one a thousand times
+larger ↑↑.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from graphc.ir.graph import Value
+from graphc.ir.graph import Graph, Value
 from graphc.view.numbers import number
 
 RECTIFIERS = ("relu", "leaky_relu", "elu", "maximum", "maxout")
@@ -20,33 +21,38 @@ BAND = 1_000.0
 class Flow:
     """The sizes of all gradients of a picture, and which of them stand out."""
 
-    def __init__(self, values: Mapping[Value, np.ndarray] | None, gradient: Mapping[Value, Value]):
+    def __init__(
+        self, values: Mapping[Value, np.ndarray] | None, gradient: Mapping[Value, Value], graph: Graph
+    ):
         self.sizes: dict[Value, float] = {}
         for found in gradient.values():
             array = values.get(found) if values is not None else None
             if array is not None and array.size and np.isfinite(array).all():
                 self.sizes[found] = root_mean_square(array)
-        positive = [size for size in self.sizes.values() if size > 0]
-        self.median = float(np.median(positive)) if positive else 0.0
+        computed = (
+            v for node in reversed(graph.nodes) for v in node.outputs if v in gradient and v.type.shape
+        )
+        sizes = (self.sizes.get(gradient[v], 0.0) for v in computed)
+        self.first = next(filter(None, sizes), 0.0)
 
     def warning(self, gradient: Value) -> str:
         """` ↓↓` or ` ↑↑` for a gradient out of band, else nothing."""
         size = self.sizes.get(gradient, 0.0)
-        if not self.median or not size:
+        if not self.first or not size:
             return ""
-        return " ↓↓" if size * BAND < self.median else " ↑↑" if size > self.median * BAND else ""
+        return " ↓↓" if size * BAND < self.first else " ↑↑" if size > self.first * BAND else ""
 
     def notices(self) -> list[str]:
         """What stands out, in a sentence each."""
         found = []
-        for sign, word in ((" ↓↓", "vanish"), (" ↑↑", "explode")):
-            count = sum(self.warning(gradient) == sign for gradient in self.sizes)
+        for sign, words in (
+            ("↓↓", ("vanishes", "vanish", "less than a thousandth of")),
+            ("↑↑", ("explodes", "explode", "more than a thousand times")),
+        ):
+            count = sum(self.warning(gradient) == f" {sign}" for gradient in self.sizes)
             if count:
-                found.append(
-                    f"{count} gradient{'s' * (count != 1)} {word}{'es' * (count == 1 and word == 'vanish')}"
-                    f"{'s' * (count == 1 and word == 'explode')} ({sign.strip()}): a thousand times "
-                    f"{'below' if word == 'vanish' else 'above'} the median {number(self.median)}"
-                )
+                several = f"{count} gradient{'s' * (count != 1)} {words[count != 1]}"
+                found.append(f"{several} ({sign}): {words[2]} the first, {number(self.first)}")
         return found
 
 

@@ -17,6 +17,7 @@ from html import escape
 from pathlib import Path
 
 from graphc.view.dot_text import escape as visible
+from graphc.view.plain import to_text
 from graphc.view.render_ir import Edge, Kind, Layout, Node, Picture, Role, Text
 from graphc.view.theme import DARK, Theme
 
@@ -60,6 +61,7 @@ def page(
         "LEGEND": "".join(_legend(picture)),
         "NOTICES": ". ".join(visible(notice) for notice in picture.notices),
         "SVG": "" if picture.layout is Layout.ROWS else _with_variables(layout(bare, NUMBERED)),
+        "TEXT": _as_text(picture) if picture.layout is Layout.ROWS else "",
         "TABLE": "\n".join(table(picture)),
         "PICTURE": _json(picture.to_json()),
         "CODE": _json(json.dumps({name: _packed(text) for name, text in (code or {}).items()})),
@@ -75,6 +77,19 @@ def _text(name: str) -> str:
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+def _as_text(picture: Picture) -> str:
+    """The two columns for who reads without JavaScript; the numbers of parameters would push them apart."""
+    stored = (Role.PARAMETER, Role.CONSTANT)
+    nodes = [
+        replace(node, lines=tuple(line for line in node.lines if line.kind is not Text.VALUE))
+        if node.role in stored
+        else node
+        for node in picture.nodes
+    ]
+    lines = to_text(replace(picture, nodes=tuple(nodes))).splitlines()
+    return "<pre>" + "\n".join(map(visible, lines)) + "</pre>"
 
 
 def _json(text: str) -> str:
@@ -112,7 +127,7 @@ def _with_variables(svg: str) -> str:
 
 
 _SIGNS = {
-    "edge-data": "→", "edge-gradient": "⇠", "edge-saved": "▪┈▸", "edge-traffic": "➡", "check": "✓",
+    "edge-data": "→", "edge-gradient": "⇠", "edge-saved": "▪┈▸", "edge-traffic": "➡", "check": "✓", "bar": "▂▅█",
     "mark-removed": "−", "mark-added": "+", "mark-changed": "~",
     Role.INPUT: "▷", Role.PARAMETER: "◆", Role.CONSTANT: "▫", Role.MODULE: "▤", Role.OUTPUT: "▣", Role.LOSS: "▣",
     Role.CHIP: "∂f/∂x", Role.GRADIENT: "∇x", Role.ACCUMULATE: "⊕",
@@ -141,7 +156,8 @@ def table(picture: Picture) -> Iterator[str]:
     yield '<div class="scroll" tabindex="0" role="region" aria-label="Operations"><table>'
     yield "<caption>In the order they run; choose a row to find its box.</caption>"
     yield '<thead><tr><th scope="col">Operation</th><th scope="col">Reads</th><th scope="col">Gives</th>'
-    yield '<th scope="col">Forward</th><th scope="col">Backward</th></tr></thead><tbody>'
+    told_there = '<th scope="col">Forward</th><th scope="col">Backward</th>' if picture.steps else ""
+    yield f"{told_there}</tr></thead><tbody>"
     for node in picture.nodes:
         if node.role not in (Role.OP, Role.MODULE, Role.BUFFER) and not (
             node.backward and node.role is Role.GRADIENT
@@ -161,13 +177,19 @@ def table(picture: Picture) -> Iterator[str]:
         mirror = by_id.get(f"g-{node.id}")
         if mirror is not None:
             back.append(told.get((mirror.id, True), ", ".join(line.text for line in mirror.lines)))
-        cells = [", ".join(reads), ", ".join(gives), told.get((node.id, node.backward), "")]
+        cells = [", ".join(reads), ", ".join(gives)]
+        cells += [told.get((node.id, node.backward), "")] if picture.steps else []
         yield (
             f'<tr id="t-{node.id}"><th scope="row">{visible(_title(node))}</th>'
             + "".join(f"<td>{visible(cell)}</td>" for cell in cells)
-            + f'<td class="back">{"<br>".join(visible(line) for text in back for line in text.splitlines())}</td></tr>'
+            + (f'<td class="back">{_broken(back)}</td>' if picture.steps else "")
+            + "</tr>"
         )
     yield "</tbody></table></div>"
+
+
+def _broken(texts: list[str]) -> str:
+    return "<br>".join(visible(line) for text in texts for line in text.splitlines())
 
 
 def _title(node: Node) -> str:

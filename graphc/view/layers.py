@@ -8,25 +8,27 @@ stands in the box of the op that reads it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from graphc.ir.cost import parameter_count, total_flops
-from graphc.ir.dims import Dim
+from graphc.ir.cost import parameter_count
 from graphc.ir.graph import Graph, Value
-from graphc.ir.graph import Node as Operation
-from graphc.ir.op import Kind as OpKind
+from graphc.view.bars import Bars
 from graphc.view.chain_rule import ChainRule
 from graphc.view.facts import Facts, Known, array_facts, gradient_facts, op_facts
-from graphc.view.health import RECTIFIERS, Flow, dead_units
+from graphc.view.health import Flow
 from graphc.view.hidden import behind, is_constant
+from graphc.view.notes import Notes, count, norm, statistics
 from graphc.view.numbers import amount, number
 from graphc.view.render_ir import (
     Cluster,
     Edge,
     Kind,
     Layout,
+    Legend,
     Line,
     Node,
     Picture,
@@ -40,9 +42,37 @@ from graphc.view.story import rows_story
 from graphc.view.units import Unit, Units
 
 BUDGET = 150  # boxes that a reader can take in; more are folded by module
-OVERLAYS = ("shapes", "params", "flops", "bytes", "norms", "health", "time", "source", "check", "code")
+OVERLAYS = (
+    "shapes",
+    "params",
+    "flops",
+    "bytes",
+    "norms",
+    "health",
+    "time",
+    "rule",
+    "source",
+    "check",
+    "code",
+)
 
 Values = Mapping[Value, np.ndarray]
+Kernels = Mapping[str, tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the boxes are to say.
+
+    show     overlays, of `OVERLAYS`
+    known    facts by name of a value; with them the picture is of everything and tells its story
+    kernels  by name of a value, the kernel that computes it and the seconds it takes
+    """
+
+    values: Values | None = None
+    show: Collection[str] = ("shapes",)
+    known: Known | None = None
+    kernels: Kernels = field(default_factory=dict)
 
 
 def layers(
@@ -50,37 +80,34 @@ def layers(
     title: str,
     *,
     gradients: bool,
-    values: Values | None = None,
-    show: Collection[str] = ("shapes",),
+    asked: Asked,
     depth: int | None = None,
-    known: Known | None = None,
     part: Part = WHOLE,
 ) -> Picture:
     """The picture of a graph in rows, folded at `depth` module levels or, by default, to the budget.
 
-    With `known` the picture is of everything, for a page that opens and closes modules itself: with the story, the
+    With facts `known` the picture is of everything, for a page that opens and closes modules itself: with story and
     facts, and the clusters that would be folded marked as closed.
     """
     if part.is_cut:
-        rows = _Rows(Units(graph, gradients=gradients), values, show, None, known)
+        rows = _Rows(Units(graph, gradients=gradients), asked, None)
         return selected(rows.picture(title), rows.units, part)
-    if known is not None:
-        return _opened(graph, title, gradients, values, show, depth, known, part.expand)
-    return _folded(graph, title, gradients, values, show, depth, part.expand)[0]
+    if asked.known is not None:
+        return _opened(graph, title, gradients, asked, depth, part.expand)
+    return _folded(graph, title, gradients, asked, depth, part.expand)[0]
 
 
 def _folded(
     graph: Graph,
     title: str,
     gradients: bool,
-    values: Values | None,
-    show: Collection[str],
+    asked: Asked,
     depth: int | None,
     expand: Collection[str],
 ) -> tuple[Picture, Units]:
     if depth is not None:
         units = Units(graph, gradients=gradients, depth=depth, expand=expand)
-        return _Rows(units, values, show, depth).picture(title), units
+        return _Rows(units, asked, depth).picture(title), units
     deepest = max((n.provenance.module.count(".") + 1 for n in graph.nodes if n.provenance.module), default=0)
     ways: list[tuple[int | None, int]] = [(None, once) for once in range(deepest + 1)]
     ways += [(level, deepest) for level in range(deepest - 1, 0, -1)]
@@ -89,7 +116,7 @@ def _folded(
         last = (level, once) == ways[-1]
         if not last and sum(1 + unit.has_gradient for unit in units.all) > BUDGET:
             continue  # with what it reads it has even more boxes
-        picture = _Rows(units, values, show, level).picture(title)
+        picture = _Rows(units, asked, level).picture(title)
         if len(picture.nodes) <= BUDGET:
             break
     return picture, units
@@ -99,31 +126,23 @@ def _opened(
     graph: Graph,
     title: str,
     gradients: bool,
-    values: Values | None,
-    show: Collection[str],
+    asked: Asked,
     depth: int | None,
-    known: Known,
     expand: Collection[str],
 ) -> Picture:
     """Everything, with the clusters closed that the folded picture would fold."""
-    folded = _folded(graph, title, gradients, None, show, depth, expand)[1]
+    folded = _folded(graph, title, gradients, Asked(show=asked.show), depth, expand)[1]
     closed = {tuple(run.path for run in unit.runs): unit.repeats for unit in folded.all if unit.runs}
     groups = [paths for paths, repeats in closed.items() if repeats]
     units = Units(graph, gradients=gradients, groups=groups)
     units.close(list(closed))
-    return _Rows(units, values, show, None, known).picture(title)
+    return _Rows(units, asked, None).picture(title)
 
 
 class _Rows:
-    def __init__(
-        self,
-        units: Units,
-        values: Values | None,
-        show: Collection[str],
-        depth: int | None,
-        known: Known | None = None,
-    ):
-        self.units, self.values, self.show, self.depth, self.known = units, values, show, depth, known
+    def __init__(self, units: Units, asked: Asked, depth: int | None):
+        self.values, self.show, self.known = asked.values, asked.show, asked.known
+        self.units, self.depth = units, depth
         self.graph, self.gradient, self.ids = units.graph, units.gradient, units.ids
         self.nodes: list[Node] = []
         self.edges: dict[tuple[str, str, Kind], Edge] = {}
@@ -133,7 +152,8 @@ class _Rows:
         self.stubs: dict[Value, str] = {}
         self.seed: tuple[str, str] | None = None
         self.rule = ChainRule(units.graph, units.gradient)
-        self.flow = Flow(values, units.gradient if "health" in show else {})
+        self.notes = Notes(units, self.rule, asked.values, asked.show, asked.kernels)
+        self.flow = Flow(asked.values, units.gradient if "health" in asked.show else {}, units.graph)
 
     def picture(self, title: str) -> Picture:
         first = self.units.all[0] if self.units.all else None
@@ -163,6 +183,8 @@ class _Rows:
         nodes, edges = tuple(self.nodes), tuple(self.edges.values())
         rows = tuple(tuple(row) for row in self.rows)
         legend = legend_for(nodes, edges)
+        if "norms" in self.show and self.values is not None:
+            legend += (Legend("bar", "norm on a logarithmic scale"),)
         return Picture(
             title, Layout.ROWS, nodes, edges, self._clusters(), rows, legend, self._notices(), self._story()
         )
@@ -213,7 +235,7 @@ class _Rows:
             notices.append(f"{updates} ops of the parameter update are not shown")
         unread = [v.name for v in self.graph.leaves if v not in self.graph.users or not self.graph.users[v]]
         unread = [name for name in unread if self.graph.by_name[name] not in self.graph.outputs]
-        notices += self.flow.notices()
+        notices += [*self.flow.notices(), *self.notes.notices()]
         if unread:
             notices.append(f"not read by anything: {', '.join(unread[:6])}" + " ..." * (len(unread) > 6))
         return tuple(notices)
@@ -257,8 +279,11 @@ class _Rows:
         if learned:
             stub = self._leaf_gradient(learned, f"g-{row[0]}", unit)
             row.append(stub)
-            groups = [learned] if unit.runs else [[value] for value in learned]
-            for values in groups:
+            groups: dict[object, list[Value]] = {}  # one ⊕ for all that comes from the same sides
+            for value in learned:
+                sides = () if unit.runs else tuple(self.units.gradient_sources(value))
+                groups.setdefault(sides, []).append(value)
+            for values in groups.values():
                 self._gradient_edges(values, stub, _mirrored(unit.cluster), row)
         for value in unit.results:
             self._gradient_edges([value], unit.mirror, _mirrored(unit.cluster))
@@ -317,10 +342,24 @@ class _Rows:
             return []
         kind = Text.GRADIENT if gradient else Text.VALUE
         array = self.values[value]
-        if "norms" in self.show and not gradient and array.ndim and np.isfinite(array).all():
-            return [Line(kind, f"‖·‖ {number(np.linalg.norm(array.astype(np.float64)))}")]
         warning = self.flow.warning(value) if gradient else ""
+        if "norms" in self.show and array.ndim and np.isfinite(array).all() and (not gradient or array.any()):
+            size, sign = norm(array), "∇" if gradient else "·"
+            return [Line(kind, f"{self._bars[gradient].of(size)} ‖{sign}‖ {number(size)}{warning}".strip())]
         return [Line(kind, statistics(array, gradient) + warning)]
+
+    @cached_property
+    def _bars(self) -> tuple[Bars, Bars]:
+        """The scales of values and of gradients."""
+        values = self.values or {}
+        gradients = set(self.gradient.values())
+        computed = (*self.graph.leaves, *(v for unit in self.units.all for v in unit.results))
+        drawn = [v for v in (*computed, *gradients) if v in values and v.type.shape and v.dtype.is_float]
+        sizes = {v: norm(values[v]) for v in drawn}
+        return (
+            Bars(size for v, size in sizes.items() if v not in gradients),
+            Bars(size for v, size in sizes.items() if v in gradients),
+        )
 
     def _leaf(self, value: Value) -> str:
         identifier = self.leaf_box[value] = self.ids.new("v", value.name)
@@ -340,7 +379,7 @@ class _Rows:
         lines: list[Line] = []
         if unit.runs:
             elsewhere = all(self.units.first_reader(value) is not unit for value in stored)
-            lines = [Line(Text.NAME, _count(len(stored), "array") + " (shared)" * elsewhere)]
+            lines = [Line(Text.NAME, count(len(stored), "array") + " (shared)" * elsewhere)]
             lines.append(Line(Text.NOTE, f"{amount(parameter_count(stored))} numbers"))
         else:
             for value in stored:
@@ -355,7 +394,7 @@ class _Rows:
 
     def _leaf_gradient(self, leaves: Sequence[Value], identifier: str, unit: Unit | None) -> str:
         if unit is not None and unit.runs:
-            lines = [Line(Text.NAME, f"∇ of {_count(len(leaves), 'array')}")]
+            lines = [Line(Text.NAME, f"∇ of {count(len(leaves), 'array')}")]
         else:
             lines = []
             for value in leaves:
@@ -374,7 +413,7 @@ class _Rows:
         results = self.units.leaving(unit)[:2]
         lines = [Line(Text.NAME, unit.name)] if unit.name else []
         lines += [line for value in results for line in (*self._type(value), *self._numbers(value))]
-        lines += [Line(Text.NOTE, note) for note in self._notes(unit)]
+        lines += [Line(Text.NOTE, note) for note in self.notes.forward(unit)]
         span = unit.nodes[0].provenance.span
         role = Role.MODULE if unit.runs else Role.OP
         source = span.name if span else ""
@@ -383,61 +422,27 @@ class _Rows:
             facts = op_facts(unit.nodes[0], self.rule, self.values, self.known)
         return Node(unit.id, role, unit.label, tuple(lines), unit.cluster, source=source, facts=facts)
 
-    def _notes(self, unit: Unit) -> Iterator[str]:
-        if unit.repeats:
-            each = _count(len(unit.runs[0].nodes), "op") + " each" * (len(unit.runs) > 1)
-            yield f"+{len(unit.runs)} more like the one above, {each}"
-        elif unit.runs:
-            yield _count(len(unit.nodes), "op")
-        elif unit.nodes[0].op.kind is OpKind.CONTROL:
-            loop = unit.nodes[0].attributes
-            yield f"{_count(len(loop['body'].nodes), 'op')} × {loop['length']} steps"
-        else:
-            yield from constant_operands(unit.nodes[0])
-        parameters = parameter_count(v for v in unit.operands if v.leaf == "parameter")
-        if "params" in self.show and parameters != 0:
-            yield f"{amount(parameters)} parameters"
-        if "bytes" in self.show:
-            yield f"{_sum_of_bytes(self.units.leaving(unit))} bytes"
-        yield from self._health(unit)
-        work = total_flops(unit.nodes) if "flops" in self.show else 0
-        if work != 0:
-            yield f"{amount(work)} FLOP"
-        span = unit.nodes[0].provenance.span
-        if "source" in self.show and span is not None:
-            yield span.name
-
-    def _health(self, unit: Unit) -> Iterator[str]:
-        if self.values is None or "health" not in self.show or unit.nodes[0].op.name not in RECTIFIERS:
-            return
-        array = self.values.get(unit.nodes[0].outputs[0])
-        if array is not None and array.ndim > 1 and array.size:
-            units, dead = dead_units(array)
-            if dead:
-                yield f"∅ {dead} of {units} units dead"
-
     def _mirror_node(self, unit: Unit) -> Node:
         lines = [Line(Text.NAME, unit.name)] if unit.name else []
-        towards = [v for v in unit.operands if v.leaf is None and v in self.gradient]
-        towards = [v for v in towards if self.units.producer(v) is not unit]
-        lines += [line for v in towards[:1] for line in self._type(v)]
-        lines += [
-            line
-            for v in self.units.leaving(unit)[:1]
-            for line in self._numbers(self.gradient.get(v), gradient=True)
-        ]
+        arriving = [v for v in self.units.leaving(unit) if v in self.gradient][:1]
+        lines += [line for v in arriving for line in self._type(v)]
+        lines += [line for v in arriving for line in self._numbers(self.gradient[v], gradient=True)]
         needed = self.units.needed(unit)
         if needed and unit.runs:
-            lines.append(Line(Text.NOTE, f"uses {_count(len(needed), 'forward value')}"))
+            lines.append(Line(Text.NOTE, f"uses {count(len(needed), 'forward value')}"))
         elif needed:
             names = sorted(
                 dict.fromkeys(_called(v, unit) for v in needed),
                 key=lambda n: (0, n) if n.startswith("its ") else (1, ""),
             )
+            inputs = [name for name in names if name.endswith(" input")]
+            if len(inputs) > 1:
+                names = ["its inputs", *(name for name in names if name not in inputs)]
             more = f", +{len(names) - 2} more" if len(names) > 3 else ""
             lines.append(Line(Text.NOTE, f"uses {', '.join(names[: 2 if more else 3])}{more}"))
         elif not unit.backward:
             lines.append(Line(Text.NOTE, "passes the gradient on"))
+        lines += [Line(Text.NOTE, note) for note in self.notes.backward(unit)]
         for value in needed:
             producer = self.units.producer(value)
             far = producer is not None and producer is not unit and value not in unit.operands
@@ -449,53 +454,8 @@ class _Rows:
         return Node(unit.mirror, Role.GRADIENT, f"∇{unit.label}", tuple(lines), cluster, True, facts=facts)
 
 
-def statistics(array: np.ndarray, gradient: bool = False) -> str:
-    """A tensor in a few numbers, with a warning where they are not healthy.
-
-    >>> statistics(np.array([1.0, -3.0]))
-    'mean −1, max |·| 3'
-    """
-    if array.size == 0:
-        return "empty"
-    if array.ndim == 0:
-        return ("∇ " if gradient else "") + number(array)
-    data = array.astype(np.float64)
-    if not np.isfinite(data).all():
-        return f"⚠ {int(np.isnan(data).sum())} NaN, {int(np.isinf(data).sum())} Inf"
-    if not data.any():
-        return "∅ all zero"
-    if gradient:
-        return f"‖∇‖ {number(np.linalg.norm(data))}"
-    return f"mean {number(data.mean())}, max |·| {number(np.abs(data).max())}"
-
-
-def constant_operands(node: Operation) -> Iterable[str]:
-    """`· + 1`, `max(·, 0)`: an op with its constant operands, a dot for each tensor; nothing without constants."""
-    operands = [behind(v) for v in node.inputs]
-    if not any(map(is_constant, operands)):
-        return []
-    texts = [
-        number(v.node.attributes["value"]) if v.node is not None and is_constant(v) else "·" for v in operands
-    ]
-    symbol = node.op.symbol or node.op.name
-    if len(texts) == 2 and not symbol.isalpha():
-        return [f"{texts[0]} {symbol} {texts[1]}"]
-    return [f"{symbol}({', '.join(texts)})"]
-
-
 def _mirrored(cluster: str) -> str:
     return f"g-{cluster}" if cluster else ""
-
-
-def _sum_of_bytes(values: Iterable[Value]) -> str:
-    total: Dim = 0
-    for value in values:
-        total = total + value.type.nbytes
-    return amount(total)
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 _ORDINALS = {0: "1st", 1: "2nd", 2: "3rd"}

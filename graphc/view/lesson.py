@@ -24,6 +24,7 @@ from graphc.view.units import gradients_of
 
 Values = Mapping[Value, np.ndarray]
 OPENED, CLOSED = "\x01", "\x02"  # around a name, so that LaTeX can tell names from operators
+POWER = "\x03"  # before an exponent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +61,31 @@ class Lesson:
     def latex(self) -> str:
         """Two `align*` environments, forward and backward; needs the package amsmath."""
         rule = self._rule(marked=True)
-        ahead = [f"  {_tex(forward_text(node, rule.name), split=True)} \\\\" for node in self._forward()]
+        ahead = [
+            _tex(forward_text(node, rule.name) + self._scalar(node.outputs[0]), split=True)
+            for node in self._forward()
+        ]
         back = []
+        for value in self._starts(rule):
+            seed = rule.gradient[value]
+            given = "\\text{ is given}" if seed.node is None else "= 1"
+            back.append(f"{_tex('∇' + rule.name(value))} &{given}")
         for node in reversed(self._forward()):
             for term in rule.terms(node):
                 sign = "\\mathrel{+}=" if term.shared else "="
-                back.append(f"  {_tex('∇' + rule.name(term.operand))} &{sign} {_tex(term.text)}")
-                back[-1] += (
-                    f" && \\text{{{'; '.join(map(_words, term.notes))}}} \\\\" if term.notes else " \\\\"
-                )
-        lines = [
-            "% graphc explain --backward --latex; needs amsmath",
-            "\\begin{align*}",
-            *ahead,
-            "\\end{align*}",
-        ]
-        if back:
-            lines += ["\\begin{align*}", *back, "\\end{align*}"]
+                text = _tex(term.text + self._scalar(term.value))
+                notes = f" && \\text{{{'; '.join(map(_words, term.notes))}}}" if term.notes else ""
+                back.append(f"{_tex('∇' + rule.name(term.operand))} &{sign} {text}{notes}")
+        lines = ["% graphc explain --backward --latex; needs amsmath"]
+        for rows in filter(None, (ahead, back)):
+            lines += ["\\begin{align*}", " \\\\\n".join(f"  {row}" for row in rows), "\\end{align*}"]
         return "\n".join(lines) + "\n"
+
+    def _starts(self, rule: ChainRule) -> list[Value]:
+        return [v for v, d in rule.gradient.items() if v in self.graph.outputs and _is_seed(d)]
+
+    def _scalar(self, value: Value) -> str:
+        return self._number(value) if value.type.shape == () else ""
 
     def _rule(self, marked: bool = False) -> ChainRule:
         around = (OPENED, CLOSED) if marked else ("", "")
@@ -104,7 +112,7 @@ class Lesson:
             )
         yield "forward"
         yield from _columns(rows, "  ")
-        starts = [v for v, d in rule.gradient.items() if v in self.graph.outputs and _is_seed(d)]
+        starts = self._starts(rule)
         if not starts:
             return
         yield ""
@@ -118,7 +126,8 @@ class Lesson:
             if terms:
                 yield f"  {forward_text(node, rule.name)}"
                 yield from _columns([self._row(rule, term) for term in terms], "    ")
-                yield from (f"      {_sum(rule, t)}{self._norm(rule, t)}" for t in terms if _is_last(rule, t))
+                last = dict.fromkeys(t.operand for t in terms if _is_last(rule, t))
+                yield from (f"      {_sum(rule, v)}{self._number(rule.gradient[v])}" for v in last)
 
     def _row(self, rule: ChainRule, term: Term) -> tuple[str, str, str]:
         sign = " += " if term.shared else " = "
@@ -132,9 +141,6 @@ class Lesson:
         if found.ndim == 0:
             return f" = {number(found)}"
         return f", norm {number(np.linalg.norm(found.astype(np.float64)))}"
-
-    def _norm(self, rule: ChainRule, term: Term) -> str:
-        return self._number(rule.gradient[term.operand])
 
 
 def lesson(graph: Graph, values: Values | None = None) -> Lesson:
@@ -150,13 +156,12 @@ def _is_last(rule: ChainRule, term: Term) -> bool:
     """Whether this is the last term of a sum: the one of the first op that reads the value."""
     if not term.shared or rule.parts(term.operand) < 2:
         return False
-    users = [n for n in rule.graph.users[term.operand] if n.provenance.role == "forward"]
-    readers = [n for n in users if any(v in rule.gradient for v in n.outputs)]
-    return bool(readers) and readers[0] is term.node
+    order = {node: i for i, node in enumerate(rule.graph.nodes)}
+    return term.node is min(rule.readers(term.operand), key=order.__getitem__)
 
 
-def _sum(rule: ChainRule, term: Term) -> str:
-    return f"∇{rule.name(term.operand)} is now the sum of its {rule.parts(term.operand)} terms"
+def _sum(rule: ChainRule, value: Value) -> str:
+    return f"∇{rule.name(value)} is now the sum of its {rule.parts(value)} terms"
 
 
 def _columns(rows: list[tuple[str, str, str]], indent: str) -> Iterator[str]:
@@ -175,6 +180,7 @@ _ESCAPES = {
     "\\": "\\backslash ", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "%": "\\%", "_": "\\_",
     "^": "\\hat{}", "~": "\\sim ",
 }  # fmt: skip
+_FORMULA = {**_ESCAPES, "^": POWER}
 _WORDS = {**_ESCAPES, "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}"}
 
 
@@ -183,17 +189,48 @@ def _tex(text: str, split: bool = False) -> str:
     made = []
     for part in re.split(f"({OPENED}[^{CLOSED}]*{CLOSED})", text):
         if part.startswith(OPENED):
-            made.append(f"\\mathrm{{{_words(part[1:-1])}}}")
+            made.append(_name(part[1:-1]))
             continue
-        for piece in re.split(r"([A-Za-z][A-Za-z0-9_]+\(?)", part):
-            if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]+\(", piece):
-                made.append(f"\\operatorname{{{_words(piece[:-1])}}}(")
-            elif re.fullmatch(r"[A-Za-z][A-Za-z0-9_]+", piece):
-                made.append(f"\\text{{ {_words(piece)} }}")
-            else:
-                made.append("".join(_SYMBOLS.get(c) or _ESCAPES.get(c, c) for c in piece))
-    formula = "".join(made).replace(" ^{", "^{")
+        for piece in re.split(r"((?:[A-Za-z]\w+ )*[A-Za-z]\w+\(?)", part, flags=re.ASCII):
+            words, _, function = (piece if piece.endswith("(") else piece + " ").rpartition(" ")
+            if not re.match(r"[A-Za-z]\w", piece, flags=re.ASCII):
+                made.append("".join(_SYMBOLS.get(c) or _FORMULA.get(c, c) for c in piece))
+                continue
+            if words:
+                made.append(f"\\text{{ {_words(words)} }}")
+            if function:
+                made.append(f"\\operatorname{{{_words(function[:-1])}}}(")
+    formula = _raised("".join(made).replace(" ^{", "^{"))
     return formula.replace(" = ", " &= ", 1) if split else formula
+
+
+def _name(name: str) -> str:
+    """A letter stands as it does in mathematics, with its number below; a longer name upright."""
+    letter = re.fullmatch(r"([A-Za-z])_?(\d+)?", name, flags=re.ASCII)
+    if letter:
+        return letter[1] + (f"_{{{letter[2]}}}" if letter[2] else "")
+    return f"\\mathrm{{{_words(name)}}}"
+
+
+def _raised(formula: str) -> str:
+    """Powers: what follows the mark, or stands in brackets behind it, goes up."""
+    while POWER in formula:
+        before, _, after = formula.rpartition(POWER)
+        group = re.match(r"\\mathrm\{(?:[^{}]|\\[{}])*\}|[A-Za-z](?:_\{\d+\})?|-?[\d.]+", after)
+        end = group.end() if group else _closing(after)
+        inside = after[1 : end - 1] if after.startswith("(") and end else after[:end]
+        formula = f"{before}^{{{inside}}}{after[end:]}"
+    return formula
+
+
+def _closing(text: str) -> int:
+    """The end of the bracket a text begins with, 0 if it begins with none."""
+    depth = 0
+    for position, c in enumerate(text):
+        depth += (c == "(") - (c == ")")
+        if depth == 0:
+            return position + 1 if c == ")" else 0
+    return 0
 
 
 def _words(text: str) -> str:

@@ -25,8 +25,10 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The last part of the path, with the number of the call when it is not the first."""
-        name = self.path.rpartition(".")[2]
+        """The last part of the path, two when the last is a number, with the call when it is not the first."""
+        rest, _, name = self.path.rpartition(".")
+        if name.isdigit() and rest:
+            name = f"{rest.rpartition('.')[2]}.{name}"
         return name if self.call == 1 else f"{name} (call {self.call})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from graphc.ir.dims import Dim, SymbolicDim, linear_in, symbols_of
@@ -12,8 +13,8 @@ MINUS = "\N{MINUS SIGN}"
 
 def number(value: Any) -> str:
     """
-    >>> number(-4.0), number(0.731058), number(1e-30), number(float("nan"))
-    ('−4', '0.7311', '1e−30', 'NaN')
+    >>> number(-4.0), number(0.731058), number(1e-7), number(2.5e4 + 1e5 * 3), number(float("nan"))
+    ('−4', '0.7311', '1e−7', '3.25e5', 'NaN')
     """
     if isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
         return str(bool(value))
@@ -22,7 +23,18 @@ def number(value: Any) -> str:
         return "NaN"
     if math.isinf(real):
         return "∞" if real > 0 else MINUS + "∞"
-    return f"{real + 0.0:.4g}".replace("-", MINUS).replace("e+", "e")
+    return re.sub(r"e\+?(-?)0*", r"e\1", f"{real + 0.0:.4g}").replace("-", MINUS)
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(1.25e-5), duration(0.002)
+    ('12.5 µs', '2 ms')
+    """
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
 
 
 def factor(text: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import string
 from collections import Counter
 from dataclasses import dataclass
@@ -204,7 +205,8 @@ class Picture:
                 parts.append(f"{json.dumps(name)}: [\n  {rows}\n ]")
             else:
                 parts.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
-        return "{" + ",\n ".join(parts) + "}\n"
+        whole = "{" + ",\n ".join(parts) + "}\n"
+        return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", whole)  # halves are not UTF-8
 
     @staticmethod
     def from_json(text: str) -> Picture:

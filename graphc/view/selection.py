@@ -104,7 +104,10 @@ def _around(picture: Picture, start: set[str], hops: int) -> set[str]:
 
 
 def _neighbours(picture: Picture) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """What each box shares an edge with: in other rows, and in its own row or as the array it reads."""
+    """What each box shares an edge with in other rows; and what comes with it: in its row, or the array it reads.
+
+    A box and its gradient come together: an ⊕ then keeps its terms where the fork keeps its ways.
+    """
     near: dict[str, set[str]] = {}
     beside: dict[str, set[str]] = {}
     side = {n.id for n in picture.nodes if n.role in (Role.PARAMETER, Role.CONSTANT)}
@@ -114,6 +117,10 @@ def _neighbours(picture: Picture) -> tuple[dict[str, set[str]], dict[str, set[st
         found = beside if level or edge.source in side else near
         found.setdefault(edge.source, set()).add(edge.target)
         found.setdefault(edge.target, set()).add(edge.source)
+    for node in picture.nodes:
+        if f"g-{node.id}" in row:
+            beside.setdefault(node.id, set()).add(f"g-{node.id}")
+            beside.setdefault(f"g-{node.id}", set()).add(node.id)
     return near, beside
 
 

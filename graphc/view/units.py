@@ -36,7 +36,7 @@ class Unit:
         if not self.runs:
             return self.nodes[0].op.name
         first, last = self.runs[0].label, self.runs[-1].label
-        return first if len(self.runs) == 1 else f"{first} … {last}"
+        return first if len(self.runs) == 1 else f"{first} … {last.rpartition('.')[2]}"
 
     @property
     def operands(self) -> list[Value]:
@@ -147,8 +147,7 @@ class Units:
             group = self.groups.get(run.path)
             if group and len(group) > 1:
                 around = cluster_id(group[0], together=True)
-                ends = [path.rpartition(".")[2] for path in (group[0], group[-1])]
-                label = f"{' … '.join(ends)}: +{len(group)} more like the one above"
+                label = f"{run.label} … {group[-1].rpartition('.')[2]}: +{len(group)} more like the one above"
                 self.clusters.setdefault(around, Cluster(around, label, parent))
                 parent = around
             identifier = cluster_id(run.path, run.call)

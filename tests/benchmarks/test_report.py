@@ -43,6 +43,17 @@ def test_names_in_the_picture_do_not_lie_on_each_other():
     assert not any(roofline._meet(a, b) for i, a in enumerate(taken) for b in taken[:i])
 
 
+def test_files_replace_their_part_of_the_results(tmp_path):
+    costs_file, other, text = (tmp_path / name for name in ("costs.json", "other.json", "lenet.txt"))
+    costs_file.write_text('{"costs": []}')
+    other.write_text('{"cost": []}')
+    text.write_text("a profile")
+    changed = report.with_file(report.with_file(RESULTS, costs_file), text)
+    assert changed == {**RESULTS, "costs": [], "profile": "a profile"}
+    with pytest.raises(ValueError, match="no part cost;"):
+        report.with_file(RESULTS, other)
+
+
 def test_cliffs_are_found_within_a_series_only():
     first = Cost("net", "batch", 1, 1.0, 100, 0.0)
     second = replace(first, value=2, seconds=2.9, flop=200)
@@ -60,3 +71,11 @@ def test_a_library_that_is_missing_is_told_of():
     ]
     text = footprint_table(rows)
     assert "| net | graphc | 100 MiB | 0.05 s | 123 ms |" in text and "No module named 'torch'" in text
+
+
+def test_what_is_written_along_a_roof_keeps_off_the_points():
+    points = [(90.0, 80.0, 130.0, 120.0)]
+    taken = list(points)
+    x, y = roofline._along(80.0, 140.0, 300.0, -80.0, "L2 190 GB/s", taken)
+    assert not any(roofline._meet(a, b) for a in taken[1:] for b in points)
+    assert (x, y) != roofline._along(80.0, 140.0, 300.0, -80.0, "L2 190 GB/s", [])

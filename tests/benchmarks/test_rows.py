@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from benchmarks import table, workloads
-from benchmarks.limits import Limit, Machine, Work, work_of
+from benchmarks.kernels import longest
+from benchmarks.limits import Limit, Machine, Part, Term, Work, work_of
 from benchmarks.rows import Row, as_data, from_data
 from graphc.bench.contest import Result, error_of
 from graphc.bench.serve import measure
+from graphc.profile import Profile
+from graphc.profile import Row as KernelRow
 
 LENET = workloads.named("lenet-b1")
 
@@ -59,7 +62,7 @@ def test_the_lines_of_the_table_are_of_one_length():
     assert len({len(line) for line in lines}) == 1
 
 
-LIMIT = Limit(2.0, "compute", 480 * 10**9, 10**6, 240.0, 100.0)
+LIMIT = Limit(480 * 10**9, 10**6, (Term("compute", 480e9, 240.0),))
 
 
 def test_a_row_that_falls_short_says_what_the_machine_allows():
@@ -68,22 +71,66 @@ def test_a_row_that_falls_short_says_what_the_machine_allows():
     assert table.cells(found)[7:10] == ("short", "2.00 s", "80 % compute")
     (line,) = table.shortfalls([found])
     assert "2.00 of 3.00" in line and "480,000.0 MFLOP at the measured 240 GFLOP/s take 2.00 s" in line
-    assert "No ratio above 2.50 is possible" in line
-    far = Row(LENET, 1, [Result("graphc", [2.5]), Result("peer", [7.0])], LIMIT)
-    assert "graphc 2.50 s, 1.25 times the limit." in table.shortfalls([far])[0]
+    assert "no ratio above 2.50 is possible" in line
+    far = Row(
+        LENET, 1, [Result("graphc", [2.5]), Result("peer", [7.0])], LIMIT, ("2 x conv relu 90 % of the time",)
+    )
+    told = table.shortfalls([far])[0]
+    assert told.endswith("1.25 times the limit.  Its kernels: 2 x conv relu 90 % of the time.")
+    loop = Limit(10**9, 64 * 10**6, (Term("L2", 64e6, 200.0), Term("compute", 1e6, 100.0)), 64)
+    (line,) = table.shortfalls([Row(LENET, 1, [Result("graphc", [1e-3]), Result("peer", [1e-3])], loop)])
+    assert "64.0 MB of weights at the measured 200 GB/s of L2, over 64 steps, take 320 µs; 1.0 MFLOP" in line
     assert table.shortfalls([Row(LENET, 1, [Result("graphc", [2.0]), Result("peer", [6.0])], LIMIT)]) == []
 
 
 def test_each_kernel_waits_for_the_slower_of_computing_and_reading():
     computer = Machine("m", (100.0, 200.0), 400.0, 200.0, 50.0, (10.0, 15.0), 10**6, 10**8)
-    work = Work(((10**9, 10**6), (10**6, 10**7)))  # 11 MB of weights: they lie in L3
+    work = Work(
+        (Part(10**9, 10**6), Part(10**6, 9 * 10**6))
+    )  # a tenth of the weights lies in L2, the rest in L3
     one = work.limit(computer, 1)
-    assert one.seconds == pytest.approx(0.01 + 10**7 / 50e9)
-    assert (one.waits_for, one.rate) == ("compute", 50.0)
-    assert work.limit(computer, 2).seconds == pytest.approx(0.005 + 10**7 / 100e9)
-    large = Work(((0, 10**9),)).limit(computer, 2)
-    assert (large.waits_for, large.seconds) == ("memory", pytest.approx(10**9 / 15e9))
-    assert Work(((0, 10**5),)).limit(computer, 1).waits_for == "L2"
+    assert one.seconds == pytest.approx(0.01 + 0.9e6 / 200e9 + 8.1e6 / 50e9)
+    assert (one.waits_for, one.read) == ("compute", 10**7)
+    assert work.limit(computer, 2).seconds == pytest.approx(0.005 + 1.8e6 / 400e9 + 7.2e6 / 100e9)
+    large = Work((Part(0, 10**9),)).limit(computer, 2)
+    assert large.waits_for == "memory"
+    assert large.seconds == pytest.approx(2e6 / 400e9 + 1e8 / 100e9 + (10**9 - 102e6) / 15e9)
+    assert Work((Part(0, 10**5),)).limit(computer, 1).waits_for == "L2"
+
+
+def test_a_loop_reads_its_weights_in_every_step_from_where_the_loops_lie():
+    computer = Machine("m", (100.0, 200.0), 400.0, 200.0, 50.0, (10.0, 15.0), 10**6, 10**8)
+    both = Work((Part(0, 4 * 10**6), Part(10**6, 10**6, 64))).limit(computer, 1)
+    inside = sum(term.seconds for term in both.terms if term.place == "L2")
+    assert inside == pytest.approx((64e6 + 0.8e6) / 200e9)  # a fifth of the others' weights is there too
+    assert (both.read, both.steps) == (68 * 10**6, 64)
+    net = work_of(workloads.named("lstm"))
+    (loop,) = (part for part in net.parts if part.times > 1)
+    assert (loop.times, loop.weights >> 20, loop.flop) == (64, 1, 64 * 2 * 4 * 256 * 256)
+    assert net.flop == loop.flop + 64 * 2 * 4 * 256 * 128
+
+
+def test_weights_in_half_the_bits_are_half_to_read():
+    full, half = (work_of(workloads.named(name)).weights for name in ("mlp-b1", "mlp-b1-fp16"))
+    biases = 4 * (512 + 512 + 10)
+    assert half - biases == (full - biases) / 2
+    wide = Row(workloads.named("mlp-b1-fp16"), 1, [Result("graphc", [1.0], 4e-4), Result("peer", [2.0])])
+    assert table.cells(wide)[7] == "met, error 4e-04"
+
+
+def test_kernels_that_take_longest_are_named_once():
+    rows = [
+        KernelRow(f"k{i}", "row", ops, seconds, flop, 0)
+        for i, (ops, seconds, flop) in enumerate(
+            [
+                (("conv", "relu"), 0.3, 15 * 10**9),
+                (("max_pool",), 0.1, 0),
+                (("conv", "relu"), 0.4, 20 * 10**9),
+            ]
+        )
+    ]
+    told = longest(Profile("net", 1, tuple(rows), 0.8, 7, 100.0, 40.0))
+    assert told == ["2 x conv relu 88 % of the time at 50 % of the peak", "max_pool 12 % of the time"]
 
 
 def test_the_work_of_a_product_and_of_its_training():

@@ -109,6 +109,27 @@ def test_render_needs_no_tool_for_dot(run, monkeypatch, view):
     assert Path(f"{view}.dot").read_text().startswith("digraph")
 
 
+def test_numbers_of_inputs_from_the_command_line(run, here):
+    (here / "f.py").write_text("def f(x, w):\n    return (w * x * x).sum()\n")
+    types = ("-i", "x:float64[]", "-i", "w:float64[N]")
+    run("render", "f.py", *types, "-x", "x=-1.5", "-x", "w=[2, 0.5]", "-o", "f.txt")
+    assert "5.625" in Path("f.txt").read_text()
+    said = run("explain", "f.py", "--backward", *types, "-x", "x=-1.5", "-x", "w=[2, 0.5]").out
+    assert "∇x is now the sum of its 2 terms = −7.5" in said
+    run("run", "f.py", *types, "-x", "x=3", "-x", "w=[1, 2, 3]", "-o", "f.npy")
+    assert np.load("f.npy") == 54
+    wrong = run("render", "f.py", *types, "-x", "x=1", "-x", "w=[[2]]", "-o", "f.txt", status=2).err
+    assert "w has shape [1, 1], the input is float64[N]" in wrong
+
+
+def test_one_of_several_outputs_is_differentiated(run, here):
+    (here / "two.py").write_text("def two(x):\n    return x * 2, x * 3\n")
+    words = ("render", "two.py", "-i", "x:float64[]", "-x", "x=1", "-o", "two.txt")
+    assert "2 outputs" in run(*words, status=2).err
+    run(*words, "--of", "output_1")
+    assert "∇ 3" in Path("two.txt").read_text()
+
+
 def test_render_to_a_file_that_says_nothing(run, here):
     before = snapshot(here)
     assert "end its name in" in run("render", "small.py", "-o", "picture.xyz", status=2).err

@@ -1,5 +1,6 @@
-"""docs/gir.md and docs/artefact.md describe the formats as they are."""
+"""docs/gir.md, docs/artefact.md and docs/drawing.md describe the formats as they are."""
 
+import dataclasses
 import json
 import re
 
@@ -9,6 +10,8 @@ import graphc
 from graphc.ir.parser import parse_graph
 from graphc.ir.printer import print_graph
 from graphc.ir.types import DTYPES
+from graphc.view import render_ir
+from graphc.view.output import SUFFIXES
 from tests.docs.commands import ROOT
 
 GIR = (ROOT / "docs/gir.md").read_text(encoding="utf-8")
@@ -47,3 +50,36 @@ def test_the_fields_of_the_manifest_and_the_files(tmp_path):
     assert stated == set(json.loads((path / "manifest.json").read_text()))
     table = ARTEFACT.split("`--emit")[0]
     assert {file.name for file in path.iterdir()} <= set(re.findall(r"`([\w.]+)`", table))
+
+
+def test_the_fields_of_a_picture():
+    text = (ROOT / "docs/drawing.md").read_text(encoding="utf-8")
+    forms, options, data = (text.split("## ")[i] for i in range(3))
+    assert f"`graphc_picture` is **{render_ir.FORMAT}**" in data
+    assert set(re.findall(r"`(\.\w+)`", forms)) == set(SUFFIXES)
+    parts = {
+        "the picture": render_ir.Picture, "node": render_ir.Node, "line": render_ir.Line, "edge": render_ir.Edge,
+        "cluster": render_ir.Cluster, "step": render_ir.Step, "legend": render_ir.Legend,
+    }  # fmt: skip
+    rows = dict(re.findall(r"^\| ([a-z ]+) \| (`.*) \|$", data, re.MULTILINE))
+    assert {name: re.findall(r"`(\w+)`", row) for name, row in rows.items()} == {
+        name: [field.name for field in dataclasses.fields(kind)] for name, kind in parts.items()
+    }
+    rare = {field for row in rows.values() for field in re.findall(r"`(\w+)`\*", row)}
+    assert rare == {*render_ir.RARE, "steps"}
+    for names, values in (("line", render_ir.Text), ("edge", render_ir.Kind)):
+        (listed,) = re.findall(r"`kind` \(([^)]*)\)", rows[names])
+        assert listed.split(", ") == [value.value for value in values]
+
+
+def test_the_options_of_render():
+    from graphc.cli.render import command
+
+    text = (ROOT / "docs/drawing.md").read_text(encoding="utf-8")
+    stated = {
+        option
+        for row in re.findall(r"^\| (`--.*?) \|", text, re.MULTILINE)
+        for option in re.findall(r"--[\w-]+", row)
+    }
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert stated <= known

@@ -121,6 +121,14 @@ async function examine(file) {
   const many = (await state(strict)).boxes;
   await strict.keyboard.press("C");
   report.modules = { few, many, same: (await snapshot(strict)) === closed };
+  const folded = strict.locator(".box.module");  // one alone, and what of it is chosen closes it again
+  report.modules.one = [];
+  if (await folded.count()) {
+    await folded.first().focus();
+    const counts = async () => report.modules.one.push((await state(strict)).boxes);
+    await counts();
+    for (let k = 0; k < 2; k++) { await strict.keyboard.press("e"); await counts(); }
+  }
   await strict.keyboard.press("E");
   report.shown = await strict.evaluate(() => [...document.querySelectorAll(".box")].map(b => b.dataset.id));
 
@@ -141,6 +149,10 @@ async function examine(file) {
   report.unmarked = await strict.evaluate(() => JSON.parse(document.getElementById("picture").textContent).nodes.flatMap(node =>
     node.lines.filter(line => ["value", "gradient", "product"].includes(line.kind) && line.text.trim()
       && !document.querySelector(`.box[data-id="${node.id}"] .n-${line.kind}`)).map(line => `${node.id} ${line.kind} ${line.text}`)));
+
+  // The box of the step stands out.
+  await strict.keyboard.press("b");
+  report.bold = await strict.evaluate(() => Math.max(...[...document.querySelectorAll(".now > :is(rect, ellipse, path, circle)")].map(shape => parseFloat(getComputedStyle(shape).strokeWidth))));
 
   // What is hidden before its step.
   await strict.keyboard.press("f");
@@ -172,7 +184,8 @@ async function examine(file) {
 
   // Without JavaScript.
   const plain = await opened(url, log, { javaScriptEnabled: false });
-  report.plain = { rows: await plain.locator("tbody tr").count(), tools: await plain.locator("#tools").isVisible() };
+  report.plain = { rows: await plain.locator("tbody tr").count(), tools: await plain.locator("#tools").isVisible(),
+    picture: await plain.locator("#graph svg, noscript pre").first().isVisible() };
   await plain.context().close();
   return report;
 }

@@ -57,6 +57,7 @@ def judged(report: dict, picture: Picture) -> None:
     assert report["restored"] == [], "the address does not give the same page"
     assert report["hiddenAtEnd"] == 0
     assert report["unmarked"] == []
+    assert report["bold"] >= 3
     assert report["pdf"] == "%PDF"
     assert report["print"]["tools"] == "none"
     assert report["print"]["background"] == "rgb(255, 255, 255)"
@@ -65,12 +66,14 @@ def judged(report: dict, picture: Picture) -> None:
     assert report["overflow"] <= 0, "wider than a phone"
     assert report["plain"]["rows"] > 0
     assert not report["plain"]["tools"]
+    assert report["plain"]["picture"]
     keys(report["keys"], texts, next(i for i, step in enumerate(picture.steps) if step.backward))
     assert report["tab"] and report["unreached"] == []
     assert report["enter"]["focus"] == "details"
     assert int(report["found"].split()[0]) > 0
     assert "at=" in report["chosen"]
     assert report["modules"]["same"]
+    assert not report["modules"]["one"] or report["modules"]["one"][0] == report["modules"]["one"][2]
     assert sorted(report["shown"]) == sorted(node.id for node in picture.nodes)
 
 
@@ -117,16 +120,15 @@ def test_kernels(tmp_path: Path) -> None:
     judged(report, make_picture(partition, "fusion"))
 
 
-def test_memory(tmp_path: Path) -> None:
-    from graphc.backends.llvm.executable import native_plan
-    from graphc.pipeline import lower
+def test_memory_of_hostile_names(tmp_path: Path) -> None:
+    from graphc.ir.partition import singly
+    from graphc.plan import make_plan
     from graphc.view.memory_picture import memory_picture
+    from tests.view.hostile import ATTRIBUTES, ELEMENTS, SCRIPTS
+    from tests.view.test_hostile import graph_of
 
-    def function(x, w, v):
-        return ((x @ w).tanh() @ v).tanh()
-
-    types = {"x": "float32[N,4]", "w": "float32[4,8]", "v": "float32[8,2]"}
-    plan = native_plan(lower(api.differentiate(api.graph_of(function, types))).partition)
+    names = [*SCRIPTS[:4], *ELEMENTS[:3], ATTRIBUTES[0]]
+    plan = make_plan(singly(graph_of(names, SCRIPTS[0])))
     judged(examined(to_html(plan, view="memory"), tmp_path), memory_picture(plan))
 
 
@@ -140,4 +142,5 @@ def test_lenet(tmp_path: Path, depth: int | None) -> None:
     report = examined(to_html(joint, values=values, depth=depth), tmp_path)
     judged(report, make_picture(joint, values=values, depth=depth, known={}))
     assert report["modules"]["few"] < report["modules"]["many"]
+    assert report["modules"]["one"][0] < report["modules"]["one"][1]
     assert (report["hidden"] > 0) == (depth is None)

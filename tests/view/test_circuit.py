@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphc.api import graph_of
 from graphc.autodiff import differentiate
 from graphc.interpret import evaluate, interpret
 from graphc.ir.graph import Graph
@@ -15,6 +16,7 @@ from graphc.view import make_picture
 from graphc.view.chain_rule import derivative_text
 from graphc.view.circuit import suits
 from graphc.view.numbers import number
+from graphc.view.openings import open_primitives
 from graphc.view.render_ir import Kind, Layout, Picture, Role, Text
 
 
@@ -244,3 +246,40 @@ def test_a_kink_is_not_called_a_match(graphs) -> None:
     picture = make_picture(joint, values=evaluate(joint, inputs), show=("check",))
     (mark,) = [n.text(Text.GRADIENT) for n in picture.nodes if n.role is Role.INPUT]
     assert mark == "∇ 0 ✗ 0.5"
+
+
+def test_constants_stand_in_the_gates_that_read_them(graphs) -> None:
+    picture = drawn(graphs.neuron())
+    assert [n.label for n in picture.nodes if n.role is Role.OP] == [
+        "×",
+        "×",
+        "+",
+        "+",
+        "×−1",
+        "exp",
+        "+1",
+        "1/x",
+    ]
+    assert not any(n.role is Role.CONSTANT for n in picture.nodes)
+    alone = graphs.scalar("alone", {"x": 2.0}, lambda b, x: (3.0 - x) / (x - 4.0))
+    assert [n.label for n in drawn(alone).nodes if n.role is Role.OP] == ["3−x", "−4", "÷"]
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_a_primitive_opens_to_gates_of_the_same_value_and_gradient(graphs, name: str) -> None:
+    graph, inputs = graphs.scalar("one", {"x": 0.7}, lambda b, x: REGISTRY[name](x))
+    closed, opened = drawn((graph, inputs)), drawn((open_primitives(graph, [name]), inputs))
+    ends = [
+        {n.label: n.lines for n in p.nodes if n.role in (Role.INPUT, Role.LOSS)} for p in (closed, opened)
+    ]
+    assert ends[0] == ends[1]
+    gates = {n.label for n in opened.nodes if n.role is Role.OP}
+    assert gates == {"sigmoid": {"×−1", "exp", "+1", "1/x"}, "tanh": {"×2", "exp", "−1", "+1", "÷"}}[name]
+    assert drawn((open_primitives(graph, ["exp"]), inputs)) == closed
+
+
+def test_a_result_without_a_name_is_called_f() -> None:
+    graph = graph_of(lambda x, y: x * y, {"x": "float64[]", "y": "float64[]"})
+    assert [n.label for n in make_picture(differentiate(graph)).nodes if n.role is Role.LOSS] == ["f"]
+    taken = graph_of(lambda f: f * f, {"f": "float64[]"})
+    assert [n.label for n in make_picture(differentiate(taken)).nodes if n.role is Role.LOSS] == ["output"]

@@ -14,7 +14,8 @@ from graphc.ir.types import parse_type
 from graphc.ops import REGISTRY
 from graphc.view import Picture, make_picture
 from graphc.view.hidden import is_hidden
-from graphc.view.layers import BUDGET, statistics
+from graphc.view.layers import BUDGET
+from graphc.view.notes import statistics
 from graphc.view.render_ir import Kind, Role, Text
 from graphc.view.units import Units
 
@@ -56,7 +57,7 @@ def test_mlp(graphs) -> None:
     assert lines(picture, "o-fc1.matmul") == ["float32[N,32]", "2.048 k parameters", "4.096 k·N FLOP"]
     assert lines(picture, "p-o-fc1.matmul") == ["weight", "float32[32,64]"]
     assert lines(picture, "g-p-o-fc1.matmul") == ["∇weight", "float32[32,64]"]  # dW has the shape of W
-    assert lines(picture, "g-o-fc2.matmul") == ["float32[N,32]", "uses its input, weight"]
+    assert lines(picture, "g-o-fc2.matmul") == ["float32[N,10]", "uses its input, weight"]
     assert lines(picture, "g-o-act.relu") == ["act", "float32[N,32]", "uses its output"]
     assert lines(picture, "g-o-sub") == ["d", "float32[N,10]", "passes the gradient on"]
     assert lines(picture, "o-mul--2") == ["float32[N,10]", "· × 0.5", "10·N FLOP"]
@@ -97,7 +98,8 @@ def test_values_become_statistics(graphs) -> None:
         (np.array([1.0, np.nan, np.inf]), "⚠ 1 NaN, 1 Inf"),
         (np.zeros((0, 4)), "empty"),
         (np.array(2.5), "2.5"),
-        (np.array([3, -4]), "mean −0.5, max |·| 4"),
+        (np.array([3, -4]), "[3, −4]"),
+        (np.arange(-30.0, 31.0), "mean 0, max |·| 30"),
     ],
 )
 def test_unhealthy_tensors_are_marked(array: np.ndarray, text: str) -> None:
@@ -144,7 +146,7 @@ def test_depth_folds_modules(graphs) -> None:
     assert "24 ops" in lines(picture, "m-blocks")
     assert picture.notices == ("26 of 28 forward ops are folded into 2 boxes at depth 1",)
     deeper = make_picture(joint, depth=2)
-    assert [n.label for n in deeper.nodes if n.role is Role.MODULE] == ["0", "1", "2"]
+    assert [n.label for n in deeper.nodes if n.role is Role.MODULE] == ["blocks.0", "blocks.1", "blocks.2"]
     check_mirror(deeper)
 
 
@@ -154,7 +156,7 @@ def test_many_blocks_stay_readable_and_the_count_is_honest(graphs) -> None:
     check_mirror(picture)
     assert len(picture.nodes) <= BUDGET
     (folded,) = [n for n in picture.nodes if n.role is Role.MODULE]
-    assert folded.label == "1 … 39"
+    assert folded.label == "blocks.1 … 39"
     assert "+39 more like the one above, 8 ops each" in [line.text for line in folded.lines]
     opened = sum(n.role is Role.OP for n in picture.nodes)
     assert opened + 39 * 8 == shown_ops(graph)
@@ -173,8 +175,8 @@ def test_only_equal_modules_are_folded_together(graphs) -> None:
     def folded(graph: Graph) -> list[str]:
         return [unit.label for unit in Units(graph, gradients=False, once=2).all if unit.repeats]
 
-    assert folded(blocks([8, 8, 8, 8])) == ["1 … 3"]
-    assert folded(blocks([8, 8, 4, 4, 8])) == ["1", "3"]
+    assert folded(blocks([8, 8, 8, 8])) == ["stage.1 … 3"]
+    assert folded(blocks([8, 8, 4, 4, 8])) == ["stage.1", "stage.3"]
     assert folded(blocks([8, 4, 8, 4])) == []
 
 
@@ -283,3 +285,32 @@ def test_random_graphs(steps: list, depth: int | None) -> None:
     for node in joint.nodes:  # every backward node stands in one box, an ⊕, or is a constant
         if node.provenance.role == "backward" and node.op.name != "constant":
             assert (node in mirrored) != (node.outputs[0] in sums)
+
+
+def test_the_rule_of_each_gradient_and_the_time_of_each_kernel(graphs) -> None:
+    joint = differentiate(graphs.mlp())
+    kernels = {"fc1.matmul": ("k0", 2e-6), "fc1.add": ("k0", 2e-6), "d_fc1.matmul.matmul_2": ("k7", 3e-6)}
+    assert kernels.keys() <= joint.by_name.keys()
+    picture = make_picture(joint, show=("rule", "time"), kernels=kernels)
+    assert lines(picture, "o-fc1.matmul") == ["2 µs (k0)"]  # a kernel's time stands in one box only
+    assert lines(picture, "o-fc1.add") == ["in k0"]
+    assert lines(picture, "g-o-fc1.matmul") == [
+        "uses its input",
+        "∇fc1.weight = ∇fc1.matmulᵀ · x",
+        "3 µs (k7)",
+    ]
+    assert picture.notices == ("5 µs in 2 kernels",)
+
+
+def test_gradients_from_the_same_sides_meet_in_one_sum() -> None:
+    with Builder("shared") as builder:
+        x = builder.leaf("input", "x", parse_type("f32[N,8]"))
+        weight = builder.leaf("parameter", "weight", parse_type("f32[8,8]"))
+        bias = builder.leaf("parameter", "bias", parse_type("f32[8]"))
+        for _ in range(3):
+            x = REGISTRY["linear"](x, weight, bias)
+        loss = REGISTRY["sum"](x, axes=(0, 1))
+    picture = make_picture(differentiate(builder.finish([loss], ["loss"])))
+    check_mirror(picture)
+    (sum_,) = [n.id for n in picture.nodes if n.role is Role.ACCUMULATE]
+    assert sum(e.target == sum_ for e in picture.edges) == 3

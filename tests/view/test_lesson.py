@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+import graphc.nn.functional as F
 from graphc import api
 from graphc.cli.main import main
 from tests.docs.commands import ROOT
@@ -64,9 +65,7 @@ def test_latex_is_balanced_and_knows_names(capsys) -> None:
     assert main(["explain", LENET, "--backward", "--latex"]) == 0
     text = capsys.readouterr().out
     assert text.count("\\begin{align*}") == text.count("\\end{align*}") == 2
-    assert (
-        "\\nabla \\mathrm{fc1.weight} &= \\nabla \\mathrm{fc1.linear}^{\\top} \\cdot  \\mathrm{x\\_2}" in text
-    )
+    assert "\\nabla \\mathrm{fc1.weight} &= \\nabla \\mathrm{fc1.linear}^{\\top} \\cdot  x_{2}" in text
     assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
     assert not re.search("[\x01\x02∇·ᵀΣ−]", text)
 
@@ -85,3 +84,19 @@ def test_latex_of_hostile_names(name: str) -> None:
 def test_one_question_at_a_time(capsys) -> None:
     assert main(["explain", LENET, "--backward", "--after", "cse"]) == 2
     assert "--after" in capsys.readouterr().err
+
+
+def test_a_value_read_twice_by_one_op_has_two_terms_and_one_sum() -> None:
+    text = str(api.explain(lambda x: x * x, {"x": "float64[]"}, backward=True, values={"x": np.array(3.0)}))
+    assert text.count("∇x += ∇mul · x = 3") == 2
+    assert text.count("∇x is now the sum of its 2 terms = 6") == 1
+
+
+def test_powers_and_words_in_latex() -> None:
+    def softmax(x, b):
+        return (F.softmax(x + b, 1) ** 2.5).reshape(-1)
+
+    text = api.explain(softmax, {"x": "float64[N,3]", "b": "float64[3]"}, backward=True).latex()
+    assert "e^{\\mathrm{add}}" in text and "^{2.5}" in text and "\x03" not in text
+    assert "\\text{ in another shape }" in text
+    assert "summed over N, because it was broadcast to [N,3]" in text

@@ -162,7 +162,7 @@ def test_amounts(count: object, text: str) -> None:
         (0.0, "0"),
         (-0.0, "0"),
         (1e300, "1e300"),
-        (-1.5e-7, "−1.5e−07"),
+        (-1.5e-7, "−1.5e−7"),
         (float("-inf"), "−∞"),
         (True, "True"),
         (3, "3"),

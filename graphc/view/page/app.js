@@ -47,10 +47,11 @@ function redraw() {
 }
 
 function resize(room = $("figure").clientWidth) {
-  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, picture.layout === "map" ? 0.5 : laidOut ? 0.75 : 0.35));
+  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, { map: 0.5, flow: 0.6, circuit: 0.75 }[picture.layout] ?? 0.55));
   const scale = state.zoom || state.fit;
   shown.svg.setAttribute("width", Math.round(shown.width * scale));
   shown.svg.setAttribute("height", Math.round(shown.height * scale));
+  shown.svg.classList.toggle("tall", shown.height > 2.2 * shown.width);
 }
 
 function paint() {
@@ -91,6 +92,8 @@ function set(box, name, value) {
 }
 
 function paintStory(step) {
+  const closed = [...closedNow()].filter(id => shown.boxes.has(id)).length, within = picture.nodes.filter(n => !shown.boxes.has(n.id)).length;
+  $("hidden").textContent = closed ? `${within} of ${picture.nodes.length} boxes are inside of ${closed} closed module${closed === 1 ? "" : "s"}; E opens all.` : "";
   const back = Boolean(step?.backward);
   $("sentence").textContent = step ? step.text : steps.length ? `${steps.length} steps: press n for the first.` : picture.notices.join(". ");
   $("sentence").classList.toggle("back", back);
@@ -111,7 +114,7 @@ function paintDetails() {
   panel.dataset.of = key;
   const node = nodes.get(key) ?? shown.boxes.get(key)?.node;
   if (!node) {
-    panel.replaceChildren(element("p", "Choose a box, or step with n."));
+    panel.replaceChildren(element("p", steps.length ? "Choose a box, or step with n." : "Choose a box."));
     return;
   }
   const list = document.createElement("dl");
@@ -383,3 +386,7 @@ for (const key of "EC") document.querySelector(`[data-key="${key}"]`).hidden = !
 readHash();
 paint();
 if (state.at) choose(state.at, false);
+else if (laidOut) {  // a wide picture begins where it begins to be read
+  const first = shown.boxes.values().next().value, figure = $("figure");
+  if (first) figure.scrollLeft += first.element.getBoundingClientRect().x - figure.getBoundingClientRect().x - figure.clientWidth / 3;
+}

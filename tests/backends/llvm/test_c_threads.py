@@ -34,7 +34,7 @@ class Model:
         graph = parse_graph(CHAIN)
         w = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
         native = compile_plan(native_plan(fuse(graph.with_(data={"w": w}))))
-        names = exported_names(native.module.signature)
+        names = exported_names(native.facts.signature)
         if linked:
             made = aot.link_shared([native.image], "chain", names, host().triple)
             if made.image is None:

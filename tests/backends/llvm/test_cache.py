@@ -125,7 +125,7 @@ def failing_at(nth: int, error: OSError, genuine: Callable[..., object]) -> Call
     return call
 
 
-@pytest.mark.parametrize("call", ["open", "fsync", "rename", "mkdir", "scandir", "utime", "fstat"])
+@pytest.mark.parametrize("call", ["open", "preadv", "rename", "mkdir", "scandir", "utime", "fstat"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO, errno.EMFILE, errno.EROFS])
 def test_no_fault_of_the_system_reaches_the_caller(
     cache: Cache, call: str, number: int, monkeypatch: pytest.MonkeyPatch

@@ -6,7 +6,7 @@ import pytest
 import graphc
 from graphc import nn
 from graphc.autodiff import differentiate
-from graphc.backends.llvm import calls, executable, module
+from graphc.backends.llvm import calls, module, runnable
 from graphc.backends.llvm.executable import compile_plan, native_plan
 from graphc.backends.llvm.gates import plan_gates
 from graphc.backends.llvm.target import host, level
@@ -180,7 +180,7 @@ def test_a_loop_in_a_loop() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_bits_for_any_number_of_threads(kind: str, monkeypatch) -> None:
-    monkeypatch.setattr(executable, "allowed", lambda threads: threads)
+    monkeypatch.setattr(runnable, "allowed", lambda threads: threads)
     monkeypatch.setattr(calls, "KERNEL", 0.0)
     monkeypatch.setattr(module, "RUN", 0.0)
     net = getattr(nn, kind)(5, 37, bidirectional=True)

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from graphc.backends.llvm import calls, executable, module, team
+from graphc.backends.llvm import calls, module, runnable, team
 from graphc.backends.llvm.executable import compile_plan, native_plan
 from graphc.backends.llvm.jit import emit_object, load
 from graphc.backends.llvm.placement import emit_apart
@@ -38,7 +38,7 @@ MATMUL = """graph product(N: 0..) {{
 @pytest.fixture(autouse=True)
 def everything(monkeypatch):
     """More threads than cores, and no kernel or run too small for them."""
-    monkeypatch.setattr(executable, "allowed", lambda threads: threads)
+    monkeypatch.setattr(runnable, "allowed", lambda threads: threads)
     monkeypatch.setattr(calls, "KERNEL", 0.0)
     monkeypatch.setattr(module, "RUN", 0.0)
 
@@ -184,8 +184,8 @@ def test_members_are_made_by_the_first_run_and_shared() -> None:
     code = """
 import os
 from tests.backends.llvm import test_threads as t
-from graphc.backends.llvm import calls, executable, module
-executable.allowed, calls.KERNEL, module.RUN = (lambda threads: threads), 0.0, 0.0
+from graphc.backends.llvm import calls, runnable, module
+runnable.allowed, calls.KERNEL, module.RUN = (lambda threads: threads), 0.0, 0.0
 before = t.threads_of_this_process()
 native, inputs = t.product()
 one, two = native.load(1), native.load(2)

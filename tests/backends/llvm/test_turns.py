@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graphc import nn, ops
-from graphc.backends.llvm import calls, executable, module, turns
+from graphc.backends.llvm import calls, module, runnable, turns
 from graphc.backends.llvm.executable import compile_plan, native_plan
 from graphc.ir.builder import Builder
 from graphc.ir.types import parse_type
@@ -16,7 +16,7 @@ from tests.backends.llvm.test_layouts import optimized
 @pytest.fixture(autouse=True)
 def everything(monkeypatch) -> None:
     """More threads than cores, and nothing too small for them or for turns."""
-    monkeypatch.setattr(executable, "allowed", lambda threads: threads)
+    monkeypatch.setattr(runnable, "allowed", lambda threads: threads)
     monkeypatch.setattr(calls, "KERNEL", 0.0)
     monkeypatch.setattr(module, "RUN", 0.0)
     monkeypatch.setattr(turns, "WORTH", 0)
