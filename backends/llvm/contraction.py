@@ -1,9 +1,9 @@
 """Matrix products: from a kernel of the graph to `gemm.py` and its epilogue.
 
-Constant weights are packed in panels when the model is compiled, other operands into working memory when it runs, or
-read where they lie. The epilogue runs on the accumulators before they are stored; one that takes many instructions
-runs over the finished product instead, since code for every register of a tile would not pay. A product whose columns
-are counted at run time only is computed element by element.
+Constant weights are packed in panels when the model is compiled (or as what `strassen.py` reads, where that pays),
+other operands into working memory when it runs, or read where they lie. The epilogue runs on the accumulators before
+they are stored; one that takes many instructions runs over the finished product instead, since code for every register
+of a tile would not pay. A product whose columns are counted at run time only is computed element by element.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from graphc.backends.llvm.emitter import Function, Module, Reg, constant, like
 from graphc.backends.llvm.packing import load_part
 from graphc.backends.llvm.strassen_plan import KEPT, LARGEST, NEAR, PRODUCTS, Halves
 from graphc.backends.llvm.target import Target
-from graphc.backends.llvm.tile import LINE, Ahead, Epilogue, Site, Stream, contract, zeros
+from graphc.backends.llvm.tile import Ahead, Epilogue, Site, Stream, contract, zeros
 
 # The places of operands in memory, in the order of use.
 M1, M6, M7, M2, M4, M3, M5 = range(PRODUCTS)
@@ -68,7 +68,7 @@ def emit_sums(module: Module, name: str, cut: Halves, target: Target) -> Functio
                 M6: f.fsub(a21, a11), M7: f.fsub(a12, a22),
             }  # fmt: skip
             for number, value in sorted(made.items()):
-                f.store(value, f.gep(f.gep(place, f.mul(segment, number)), f.mul(k, size)), LINE)
+                f.store(value, f.gep(f.gep(place, f.mul(segment, number)), f.mul(k, size)), lanes * size)
             sizes = [f.and_(f.bitcast(a, "i32"), 0x7FFFFFFF) for a in (a11, a12, a21, a22)]
             return [f.smax(f.smax(largest[i], sizes[2 * i]), sizes[2 * i + 1]) for i in range(2)]
 
@@ -83,7 +83,7 @@ def emit_sums(module: Module, name: str, cut: Halves, target: Target) -> Functio
         def step(k: Reg, count: int = lanes) -> None:
             _, a12, a21, _ = quarters(top, bottom, k, count)
             for number, value in ((A21, a21), (A12, a12)):
-                f.store(value, f.gep(f.gep(place, f.mul(segment, number)), f.mul(k, size)), LINE)
+                f.store(value, f.gep(f.gep(place, f.mul(segment, number)), f.mul(k, size)), lanes * size)
 
         if whole:
             with f.loop(0, whole, lanes) as k:
