@@ -198,6 +198,10 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         threads=1,
         weights=executable.precision.weights,
         weights_deviation=f"{executable.precision.deviation:.2e}",
+        values=", ".join(
+            f"{name} = {np.array2string(array, separator=', ', threshold=8)}"
+            for name, array in executable.values.items()
+        ),
         packed_bytes=native.facts.weights_bytes if native else 0,
         files=files,
     )

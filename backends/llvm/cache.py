@@ -145,7 +145,7 @@ def key(*parts: str | bytes) -> str:
     >>> key("a", "bc") == key("ab", "c")
     False
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(MAGIC)  # entries of another format are not looked at
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "little") + data)

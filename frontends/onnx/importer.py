@@ -9,8 +9,10 @@ NeedsValue.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from onnx import (
@@ -24,9 +26,10 @@ from onnx import (
     defs,
 )
 
-from graphc.errors import GraphcError, nearest
+from graphc.errors import Fact, GraphcError, nearest
 from graphc.frontends.onnx.call import Call, Operand, checked_attributes
 from graphc.frontends.onnx.errors import NeedsValue, OnnxError, OnnxLimitError, UnsupportedOperator
+from graphc.frontends.onnx.loops import ManyBodies
 from graphc.frontends.onnx.operators import HANDLERS
 from graphc.frontends.onnx.reading import MAX_DEPTH, Folder
 from graphc.frontends.onnx.sizes import SIZES, as_sizes
@@ -39,6 +42,7 @@ from graphc.ir.op import TypeRuleError
 from graphc.ir.types import MAX_RANK, TensorType, dtype_of
 
 MAX_CALLS = 100
+MAX_RECORDED = 1_000
 MAX_EVALUATED = 256 << 20
 MAX_GRAPH_NODES = 2_000_000
 NEWEST = defs.onnx_opset_version()
@@ -80,19 +84,23 @@ class Importer:
         name: str,
         file: str,
         types: Mapping[str, TensorType],
-        given: Mapping[str, np.ndarray],
+        given: Mapping[str, Any],
+        arrays: dict[str, np.ndarray],
     ):
         self.model, self.folder, self.file, self.types, self.given = model, folder, file, types, given
-        self.builder = Builder(name)
+        self.builder = self.root = Builder(name)
         self.data: dict[str, np.ndarray] = {}
         self.inputs: dict[str, Value] = {}  # by their names in the file
+        self.declared: dict[str, TensorType] = {}  # of all inputs, by their names in the file
         self.arrays: dict[Value, np.ndarray] = {}  # what was evaluated while importing
+        self.tensors = arrays  # of the file, by name
         self.functions: dict[tuple[str, str], FunctionProto] = {}
         for function in model.functions:
             key = (function.domain, function.name)
             if key in self.functions:
                 raise OnnxError(f"function {function.name!r} is defined twice")
             self.functions[key] = function
+        self.recorded = 0  # bodies of loops
         self.calls: list[str] = []  # the functions being inlined
         self.path: list[str] = []  # the nodes being imported, outermost first
 
@@ -102,7 +110,12 @@ class Importer:
         with self.builder:
             self._initializers(graph, scope)
             self._inputs(graph, scope)
-            self.nodes(graph.node, scope)
+            try:
+                self.nodes(graph.node, scope)
+            except NeedsValue as needed:
+                needed.types = self.declared
+                needed.facts += [Fact(name, str(self.declared[name])) for name in needed.inputs]
+                raise
             outputs = [self.as_value(scope.find(value.name)) for value in graph.output]
         names = [value.name for value in graph.output]
         if not outputs:
@@ -123,7 +136,11 @@ class Importer:
                 raise OnnxError(f"tensor {tensor.name!r} is given twice")
             if tensor.name in self.given:
                 continue
-            array = self.folder.array(tensor, f"tensor {tensor.name!r}")
+            array = self.tensors.get(tensor.name) if scope.outer is None else None
+            if array is None:
+                array = self.folder.array(tensor, f"tensor {tensor.name!r}")
+            if scope.outer is None:
+                self.tensors[tensor.name] = array
             scope.values[tensor.name] = self.leaf(array, tensor.name)
 
     def _inputs(self, graph: GraphProto, scope: Scope) -> None:
@@ -141,13 +158,9 @@ class Importer:
             seen.add(value.name)
             if value.name in scope.values:
                 continue  # an initializer gives it; models before IR 4 list every tensor as an input
-            declared = self._declared(value)
+            declared = self.declared[value.name] = self._declared(value)
             if value.name in self.given:
-                array = np.asarray(self.given[value.name])
-                if array.dtype != declared.dtype.numpy or array.ndim != declared.rank:
-                    raise OnnxError(
-                        f"input {value.name!r} is {declared}; {array.dtype}{list(array.shape)} is given"
-                    )
+                array = given_array(value.name, self.given[value.name], declared)
                 scope.values[value.name] = self.constant(array, value.name)
                 continue
             leaf = self.inputs[value.name] = self.builder.leaf("input", value.name, declared)
@@ -180,7 +193,7 @@ class Importer:
         if array.ndim == 0 and kind == "constant":
             value = self.builder.constant(array.item(), type.dtype)
         else:
-            value = self.builder.leaf(kind, name, type)  # type: ignore[arg-type]
+            value = self.root.leaf(kind, name, type)  # type: ignore[arg-type]
             self.data[value.name] = array
         self.arrays[value] = array
         return value
@@ -264,7 +277,7 @@ class Importer:
         raise NeedsValue(
             f"{what} must be known, and depends on the value of input {shown}",
             inputs=tuple(names),
-            fix=f'load(..., values={{"{names[0]}": ...}})' if names else "",
+            fix=f'--value {names[0]}=..., or values={{"{names[0]}": ...}}' if names else "",
         )
 
     # --- nodes
@@ -423,6 +436,25 @@ class Importer:
             self.calls.pop()
         return [inner.find(name) if name in inner.values else None for name in function.output]  # type: ignore[misc]
 
+    @contextmanager
+    def recording(self, builder: Builder) -> Iterator[None]:
+        """What is imported inside goes to this builder.  Raises ManyBodies for what cannot be said there."""
+        before, depth, calls = self.builder, len(self.path), len(self.calls)
+        self.recorded += 1
+        if self.recorded > MAX_RECORDED:
+            raise OnnxLimitError(f"the model has more than {MAX_RECORDED} loops")
+        self.builder = builder
+        try:
+            with builder:
+                yield
+        except (NeedsValue, UnsupportedOperator) as error:
+            if isinstance(error, NeedsValue) and error.inputs:
+                raise
+            del self.path[depth:], self.calls[calls:]
+            raise ManyBodies from None
+        finally:
+            self.builder = before
+
     def subgraph(self, graph: GraphProto, scope: Scope, operands: Sequence[Operand]) -> list[Operand]:
         """Import a graph that stands in an attribute, with these operands as its inputs."""
         inner = scope.inner()
@@ -433,6 +465,25 @@ class Importer:
             inner.values[value.name] = operand
         self.nodes(graph.node, inner)
         return [inner.find(value.name) for value in graph.output]
+
+
+def given_array(name: str, given: Any, declared: TensorType) -> np.ndarray:
+    """The value of an input, as numbers or an array.  Raises OnnxError when it is not of the declared type."""
+    array = np.asarray(given)
+    if not isinstance(given, np.ndarray):
+        array = (
+            array.astype(declared.dtype.numpy)
+            if (array.astype(declared.dtype.numpy) == array).all()
+            else array
+        )
+        array = array.reshape(()) if declared.rank == 0 and array.size == 1 else array
+        array = array.reshape(1) if declared.rank == 1 and array.ndim == 0 else array
+    fits = array.dtype == declared.dtype.numpy and array.ndim == declared.rank
+    if not fits or any(
+        isinstance(d, int) and d != n for d, n in zip(declared.shape, array.shape, strict=True)
+    ):
+        raise OnnxError(f"input {name!r} is {declared}; {array.dtype}{list(array.shape)} is given")
+    return array
 
 
 def without(node: NodeProto, absent: set[str]) -> NodeProto:
