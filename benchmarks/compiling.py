@@ -41,7 +41,7 @@ def measure(workload: Workload, repeats: int = 1) -> dict[str, Any]:
     cached: list[float] = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
-            environment = {**os.environ, "XDG_CACHE_HOME": folder}
+            environment = footprint.with_bytecode({**os.environ, "XDG_CACHE_HOME": folder})
             for times in (cold, cached):
                 command = [sys.executable, "-m", "benchmarks.compiling", "--once", workload.name]
                 told = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)

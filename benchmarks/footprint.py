@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -100,13 +101,23 @@ def _exported(workload: Workload) -> Path:
     return path
 
 
+def with_bytecode(environment: dict[str, str]) -> dict[str, str]:
+    """The environment, with a place for bytecode where Python is told to write none: an installed package has it."""
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        environment["PYTHONPYCACHEPREFIX"] = str(folder() / "bytecode")
+    return environment
+
+
 def measure(workload: Workload, name: str, model: Path, repeats: int) -> dict[str, float | str]:
     """The least of several processes, each figure by itself."""
     command = [sys.executable, "-c", BEFORE + LOADERS[name] + AFTER, str(model)]
     found = []
     for _ in range(repeats):
         ran = subprocess.run(
-            [*command, str(folder() / f"{workload.key}.npy")], capture_output=True, text=True
+            [*command, str(folder() / f"{workload.key}.npy")],
+            capture_output=True,
+            text=True,
+            env=with_bytecode(dict(os.environ)),
         )
         if ran.returncode:
             return {"reason": ran.stderr.strip().rpartition("\n")[2]}

@@ -92,8 +92,9 @@ COSTS = """Time of a call with one thread, and the time to compile.  A point who
 layers `linear 64` fill a megabyte of L2: more of them are read from L3 at each call.
 
 """
-COMPILING = """In a fresh process, the import of the compiler included.  Cold: nothing in the cache.  Cached: the code
-is in the cache; tracing, passes, planning and packing the weights are what is left.  Load and answer: from a saved
+COMPILING = """In a fresh process, the import of the compiler included.  Cold: nothing in the cache.  Cached: the model
+is in the cache; importing the compiler, tracing, and reading the weights twice, the model's own and the packed
+ones, are what is left.  Load and answer: from a saved
 artefact to the first answer, and beside it what reading the file of its weights alone takes.
 The arena is the working memory of a call; the lower bound is the most bytes alive at one step.
 

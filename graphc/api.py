@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from os import PathLike
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from graphc import by_value
 from graphc.autodiff import differentiate as reverse_mode
 from graphc.errors import UsageError
 from graphc.executable import Executable
+from graphc.frontends import onnx
+from graphc.frontends.onnx import is_onnx
 from graphc.frontends.python.modules import is_torch_module
 from graphc.frontends.python.tracer import trace, trace_graph
 from graphc.ir.builder import Builder
@@ -57,9 +61,10 @@ def graph_of(
     weights: str | PathLike[str] | Mapping[str, np.ndarray] | None = None,
     name: str = "",
     training: bool = False,
+    values: Mapping[str, Any] | None = None,
 ) -> Graph:
-    """The graph of a Module of graphc or PyTorch, a function, or a graph as it is; with the arrays of `weights`, a file
-    or arrays by name.
+    """The graph of a Module of graphc or PyTorch, a function, an ONNX file, or a graph as it is; with the arrays of
+    `weights`, a file or arrays by name.  `values` are inputs of an ONNX model that become constants.
 
     Raises UsageError without the types of the inputs; what tracing raises; WeightsError when weights do not fit.
     """
@@ -69,6 +74,9 @@ def graph_of(
         from graphc.frontends import torch
 
         graph = torch.load(model, inputs, dims=dims, name=name)
+    elif is_onnx(model):
+        graph = onnx.read(model, inputs=inputs, name=name).graph(values)
+        graph = graph.with_(dims={**graph.dims, **(dims or {})})
     else:
         if inputs is None:
             raise UsageError("the types of the inputs are not known", fix='inputs={"x": "float32[N,784]"}')
@@ -141,8 +149,9 @@ def compile(
     train: bool = False,
     numerics: str = "default",
     cache: bool = True,
+    values: Mapping[str, Any] | None = None,
 ) -> Executable:
-    """Compile a Module, a function or a graph.
+    """Compile a Module, a function, an ONNX file or a graph.
 
     inputs   types, as {"x": "float32[N,784]"}; a name is a size left open
     sizes    {"N": [1, 8]}: sizes that get native code of their own beside the general one, chosen at the call
@@ -154,6 +163,8 @@ def compile(
     numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that
              round differently)
     cache    keep compiled objects between processes
+    values   inputs of an ONNX model that become constants.  When a shape depends on the value of an input that is not
+             among them, what comes back compiles for the values of each call, and keeps that (`graphc.by_value`)
 
     >>> import numpy as np
     >>> double = compile(lambda x: x + x, inputs={"x": "float32[N]"}, backend="numpy")
@@ -162,8 +173,19 @@ def compile(
     """
     if backend not in ("llvm", "numpy"):
         raise UsageError(f"there is no backend {backend!r}", fix='backend="llvm" or backend="numpy"')
+    if is_onnx(model):
+        source = onnx.read(model, inputs=inputs, name=name)
+        return by_value.compiled(
+            source, values or {},
+            partial(
+                compile, dims=dims, sizes=sizes, weights=weights, backend=backend, cpu=cpu, threads=threads,
+                train=train, numerics=numerics, cache=cache,
+            ),
+        )  # fmt: skip
     arrays, word = split_weights(weights)
     graph = graph_of(model, inputs, dims=dims, weights=arrays, name=name)
+    if isinstance(model, Graph) and dims:
+        graph = graph.with_(dims={**graph.dims, **dims})
     if train:
         graph = gradient_graph(graph)
     if backend == "numpy":

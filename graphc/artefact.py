@@ -96,11 +96,15 @@ def _files(executable: Executable, kinds: Sequence[str]) -> tuple[dict[str, byte
     if "o" in kinds:
         files[f"{name}.o"] = native.image
     if "so" in kinds:
-        from graphc.backends.llvm.aot import link_shared
+        from graphc.backends.llvm import cache
+        from graphc.backends.llvm.aot import link_shared, python_side
         from graphc.backends.llvm.c_api import exported_names
 
-        exports = exported_names(native.facts.signature)
-        library = link_shared([native.image], name, exports, native.target.triple)
+        signature = native.facts.signature
+        sizes = len(signature.inputs), len(signature.outputs)
+        helpers, names = python_side(native.target, *sizes, cache.default())
+        exports = [*exported_names(signature), *names]
+        library = link_shared([native.image, *helpers], name, exports, native.target.triple)
         if library.image is None:
             notes += (library.note,)
             files[f"{name}.o"] = native.image
@@ -194,6 +198,10 @@ def _manifest(executable: Executable, files: dict[str, tuple[str, int]]) -> Mani
         threads=1,
         weights=executable.precision.weights,
         weights_deviation=f"{executable.precision.deviation:.2e}",
+        values=", ".join(
+            f"{name} = {np.array2string(array, separator=', ', threshold=8)}"
+            for name, array in executable.values.items()
+        ),
         packed_bytes=native.facts.weights_bytes if native else 0,
         files=files,
     )
@@ -283,10 +291,11 @@ def _check_host(manifest: Manifest) -> None:
 
 def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
     from graphc.backends.llvm import cache
-    from graphc.backends.llvm.c_api import make_handle
     from graphc.backends.llvm.call import bind
     from graphc.backends.llvm.signature import Array, signature_of
-    from graphc.backends.llvm.team import allowed, process_team
+    from graphc.backends.llvm.status import make_handle
+    from graphc.backends.llvm.team import NAMES, allowed, process_team
+    from graphc.backends.llvm.wrapper import CALL
 
     threads = allowed(threads)
     signature = signature_of(
@@ -298,7 +307,8 @@ def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
     )
     code = _code(path, manifest)
     weights = _weights(path, manifest)
-    handle = make_handle(weights.ctypes.data, team=process_team() if threads > 1 else 0)
+    team = process_team(code if code.has(*NAMES) else None) if threads > 1 else 0
+    handle = make_handle(weights.ctypes.data, team=team)
     return bind(
         signature,
         code.address(f"{manifest.name}_run"),
@@ -307,6 +317,7 @@ def _native(path: Path, manifest: Manifest, threads: int) -> Callable[..., Any]:
         threads=threads,
         error=lambda status: _error(status, signature, manifest, code.address(f"{manifest.name}_error")),
         cache=cache.default(),
+        code=code if code.has(CALL) else None,
     )
 
 
@@ -314,7 +325,7 @@ def _error(status: int, signature: Signature, manifest: Manifest, told_by: int) 
     """The exception for a status; what goes wrong inside the model the code says itself."""
     import ctypes
 
-    from graphc.backends.llvm.c_api import FAULT, status_error
+    from graphc.backends.llvm.status import FAULT, status_error
     from graphc.ops.indexing import IndexOutOfRange
 
     if status < FAULT:
@@ -341,17 +352,20 @@ def _needs(manifest: Manifest) -> dict[Dim, int]:
 
 def _code(path: Path, manifest: Manifest) -> Any:
     entries = [f"{manifest.name}_run", f"{manifest.name}_error"]
-    library, image = path / f"{manifest.name}.so", path / f"{manifest.name}.o"
+    library, object_ = path / f"{manifest.name}.so", path / f"{manifest.name}.o"
     if library.name in manifest.files:
         from graphc.backends.llvm.library import open_library
+        from graphc.backends.llvm.team import NAMES
+        from graphc.backends.llvm.wrapper import CALL
 
-        return open_library(checked_bytes(path, manifest, library.name), entries, str(library))
-    if image.name in manifest.files:
+        image = checked_bytes(path, manifest, library.name)
+        return open_library(image, entries, str(library), perhaps=[CALL, *NAMES])
+    if object_.name in manifest.files:
         from graphc.backends.llvm.jit import load as link
 
-        return link(checked_bytes(path, manifest, image.name), entries)
+        return link(checked_bytes(path, manifest, object_.name), entries)
     raise ArtefactError(
-        f"{path} has neither {library.name} nor {image.name}", fix="compile it with --emit so,o"
+        f"{path} has neither {library.name} nor {object_.name}", fix="compile it with --emit so,o"
     )
 
 
@@ -359,8 +373,8 @@ def _weights(path: Path, manifest: Manifest) -> np.ndarray:
     """The arrays native code reads, in memory, once the hash of the whole file agrees."""
     if WEIGHTS not in manifest.files or not manifest.packed_bytes:
         return np.zeros(64, np.uint8)
-    from graphc.backends.llvm.c_api import PREAMBLE
     from graphc.backends.llvm.huge_pages import read_hashed
+    from graphc.backends.llvm.status import PREAMBLE
 
     file = path / WEIGHTS
     try:

@@ -32,6 +32,7 @@ class Executable:
     threads          how many a call may use
     inputs, outputs  name, dtype and dimensions of each
     precision        how the weights are stored, and what that costs
+    values           inputs that were given beforehand and are constants now
 
     A call gives the output, or a tuple when there are several.  Arrays of another dtype or shape are an error, never
     cast; arrays with any strides are accepted.  `out=` takes an array, or a tuple of arrays, that the results are
@@ -53,6 +54,7 @@ class Executable:
         self.inputs = ports(graph.inputs, [v.name for v in graph.inputs])
         self.outputs = ports(graph.outputs, graph.output_names)
         self.precision = Precision()
+        self.values: dict[str, np.ndarray] = {}
         self._run = run
         self._names = [port.name for port in self.inputs]
 

@@ -76,6 +76,7 @@ class Manifest:
     threads: int
     weights: str
     weights_deviation: str
+    values: str
     packed_bytes: int
     files: Mapping[str, tuple[str, int]]
 
@@ -235,6 +236,7 @@ def _manifest(content: dict[str, Any], path: Path) -> Manifest:
 
 _TEXTS = (
     "name", "graphc", "backend", "llvm", "abi", "triple", "arena", "flops", "numerics", "weights", "weights_deviation",
+    "values",
 )  # fmt: skip
 _COUNTS = ("arena_bytes_per_sample", "arena_bytes_fixed", "threads", "packed_bytes")
 

@@ -26,7 +26,7 @@ LAYERS = [
     ["plan"],
     ["tensor", "nn", "optim", "step"],
     ["frontends", "backends", "view"],
-    ["pipeline", "artefact", "executable", "explain", "precision", "profile", "provenance"],
+    ["pipeline", "artefact", "by_value", "executable", "explain", "precision", "profile", "provenance"],
     ["api", "training"],
     ["bench", "checking", "engine", "train", "transforms", "verification"],
     ["cli"],

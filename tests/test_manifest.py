@@ -26,7 +26,7 @@ GOOD = Manifest(
     inputs=(Port("x", "float32", ("N", 3)),), outputs=(Port("y", "float32", ("N",)),), dims={"N": (1, None)},
     arena_bytes_per_sample=64, arena_bytes_fixed=0, arena_bytes_by_unit={"N**2": 64},
     arena="arena 64 B", flops="6*N", numerics="default", threads=1,
-    weights="fp32", weights_deviation="0.00e+00", packed_bytes=0,
+    weights="fp32", weights_deviation="0.00e+00", values="", packed_bytes=0,
     files={"m.o": (hashlib.sha256(b"code").hexdigest(), 4)},
 )  # fmt: skip
 

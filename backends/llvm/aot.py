@@ -15,7 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from graphc.backends.llvm.cache import Cache
+from graphc.backends.llvm.call import wrapper_object
 from graphc.backends.llvm.elf import dynamic_symbols
+from graphc.backends.llvm.target import Target
+from graphc.backends.llvm.team import NAMES, team_object
+from graphc.backends.llvm.wrapper import CALL
 from graphc.errors import InternalError
 
 # All that emitted code may call: memory and files in `open` and `close`, what LLVM itself puts in for block
@@ -67,6 +72,17 @@ def link_shared(objects: Sequence[bytes], name: str, exports: Sequence[str], tri
     if not problems:
         return Library(None, note=f"no linker was found, so there is no {name}.so; to have one, {HOW}")
     return Library(None, note=f"{name}.so could not be linked ({'; '.join(problems)}); {HOW}")
+
+
+def python_side(
+    target: Target, inputs: int, outputs: int, cache: Cache | None = None
+) -> tuple[list[bytes], list[str]]:
+    """Objects, and what they export, with which Python calls a model of so many arrays without LLVM at hand."""
+    objects, names = [wrapper_object(target, inputs, outputs, cache)], [CALL]
+    if team := team_object(target, cache):
+        objects.append(team)
+        names += NAMES
+    return objects, names
 
 
 def _commands(name: str, triple: str, inputs: Sequence[str]) -> Iterator[tuple[str, list[str]]]:

@@ -22,7 +22,7 @@ import numpy as np
 from graphc.backends.llvm.cache import Cache
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.signature import Array, Signature
-from graphc.backends.llvm.target import host
+from graphc.backends.llvm.target import Target, host
 from graphc.backends.llvm.wrapper import (
     ARRAY_DATA,
     ARRAY_DESCR,
@@ -30,7 +30,9 @@ from graphc.backends.llvm.wrapper import (
     ARRAY_FLAGS,
     ARRAY_ND,
     BYTES_DATA,
+    CALL,
     OBJECT_TYPE,
+    PYTHON_NAMES,
     SLOTS,
     TUPLE_ITEMS,
     emit_wrapper,
@@ -41,15 +43,6 @@ from graphc.ir.types import as_argument
 
 LET_GO = 20_000.0  # nanoseconds of work from which other Python threads are let run meanwhile
 METH_FASTCALL = 0x80
-PYTHON_NAMES = (
-    "PyErr_NoMemory",
-    "PyEval_RestoreThread",
-    "PyEval_SaveThread",
-    "PyLong_FromLong",
-    "PyObject_Vectorcall",
-    "PyTuple_New",
-    "Py_DecRef",
-)
 NEVER = 2**62
 
 
@@ -62,6 +55,7 @@ def bind(
     threads: int = 1,
     error: Callable[[int], Exception] | None = None,
     cache: Cache | None = None,
+    code: Code | None = None,
 ) -> Callable[..., Any]:
     """The Python function of a compiled model.
 
@@ -73,6 +67,7 @@ def bind(
         threads: passed last.
         error: makes an exception of a status other than 0.
         cache: where the compiled wrapper is kept between processes.
+        code: a library with the wrapper, which is compiled else.
 
     The function takes the inputs in order and gives the output, or a tuple when there are several. Arrays of
     the exact dtype, contiguous and aligned, take the fast road; others are made so when that changes no
@@ -84,12 +79,11 @@ def bind(
     array_new = numpy_allocator()
     if array_new is None or not signature.is_linear:
         return checked
-    code = _wrapper(len(signature.inputs), len(signature.outputs), cache)
+    if code is None:
+        code = _wrapper(len(signature.inputs), len(signature.outputs), cache)
     workspaces = _Workspaces()
     plan = _plan(checked, array_new, workspaces.address)
-    method = _MethodDef(
-        signature.name.encode(), code.address("graphc_call"), METH_FASTCALL, str(checked).encode()
-    )
+    method = _MethodDef(signature.name.encode(), code.address(CALL), METH_FASTCALL, str(checked).encode())
     bound = (plan, checked, checked.fail, workspaces, code, method, keep)
     function: Callable[..., Any] = _python_function(ctypes.byref(method), bound, None)
     return function
@@ -214,6 +208,7 @@ def _plan(checked: Checked, array_new: int, slots: int) -> bytes:
         array_new,
         *(signature.n_range if source else (1, 1)),
         *(source or (-1, 0)),
+        *(ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in PYTHON_NAMES),
     ]
     records: list[list[int]] = []
     for array in signature.inputs:
@@ -262,6 +257,11 @@ class _Workspaces:
             self._free(block)
 
 
+def wrapper_object(target: Target, inputs: int, outputs: int, cache: Cache | None = None) -> bytes:
+    """The object of the wrapper for this many arrays."""
+    return emit_object(str(emit_wrapper(target, inputs, outputs)), target, cache)
+
+
 _lock = threading.Lock()
 _wrappers: dict[tuple[int, int], Code] = {}
 
@@ -270,12 +270,8 @@ def _wrapper(inputs: int, outputs: int, cache: Cache | None) -> Code:
     """The wrapper for this many arrays, compiled at first use."""
     with _lock:
         if (inputs, outputs) not in _wrappers:
-            image = emit_object(str(emit_wrapper(host(), inputs, outputs)), host(), cache)
-            addresses = {
-                n: ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in PYTHON_NAMES
-            }
-            imports = {name: address for name, address in addresses.items() if address}
-            _wrappers[inputs, outputs] = load(image, ["graphc_call"], imports=imports)
+            image = wrapper_object(host(), inputs, outputs, cache)
+            _wrappers[inputs, outputs] = load(image, [CALL])
         return _wrappers[inputs, outputs]
 
 

@@ -30,7 +30,8 @@ from graphc.backends.llvm.program import Load, Space, trace
 from graphc.backends.llvm.sharing import EVEN, unevenness
 from graphc.backends.llvm.storage import flattened_order
 from graphc.backends.llvm.stored import stored_as
-from graphc.backends.llvm.strassen import Halves, emit_halves, emit_sums, halves, pack_halves
+from graphc.backends.llvm.strassen import emit_halves, emit_sums
+from graphc.backends.llvm.strassen_plan import Halves, halves, pack_halves
 from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import Epilogue, Site

@@ -33,6 +33,7 @@ from graphc.backends.llvm.emitter import Function, Operand, Reg, constant
 from graphc.backends.llvm.epilogue import is_short
 from graphc.backends.llvm.kernel_function import KernelFunction, Packing, packable
 from graphc.backends.llvm.loop_kernel import plain
+from graphc.backends.llvm.plane_convolution import suits_groups
 from graphc.backends.llvm.sharing import unevenness
 from graphc.backends.llvm.storage import image_of
 from graphc.backends.llvm.target import Target
@@ -145,7 +146,7 @@ def plan_convolution(
     """How the kernel's convolution runs, None when it is better made of plain planes."""
     node = kernel.anchor
     sums = [] if node is None else correlations(node)
-    if not sums or node is None or not pays(node, fixed):
+    if not sums or node is None or not pays(node, fixed) or suits_groups(kernel, target):
         return None
     (x, w), y = node.inputs, node.output
     main = next((v for v in (y, *kernel.outputs) if v in kernel.outputs and v.type == y.type), None)
@@ -153,6 +154,9 @@ def plan_convolution(
         return None
     need = window_halo(node)
     stored, kept = (image_of(v, layouts) or as_planes(v) for v in (x, main))
+    depthwise = node.attributes["groups"] == stored.channels > 1 and node.attributes["strides"] == (1, 1)
+    if layouts and depthwise and stored.block == kept.block == 1:
+        return None  # one channel at a time needs no blocks, where nothing else does
     source = stored if stored.block == 1 and planar(node) else replace(stored, block=BLOCK)
     if any(have < least for have, least in zip(source.halo, need)):
         source = replace(source, halo=need)

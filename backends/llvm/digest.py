@@ -6,7 +6,6 @@ let other threads run meanwhile.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from graphc.machine import cores
@@ -31,6 +30,8 @@ def digest_of(chunks: Sequence[T], hashed: Callable[[T], bytes]) -> bytes:
     if len(chunks) <= 1:
         found = [hashed(chunk) for chunk in chunks]
     else:
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(cores().allowed, len(chunks))) as pool:
             found = list(pool.map(hashed, chunks))
     return hashlib.sha256(b"".join(found)).digest()

@@ -6,6 +6,7 @@ operating system saves); it runs before any other function and uses baseline ins
 LLVM the same of this machine. Bits: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -116,13 +117,39 @@ def checkable(features: Iterable[str]) -> tuple[str, ...]:
     return tuple("-" + f[1:] if f.startswith("+") and f[1:] not in known else f for f in features)
 
 
+# What Linux calls them, where that is another name.
+LINUX = {
+    "avx512bf16": "avx512_bf16", "avx512bitalg": "avx512_bitalg", "avx512fp16": "avx512_fp16",
+    "avx512vbmi2": "avx512_vbmi2", "avx512vnni": "avx512_vnni", "avx512vp2intersect": "avx512_vp2intersect",
+    "avx512vpopcntdq": "avx512_vpopcntdq", "avxifma": "avx_ifma", "avxvnni": "avx_vnni", "bmi": "bmi1",
+    "crc32": "sse4_2", "lzcnt": "abm", "pclmul": "pclmulqdq", "prfchw": "3dnowprefetch", "sahf": "lahf_lm",
+    "sha": "sha_ni", "sse3": "pni", "sse4.1": "sse4_1", "sse4.2": "sse4_2",
+}  # fmt: skip
+
+
 def missing(names: Iterable[str]) -> tuple[str, ...]:
-    """Which of these features this machine lacks, as LLVM sees it (what the operating system does not save
-    counts out)."""
+    """Which of these features this machine lacks (what the operating system does not save counts out).
+
+    What Linux lists is there; about the rest LLVM is asked, which takes a while to load.
+    """
+    listed = _listed_by_linux()
+    names = tuple(name for name in names if LINUX.get(name, name) not in listed)
+    if not names:
+        return ()
     from llvmlite import binding
 
     have = {name for name, on in binding.get_host_cpu_features().items() if on} | AARCH64_BASE
     return tuple(name for name in names if name not in have)
+
+
+def _listed_by_linux() -> frozenset[str]:
+    """The flags of the first processor; none where there is no such list."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return frozenset()
+    return frozenset(line.partition(":")[2].split())
 
 
 def check(names: Iterable[str], what: str) -> None:
@@ -137,6 +164,9 @@ def check(names: Iterable[str], what: str) -> None:
 
 def check_triple(triple: str, what: str) -> None:
     """Raise HostMismatchError when `what` was compiled for another architecture or operating system."""
+    here = os.uname()
+    if triple.startswith(f"{here.machine}-") and "linux" in triple and here.sysname == "Linux":
+        return
     from llvmlite import binding
 
     def machine(name: str) -> tuple[str, str]:

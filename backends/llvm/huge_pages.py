@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO
+import os
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 HUGE = (
     1 << 20
@@ -34,9 +37,17 @@ def page_memory(size: int) -> NDArray[np.uint8]:
 def read_hashed(file: BinaryIO, start: int, size: int) -> tuple[NDArray[np.uint8], str]:
     """`size` bytes of a file from `start` on, and the sha256 of all of it.
 
-    The file is read once, straight to where the bytes stay; another thread hashes what was read before.  Bytes that a
-    short file lacks are 0.
+    A long file is read once, straight to where the bytes stay; another thread hashes what was read before.  Bytes that
+    a short file lacks are 0.
     """
+    if os.fstat(file.fileno()).st_size <= CHUNK:
+        content = file.read()
+        blob = page_memory(size)
+        found = np.frombuffer(content, np.uint8)[start : start + size]
+        blob[: len(found)] = found
+        return blob, hashlib.sha256(content).hexdigest()
+    from concurrent.futures import ThreadPoolExecutor
+
     blob = page_memory(size)
     digest = hashlib.sha256()
     rest = [memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))]

@@ -35,6 +35,10 @@ class Code:
         """Where the function or constant `name` lies; KeyError when it was not asked for at loading."""
         return self._addresses[name]
 
+    def has(self, *names: str) -> bool:
+        """Whether it knows the addresses of all of these."""
+        return all(self._addresses.get(name) for name in names)
+
 
 def emit_object(text: str, target: Target, cache: Cache | None = None) -> bytes:
     """Compile a module's IR to a relocatable object, the same bytes for the same text, target and LLVM.

@@ -14,8 +14,10 @@ from graphc.backends.llvm.jit import Code
 from graphc.errors import ArtefactError
 
 
-def open_library(image: bytes, names: Sequence[str], what: str = "the library") -> Code:
-    """Load a library and find its functions; unloaded when the `Code` goes.
+def open_library(
+    image: bytes, names: Sequence[str], what: str = "the library", *, perhaps: Sequence[str] = ()
+) -> Code:
+    """Load a library and find its functions, and those it has `perhaps`; unloaded when the `Code` goes.
 
     The bytes are code: only those whose hash has been compared with a manifest the user trusts may come here.
     Raises ArtefactError when they cannot be loaded or a name is missing.
@@ -28,7 +30,8 @@ def open_library(image: bytes, names: Sequence[str], what: str = "the library") 
     lacking = [name for name, address in addresses.items() if not address]
     if lacking:
         raise ArtefactError(f"{what} has no {', '.join(lacking)}", fix="compile the model again")
-    return Code(owner, {name: address or 0 for name, address in addresses.items()})
+    addresses |= {name: owner.find(name) for name in perhaps}
+    return Code(owner, {name: address for name, address in addresses.items() if address})
 
 
 class _Library:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from graphc.backends.llvm.c_api import FAULT, TEAM, Weights, emit_c_api, size_arguments, size_parameters
+from graphc.backends.llvm.c_api import TEAM, Weights, emit_c_api, size_arguments, size_parameters
 from graphc.backends.llvm.calls import Calls
 from graphc.backends.llvm.clock import Clock
 from graphc.backends.llvm.emitter import Function, Reg, constant
@@ -24,6 +24,7 @@ from graphc.backends.llvm.lowering import lower
 from graphc.backends.llvm.point import Sizes
 from graphc.backends.llvm.sharing import ALONE, PARAMETERS, RUN, estimate
 from graphc.backends.llvm.signature import Array, Signature, signature_of
+from graphc.backends.llvm.status import FAULT
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import call_acquire, call_run, can_share, emit_barrier
 from graphc.backends.llvm.turns import chains, samples_of, turn

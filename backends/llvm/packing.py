@@ -39,10 +39,15 @@ def pack_b(b: Any, width: int) -> Any:
     [[[0.0, 1.0], [3.0, 4.0]], [[2.0, 0.0], [5.0, 0.0]]]
     """
     *batch, k, n = b.shape
-    count = -(-n // width)
-    padded = np.zeros((*batch, k, count * width), b.dtype)
-    padded[..., :n] = b
-    return np.ascontiguousarray(np.moveaxis(padded.reshape(*batch, k, count, width), -2, -3))
+    count, rest = -(-n // width), n % width
+    whole = n - rest
+    packed = np.empty((*batch, count, k, width), b.dtype)
+    if whole:
+        packed[..., : n // width, :, :] = np.moveaxis(b[..., :whole].reshape(*batch, k, -1, width), -2, -3)
+    if rest:
+        packed[..., -1, :, :rest] = b[..., whole:]
+        packed[..., -1, :, rest:] = 0
+    return packed
 
 
 def packed_bytes(k: int, n: int, width: int, element: str) -> int:

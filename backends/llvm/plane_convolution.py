@@ -27,9 +27,11 @@ from graphc.backends.llvm.target import Target
 from graphc.ir.graph import Node
 from graphc.ir.partition import Kernel
 from graphc.ir.types import is_static
+from graphc.plan.layout import BLOCK
 
 MOST_CHANNELS = 8  # output channels in a tile
 MOST_ROWS = 4  # rows of narrow images in a tile
+IN_FLIGHT = 8  # multiply-adds at the same time that keep a core busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,32 @@ def cut_of(spec: Correlation, target: Target) -> Cut:
     room = min((target.vector_registers - vectors - 1) // vectors, MOST_CHANNELS, spec.outputs)
     channels = min(range(1, room + 1), key=lambda n: (-(-spec.outputs // n), -n))
     even = -(-spec.outputs // -(-spec.outputs // channels))
-    # A narrow image has one vector a row: several rows keep enough sums in flight and share each weight.
-    rows = (target.vector_registers - 1) // (even + 1) if vectors == 1 else 1
+    # Several rows share each weight and keep enough sums in flight.
+    rows = (target.vector_registers - 1) // (vectors * (even + 1))
     return Cut(even, vectors, max(1, min(rows, MOST_ROWS, spec.height)))
+
+
+def suits_groups(kernel: Kernel, target: Target) -> bool:
+    """Whether groups that are no whole blocks of channels are better computed here than in blocks.
+
+    There, each group that a block of outputs touches takes a pass over the whole block, and every multiply-add of a
+    pass reads memory; here a tile shares what it loads, but narrow images fill their vectors badly.
+    """
+    node = kernel.anchor
+    assert node is not None
+    groups, channels = node.attributes["groups"], node.output.shape[1]
+    spec = plan_correlation(node, target)
+    if groups == 1 or spec is None or not isinstance(channels, int) or place_of_result(kernel) is None:
+        return False
+    inputs, outputs = spec.inputs, spec.outputs
+    if inputs == outputs == 1 or inputs % BLOCK == outputs % BLOCK == 0:
+        return False
+    cut, lanes = cut_of(spec, target), target.lanes(spec.planes.element)
+    filled = spec.width / (-(-spec.width // spec.lanes) * lanes)
+    busy = min(1.0, cut.channels * cut.vectors * cut.rows / IN_FLIGHT)
+    ends = ((start, min(start + BLOCK, channels) - 1) for start in range(0, channels, BLOCK))
+    passes = sum(last // outputs - first // outputs + 1 for first, last in ends)
+    return filled * busy > channels / (passes * BLOCK) / 2
 
 
 def scratch_bytes(kernel: Kernel, target: Target) -> int:

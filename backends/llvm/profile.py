@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.backends.llvm.c_api import make_handle
 from graphc.backends.llvm.cache import Cache
 from graphc.backends.llvm.call import bind
 from graphc.backends.llvm.clock import COST_CALLS, emit_cost
 from graphc.backends.llvm.executable import Executable
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.module import build_module
+from graphc.backends.llvm.status import make_handle
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import allowed, process_team
 from graphc.ir.partition import Kernel

@@ -18,15 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.backends.llvm import cache as _cache
-from graphc.backends.llvm.c_api import FAULT, make_handle, status_error
 from graphc.backends.llvm.call import Checked, bind
 from graphc.backends.llvm.facts import Facts
 from graphc.backends.llvm.features import required
 from graphc.backends.llvm.huge_pages import HUGE, page_memory
 from graphc.backends.llvm.jit import Code, load
+from graphc.backends.llvm.status import FAULT, make_handle, status_error
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.team import allowed, process_team
-from graphc.backends.llvm.weights_file import weights_file
 from graphc.errors import UsageError
 from graphc.machine import cores
 
@@ -147,6 +146,8 @@ class Executable:
             raise UsageError("code that trains its weights has no weights file")
         if not (size or self.public):
             return b""
+        from graphc.backends.llvm.weights_file import weights_file
+
         return weights_file(size, self.public).content(self.packed[:size], self.public, identity)
 
 

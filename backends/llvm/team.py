@@ -17,11 +17,11 @@ import mmap
 import threading
 from typing import Any
 
-from graphc.backends.llvm.cache import default
+from graphc.backends.llvm.cache import Cache, default
 from graphc.backends.llvm.emitter import Function, Module, Reg, constant
 from graphc.backends.llvm.jit import Code, emit_object, load
 from graphc.backends.llvm.placement import emit_apart, note_core
-from graphc.backends.llvm.target import host
+from graphc.backends.llvm.target import Target, host
 from graphc.errors import UsageError
 from graphc.machine import cores
 
@@ -30,6 +30,7 @@ JOB, CONTEXT, PARTS, CONTROL, CORE = 64, 72, 80, 88, 96
 PENDING, COUNT, GENERATION = 128, 192, 256
 SLOTS, SLOT = 320, 64
 ROUND, ASLEEP, TEAM, INDEX, ROOM, ROOM_BYTES, THREAD = 0, 4, 8, 16, 24, 32, 40  # within a slot
+NAMES = ("graphc_acquire", "graphc_run")
 MOST = 64  # members, with the thread that asks
 BYTES = SLOTS + SLOT * MOST
 
@@ -321,25 +322,37 @@ _lock = threading.Lock()
 _team: list[Any] = []
 
 
-def process_team() -> int:
-    """The address of this process's team; made when first asked for, with no member yet."""
+def process_team(code: Code | None = None) -> int:
+    """The address of this process's team; made when first asked for, with no member yet.
+
+    code: a library that has `NAMES`; they are compiled else.
+    """
     with _lock:
         if not _team:
-            target = host()
-            module = target.module()
-            if not can_share(module):
+            code = code or _compiled()
+            if code is None:
                 return 0
-            emit_team(module)
-            image = emit_object(str(module), target, default())
-            code = load(image, ["graphc_acquire", "graphc_run"], target)
             _immortal(code)
             memory = mmap.mmap(-1, BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             words = (ctypes.c_int64 * (len(memory) // 8)).from_buffer(memory)
             _immortal(words)
-            words[ACQUIRE // 8] = code.address("graphc_acquire")
-            words[RUN // 8] = code.address("graphc_run")
+            words[ACQUIRE // 8], words[RUN // 8] = map(code.address, NAMES)
             _team.append(words)
         return ctypes.addressof(_team[0])
+
+
+def _compiled() -> Code | None:
+    image = team_object(host(), default())
+    return load(image, NAMES, host()) if image else None
+
+
+def team_object(target: Target, cache: Cache | None = None) -> bytes:
+    """The object with `NAMES`; empty where there are no teams."""
+    module = target.module()
+    if not can_share(module):
+        return b""
+    emit_team(module)
+    return emit_object(str(module), target, cache)
 
 
 def _immortal(thing: Code | ctypes.Array[Any]) -> None:

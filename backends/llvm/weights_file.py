@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graphc.backends.llvm.c_api import PREAMBLE, preamble
+from graphc.backends.llvm.c_api import preamble
+from graphc.backends.llvm.status import PREAMBLE
 
 NATIVE = "graphc.native"
 ALIGNMENT = 64

@@ -1,15 +1,27 @@
 """The machine code between CPython and a compiled model, for a number of inputs and outputs.
 
-`graphc_call(self, args, nargs)` has CPython's fast calling convention. `self` is the tuple `(plan, slow,
+`CALL(self, args, nargs)` has CPython's fast calling convention. `self` is the tuple `(plan, slow,
 fail, ...)` that `call.bind` makes; `plan` is a bytes object with 64-bit words. The offsets below are those of
 CPython 3.11 and later with a global lock, and of NumPy 1.20 and later; `call.numpy_allocator` checks them
-before first use.
+before first use. It calls nothing of Python by name: the plan holds the addresses, so that the code can
+stand in the library of an artefact.
 """
 
 from enum import IntEnum
 
 from graphc.backends.llvm.emitter import Function, Module, Operand, Reg, constant
 from graphc.backends.llvm.target import Target
+
+CALL = "graphc_call_1"  # the number changes with the words of the plan
+PYTHON_NAMES = (
+    "PyErr_NoMemory",
+    "PyEval_RestoreThread",
+    "PyEval_SaveThread",
+    "PyLong_FromLong",
+    "PyObject_Vectorcall",
+    "PyTuple_New",
+    "Py_DecRef",
+)
 
 OBJECT_TYPE = 8
 TUPLE_ITEMS = 24
@@ -44,15 +56,16 @@ class Word(IntEnum):
     N_MOST = 10
     SOURCE = 11  # which input has N as a size; -1 when there is no N
     SOURCE_AXIS = 12
-    RECORDS = 13
+    PYTHON = 13  # the functions of `PYTHON_NAMES`, in their order
+    RECORDS = 20
 
 
 def emit_wrapper(target: Target, inputs: int, outputs: int) -> Module:
-    """The module of `graphc_call` for models with this many arrays."""
+    """The module of `CALL` for models with this many arrays."""
     module = target.module()
     _emit_take(module)
     _emit_give(module)
-    f = module.function("graphc_call", {"self": "ptr", "args": "ptr", "nargs": "i64"}, returns="ptr")
+    f = module.function(CALL, {"self": "ptr", "args": "ptr", "nargs": "i64"}, returns="ptr")
     _Call(f, inputs, outputs).emit()
     return module
 
@@ -84,13 +97,13 @@ class _Call:
             f.call("graphc_give", "void", self._word(Word.SLOTS, "ptr"), workspace)
         with f.if_(f.icmp("ne", status, 0)):
             self._drop(made)
-            number = f.call("PyLong_FromLong", "ptr", f.sext(status, "i64"))
+            number = self._python("PyLong_FromLong", "ptr", f.sext(status, "i64"))
             with f.if_(f.icmp("eq", number, constant(0, "ptr"))):
                 f.ret(number)
             argument = f.gep(sizes, 0)
             f.store(number, argument)
-            result = self._python(2, argument, constant(1, "i64"))
-            f.call("Py_DecRef", "void", number)
+            result = self._object(2, argument, constant(1, "i64"))
+            self._python("Py_DecRef", "void", number)
             f.ret(result)
         self._result(made)
 
@@ -100,16 +113,25 @@ class _Call:
     def _word(self, word: int, type: str = "i64") -> Reg:
         return self._load(self.plan, 8 * word, type)
 
-    def _python(self, item: int, arguments: Reg, count: Reg) -> Reg:
+    def _python(self, name: str, returns: str, *arguments: Reg) -> Reg:
+        """Call a function of Python's."""
+        function = self._word(Word.PYTHON + PYTHON_NAMES.index(name), "ptr")
+        call = f"call {returns} {function.name}({', '.join(map(str, arguments))})"
+        if returns == "void":
+            self.f.line(call)
+            return Reg("", "void")
+        return self.f.emit(call, returns)
+
+    def _object(self, item: int, arguments: Reg, count: Reg) -> Reg:
         """Call the Python object that stands in `self` at this place."""
         callable = self._load(self.f.self, TUPLE_ITEMS + 8 * item, "ptr")
-        return self.f.call("PyObject_Vectorcall", "ptr", callable, arguments, count, constant(0, "ptr"))
+        return self._python("PyObject_Vectorcall", "ptr", callable, arguments, count, constant(0, "ptr"))
 
     def _else_slow(self, good: Reg) -> None:
         """Leave everything to Python when the condition does not hold."""
         f = self.f
         with f.if_(f.xor(good, True)):
-            f.ret(self._python(1, f.args, f.nargs))
+            f.ret(self._object(1, f.args, f.nargs))
 
     def _exact_arrays(self) -> list[Reg]:
         """The arguments, each an ndarray (no subclass) of its dtype and rank, contiguous and aligned."""
@@ -200,7 +222,7 @@ class _Call:
             block = f.call("graphc_take", "ptr", self._word(Word.SLOTS, "ptr"), need)
             with f.if_(f.icmp("eq", block, constant(0, "ptr"))):
                 self._drop(made)
-                f.ret(f.call("PyErr_NoMemory", "ptr"))
+                f.ret(self._python("PyErr_NoMemory", "ptr"))
             return [block]
 
         (workspace,) = f.if_else(f.icmp("ne", need, 0), take, lambda: [constant(0, "ptr")])
@@ -216,9 +238,9 @@ class _Call:
             return f.emit(f"call i32 {function.name}({arguments})", "i32")
 
         def alone() -> list[Reg]:
-            state = f.call("PyEval_SaveThread", "ptr")
+            state = self._python("PyEval_SaveThread", "ptr")
             status = run()
-            f.call("PyEval_RestoreThread", "void", state)
+            self._python("PyEval_RestoreThread", "void", state)
             return [status]
 
         (status,) = f.if_else(f.icmp("sge", n, self._word(Word.LET_GO)), alone, lambda: [run()])
@@ -226,14 +248,14 @@ class _Call:
 
     def _drop(self, made: Reg) -> None:
         for i in range(self.outputs):
-            self.f.call("Py_DecRef", "void", self._load(made, 8 * i, "ptr"))
+            self._python("Py_DecRef", "void", self._load(made, 8 * i, "ptr"))
 
     def _result(self, made: Reg) -> None:
         f = self.f
         if self.outputs == 1:
             f.ret(f.load(made, "ptr"))
             return
-        result = f.call("PyTuple_New", "ptr", constant(self.outputs, "i64"))
+        result = self._python("PyTuple_New", "ptr", constant(self.outputs, "i64"))
         with f.if_(f.icmp("eq", result, constant(0, "ptr"))):
             self._drop(made)
             f.ret(result)

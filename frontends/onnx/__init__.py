@@ -7,6 +7,7 @@ It needs the extra `graphc[onnx]`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,41 +17,72 @@ import numpy as np
 from graphc.errors import MissingToolError
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from graphc.frontends.onnx.reading import Folder
     from graphc.ir.graph import Graph
     from graphc.ir.types import TensorType
 
-__all__ = ["load"]
+__all__ = ["OnnxModel", "is_onnx", "load", "read"]
 
 
-def load(
+@dataclass
+class OnnxModel:
+    """A model that was read, and becomes a graph, or several: one for each set of values that its shapes depend on."""
+
+    proto: ModelProto
+    folder: Folder
+    file: str
+    name: str
+    types: Mapping[str, TensorType]
+    arrays: dict[str, np.ndarray] = field(
+        default_factory=dict
+    )  # its tensors, read once and shared by all graphs
+
+    def graph(self, values: Mapping[str, Any] | None = None) -> Graph:
+        """The graph in which inputs have these values.  Raises what `load` raises."""
+        from graphc.frontends.onnx.importer import Importer
+        from graphc.passes.dce import dce
+
+        importer = Importer(
+            self.proto,
+            self.folder,
+            name=self.name,
+            file=self.file,
+            types=self.types,
+            given=dict(values or {}),
+            arrays=self.arrays,
+        )
+        return dce(importer.run(), parameters=True)[0]
+
+
+def is_onnx(model: Any) -> bool:
+    """Whether this is an ONNX model, or the path of one."""
+    if isinstance(model, (str, PathLike)):
+        return Path(model).suffix == ".onnx"
+    kind = type(model)
+    return (
+        isinstance(model, OnnxModel) or kind.__name__ == "ModelProto" and kind.__module__.startswith("onnx")
+    )
+
+
+def read(
     model: str | PathLike[str] | bytes | Any,
     *,
     name: str = "",
     inputs: Mapping[str, str | TensorType] | None = None,
-    values: Mapping[str, np.ndarray] | None = None,
-) -> Graph:
-    """The graph of an ONNX model: a path, the bytes of a file, or an `onnx.ModelProto`.
-
-    name     name of the graph; by default the file's
-    inputs   types by name, as {"x": "float32[N,3,224,224]"}, in place of those the file declares
-    values   inputs that become constants, by name: those a shape depends on
-
-    Floating-point initializers become parameters under their own names, other tensors constants.  Sizes that the model
-    names (`dim_param`) stay open.  Opsets 1 to the newest the `onnx` package knows are read.
-
-    Raises OnnxError when it is no valid model, OnnxLimitError when it asks for too much, UnsupportedOperator for
-    what graphc has not, NeedsValue when a shape depends on an input's value; MissingToolError without `onnx`.
-    """
+) -> OnnxModel:
+    """Read a model, and check what does not need its graph.  Arguments and errors are those of `load`."""
+    if isinstance(model, OnnxModel):
+        return model
     try:
         from onnx import ModelProto
     except ImportError:
         raise MissingToolError(
             "reading an ONNX model needs the package onnx", fix="pip install 'graphc[onnx]'"
         ) from None
-    from graphc.frontends.onnx.importer import Importer
     from graphc.frontends.onnx.reading import Folder, check_limits, parse_model, read_model
     from graphc.ir.types import parse_type
-    from graphc.passes.dce import dce
 
     if isinstance(model, ModelProto):
         check_limits(model)
@@ -62,13 +94,27 @@ def load(
         proto, folder, file = read_model(path), path.resolve().parent, path.name
         name = name or path.stem
     types = {key: parse_type(t) if isinstance(t, str) else t for key, t in (inputs or {}).items()}
-    types = {key: parse_type(t) if isinstance(t, str) else t for key, t in (inputs or {}).items()}
-    graph = Importer(
-        proto,
-        Folder(folder),
-        name=name or proto.graph.name or "model",
-        file=file,
-        types=types,
-        given=dict(values or {}),
-    ).run()
-    return dce(graph, parameters=True)[0]
+    return OnnxModel(proto, Folder(folder), file, name or proto.graph.name or "model", types)
+
+
+def load(
+    model: str | PathLike[str] | bytes | Any,
+    *,
+    name: str = "",
+    inputs: Mapping[str, str | TensorType] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Graph:
+    """The graph of an ONNX model: a path, the bytes of a file, or an `onnx.ModelProto`.
+
+    name     name of the graph; by default the file's
+    inputs   types by name, as {"x": "float32[N,3,224,224]"}, in place of those the file declares
+    values   inputs that become constants, by name: those a shape depends on.  `graphc.compile` needs none: it compiles
+             for the values of each call, and keeps what it compiled
+
+    Floating-point initializers become parameters under their own names, other tensors constants.  Sizes that the model
+    names (`dim_param`) stay open.  Opsets 1 to the newest the `onnx` package knows are read.
+
+    Raises OnnxError when it is no valid model, OnnxLimitError when it asks for too much, UnsupportedOperator for
+    what graphc has not, NeedsValue when a shape depends on an input's value; MissingToolError without `onnx`.
+    """
+    return read(model, name=name, inputs=inputs).graph(values)

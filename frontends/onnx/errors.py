@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.errors import ModelError, UnsupportedError
+from graphc.ir.types import TensorType
 
 
 class OnnxError(ModelError):
@@ -38,10 +39,13 @@ class UnsupportedOperator(UnsupportedError):
 class NeedsValue(UnsupportedError):
     """A shape in the model depends on the value of an input, which is known only when the model runs.
 
-    graphc's graphs are static: a shape may hold open sizes, not the contents of a tensor.  Give the value when the
-    model is loaded, `load("model.onnx", values={"shape": np.array([2, 3])})`, and it becomes part of the graph.
+    graphc's graphs are static: a shape may hold open sizes, not the contents of a tensor.  What
+    `graphc.compile("model.onnx")` gives compiles for the values of a call when it comes, and so does `graphc run`.
+    Elsewhere give the value beforehand, `--value shape=2,3` or `load("model.onnx", values={"shape": [2, 3]})`, and it
+    becomes part of the graph.
 
-    `inputs` are the names of the inputs whose values are needed.
+    inputs   the names of the inputs whose values are needed
+    types    the types of all inputs of the model
     """
 
     code = "GC0511"
@@ -49,3 +53,4 @@ class NeedsValue(UnsupportedError):
     def __init__(self, message: str, *, inputs: tuple[str, ...] = (), **details: Any) -> None:
         super().__init__(message, **details)
         self.inputs = inputs
+        self.types: dict[str, TensorType] = {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from onnx import (
@@ -24,7 +25,7 @@ from onnx import (
     defs,
 )
 
-from graphc.errors import GraphcError, nearest
+from graphc.errors import Fact, GraphcError, nearest
 from graphc.frontends.onnx.call import Call, Operand, checked_attributes
 from graphc.frontends.onnx.errors import NeedsValue, OnnxError, OnnxLimitError, UnsupportedOperator
 from graphc.frontends.onnx.operators import HANDLERS
@@ -80,13 +81,16 @@ class Importer:
         name: str,
         file: str,
         types: Mapping[str, TensorType],
-        given: Mapping[str, np.ndarray],
+        given: Mapping[str, Any],
+        arrays: dict[str, np.ndarray],
     ):
         self.model, self.folder, self.file, self.types, self.given = model, folder, file, types, given
         self.builder = Builder(name)
         self.data: dict[str, np.ndarray] = {}
         self.inputs: dict[str, Value] = {}  # by their names in the file
+        self.declared: dict[str, TensorType] = {}  # of all inputs, by their names in the file
         self.arrays: dict[Value, np.ndarray] = {}  # what was evaluated while importing
+        self.tensors = arrays  # of the file, by name
         self.functions: dict[tuple[str, str], FunctionProto] = {}
         for function in model.functions:
             key = (function.domain, function.name)
@@ -102,7 +106,12 @@ class Importer:
         with self.builder:
             self._initializers(graph, scope)
             self._inputs(graph, scope)
-            self.nodes(graph.node, scope)
+            try:
+                self.nodes(graph.node, scope)
+            except NeedsValue as needed:
+                needed.types = self.declared
+                needed.facts += [Fact(name, str(self.declared[name])) for name in needed.inputs]
+                raise
             outputs = [self.as_value(scope.find(value.name)) for value in graph.output]
         names = [value.name for value in graph.output]
         if not outputs:
@@ -123,7 +132,11 @@ class Importer:
                 raise OnnxError(f"tensor {tensor.name!r} is given twice")
             if tensor.name in self.given:
                 continue
-            array = self.folder.array(tensor, f"tensor {tensor.name!r}")
+            array = self.tensors.get(tensor.name) if scope.outer is None else None
+            if array is None:
+                array = self.folder.array(tensor, f"tensor {tensor.name!r}")
+            if scope.outer is None:
+                self.tensors[tensor.name] = array
             scope.values[tensor.name] = self.leaf(array, tensor.name)
 
     def _inputs(self, graph: GraphProto, scope: Scope) -> None:
@@ -141,13 +154,9 @@ class Importer:
             seen.add(value.name)
             if value.name in scope.values:
                 continue  # an initializer gives it; models before IR 4 list every tensor as an input
-            declared = self._declared(value)
+            declared = self.declared[value.name] = self._declared(value)
             if value.name in self.given:
-                array = np.asarray(self.given[value.name])
-                if array.dtype != declared.dtype.numpy or array.ndim != declared.rank:
-                    raise OnnxError(
-                        f"input {value.name!r} is {declared}; {array.dtype}{list(array.shape)} is given"
-                    )
+                array = given_array(value.name, self.given[value.name], declared)
                 scope.values[value.name] = self.constant(array, value.name)
                 continue
             leaf = self.inputs[value.name] = self.builder.leaf("input", value.name, declared)
@@ -264,7 +273,7 @@ class Importer:
         raise NeedsValue(
             f"{what} must be known, and depends on the value of input {shown}",
             inputs=tuple(names),
-            fix=f'load(..., values={{"{names[0]}": ...}})' if names else "",
+            fix=f'--value {names[0]}=..., or values={{"{names[0]}": ...}}' if names else "",
         )
 
     # --- nodes
@@ -433,6 +442,25 @@ class Importer:
             inner.values[value.name] = operand
         self.nodes(graph.node, inner)
         return [inner.find(value.name) for value in graph.output]
+
+
+def given_array(name: str, given: Any, declared: TensorType) -> np.ndarray:
+    """The value of an input, as numbers or an array.  Raises OnnxError when it is not of the declared type."""
+    array = np.asarray(given)
+    if not isinstance(given, np.ndarray):
+        array = (
+            array.astype(declared.dtype.numpy)
+            if (array.astype(declared.dtype.numpy) == array).all()
+            else array
+        )
+        array = array.reshape(()) if declared.rank == 0 and array.size == 1 else array
+        array = array.reshape(1) if declared.rank == 1 and array.ndim == 0 else array
+    fits = array.dtype == declared.dtype.numpy and array.ndim == declared.rank
+    if not fits or any(
+        isinstance(d, int) and d != n for d, n in zip(declared.shape, array.shape, strict=True)
+    ):
+        raise OnnxError(f"input {name!r} is {declared}; {array.dtype}{list(array.shape)} is given")
+    return array
 
 
 def without(node: NodeProto, absent: set[str]) -> NodeProto:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import click
+import numpy as np
 
 from graphc.atomic import refuse_foreign
 from graphc.cli.console import in_bytes, in_seconds, table
@@ -56,6 +57,7 @@ def command(
             weights=(found.weights, request.stored), name=found.name, backend=backend, cpu=cpu, threads=threads,
             train=train, numerics="strict" if strict else "default", cache=not no_cache,
         )  # fmt: skip
+    executable.values = {name: np.asarray(value) for name, value in request.values.items()}
     path = Path(output or f"{found.name}.graphc")
     for text in executable.save(path, emit=kinds, pictures=render):
         console.note(f"note: {text}")

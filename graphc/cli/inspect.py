@@ -33,6 +33,7 @@ def describe(artefact: Path, manifest: Manifest) -> str:
         *_wrapped("needs", manifest.cpu_features or ("no particular processor",)),
         ("made by", f"graphc {manifest.graphc}" + (f", LLVM {manifest.llvm}" if manifest.llvm else "")),
         ("dims", ", ".join(_range(name, *ends) for name, ends in sorted(manifest.dims.items()))),
+        ("fixed", manifest.values),
         ("memory", manifest.arena),
         ("work", manifest.flops),
         ("numerics", manifest.numerics),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from graphc.cli.console import Console
-from graphc.errors import UsageError, nearest
+from graphc.errors import ModelError, UsageError, nearest
 
 if TYPE_CHECKING:
     from graphc.frontends.python.model_file import ModelFile
@@ -28,6 +28,7 @@ class Request:
     inputs    types by input name, as written
     ranges    `--dim N=1:4096`
     sizes     `--dim N=1`: sizes to compile for beside the general case
+    values    of inputs of an ONNX model, `--value shape=2,3`
     weights   the file of `--weights`
     stored    the word of `--weights`: fp16 or int8
     """
@@ -37,6 +38,7 @@ class Request:
     inputs: dict[str, str] = field(default_factory=dict)
     ranges: dict[str, Range] = field(default_factory=dict)
     sizes: dict[str, list[int]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     stored: str = "fp32"
 
@@ -54,6 +56,7 @@ def model_options(command: F, required: bool = True) -> F:
             inputs,
             ranges,
             sizes,
+            _parse_values(keywords.pop("fixed")),
             *_parse_weights(keywords.pop("weights")),
         )
         return command(request=request, **keywords)
@@ -69,6 +72,10 @@ def model_options(command: F, required: bool = True) -> F:
             click.option(
                 "--dim", "dims", multiple=True, metavar="NAME=SIZE",
                 help="N=1:4096 is the range of a size; N=8 fixes it.",
+            ),
+            click.option(
+                "--value", "fixed", multiple=True, metavar="NAME=NUMBERS",
+                help="Value of an ONNX model's input that shapes depend on, as shape=2,3, or an .npy file.",
             ),
             click.option(
                 "--weights", metavar="FILE", multiple=True,
@@ -103,6 +110,8 @@ def load_model(request: Request, console: Console, stored: bool = False) -> Mode
     if request.target.endswith(".onnx"):
         found = _onnx_file(request)
     else:
+        if request.values:
+            raise UsageError("--value is for ONNX models: a Python file has its values in the program")
         found = load_model_file(
             request.target,
             entry=request.entry,
@@ -126,7 +135,7 @@ def _onnx_file(request: Request) -> ModelFile:
     if request.entry is not None:
         raise UsageError(f"--entry {request.entry}: an ONNX file holds one model")
     path = Path(request.target)
-    graph = onnx.load(path, inputs=request.inputs)
+    graph = onnx.load(path, inputs=request.inputs, values=request.values)
     graph = graph.with_(dims={**graph.dims, **request.ranges})
     return ModelFile(
         path=path.absolute(),
@@ -169,6 +178,43 @@ def _parse_inputs(texts: Sequence[str]) -> dict[str, str]:
         if name in found:
             raise UsageError(f"-i gives input {name} twice: {found[name]} and {type_}")
         found[name] = type_
+    return found
+
+
+def loaded(path: str) -> Any:
+    """An array of a file, or a dictionary of them."""
+    from graphc.weights import read_numpy
+
+    try:
+        with open(path, "rb") as file:
+            return read_numpy(file)
+    except FileNotFoundError:
+        raise UsageError(f"no file {path}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder") from None
+    except ValueError as error:
+        raise ModelError(
+            f"{path} is not a .npy or .npz file of numbers: {error}", fix="write it with np.save(path, array)"
+        ) from None
+
+
+def _parse_values(texts: Sequence[str]) -> dict[str, Any]:
+    """`shape=2,3`, or `shape=FILE.npy`."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise UsageError(f"--value {text}: write NAME=NUMBERS, for example --value shape=2,3")
+        if name in found:
+            raise UsageError(f"--value gives {name} twice")
+        if value.endswith(".npy"):
+            found[name] = loaded(value)
+            continue
+        try:
+            numbers = [float(n) if "." in n or "e" in n.lower() else int(n) for n in value.split(",")]
+        except ValueError:
+            raise UsageError(f"--value {text}: {value!r} is no list of numbers, and no .npy file") from None
+        found[name] = numbers
     return found
 
 

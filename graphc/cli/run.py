@@ -16,9 +16,8 @@ import numpy as np
 from graphc import atomic
 from graphc.cli.console import Console, in_seconds, table
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_at_work, model_options
+from graphc.cli.options import Request, load_model, loaded, model_at_work, model_options
 from graphc.errors import ModelError, UsageError, nearest
-from graphc.weights import read_numpy
 
 if TYPE_CHECKING:
     from graphc.artefact import Artefact
@@ -84,8 +83,16 @@ def _executable(request: Request, console: Console) -> Executable | Artefact:
         from graphc.artefact import load
 
         return load(path)
-    found = load_model(request, console)
     from graphc import api
+    from graphc.frontends.onnx.errors import NeedsValue
+
+    try:
+        found = load_model(request, console)
+    except NeedsValue as needed:
+        console.note(f"note: compiled for the value of {', '.join(needed.inputs)}")
+        return api.compile(
+            path, inputs=request.inputs, dims=request.ranges, weights=request.weights, values=request.values
+        )
 
     return api.compile(
         found.model, inputs=found.inputs, dims=found.dims, weights=found.weights, name=found.name
@@ -133,7 +140,7 @@ def read_arrays(
     if len(unnamed) == 1 and unnamed[0] in FILLED:
         unnamed *= len(free)
     if len(unnamed) == 1 and unnamed[0].endswith(".npz") and len(free) != 1:
-        archive = _load(unnamed.pop())
+        archive = loaded(unnamed.pop())
         arrays = {name: archive[name] for name in archive if name in free}
     else:
         arrays = {}
@@ -159,12 +166,12 @@ def _array(name: str, value: str, port: Any, sizes: Mapping[str, int], seed: int
     if isinstance(literal, list):
         return np.array(literal, np.dtype(str(port.dtype)))
     if value not in FILLED and literal is None:
-        loaded = _load(value)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        if name in loaded:
-            return loaded[name]
-        raise ModelError(f"{value} has no array {name}{nearest(name, loaded)}")
+        found = loaded(value)
+        if isinstance(found, np.ndarray):
+            return found
+        if name in found:
+            return np.asarray(found[name])
+        raise ModelError(f"{value} has no array {name}{nearest(name, found)}")
     shape = tuple(_size(dim, sizes, name) for dim in port.dims)
     dtype = np.dtype(str(port.dtype))
     if value != "random":
@@ -192,21 +199,6 @@ def _size(dim: Any, sizes: Mapping[str, int], name: str) -> int:
     size = substitute(parsed, sizes)
     assert isinstance(size, int)
     return size
-
-
-def _load(path: str) -> Any:
-    """An array, or a dictionary of them."""
-    try:
-        with open(path, "rb") as file:
-            return read_numpy(file)
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder") from None
-    except ValueError as error:
-        raise ModelError(
-            f"{path} is not a .npy or .npz file of numbers: {error}", fix="write it with np.save(path, array)"
-        ) from None
 
 
 def _by_name(results: Any, names: list[str]) -> dict[str, np.ndarray]:

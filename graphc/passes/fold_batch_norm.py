@@ -20,6 +20,7 @@ from graphc.ir.graph import Graph, Node, Value
 from graphc.ir.rewriter import ValueMap
 from graphc.ir.types import float64
 from graphc.ops.normalization import per_channel
+from graphc.passes.index_maps import number_of
 from graphc.passes.rules import Grade, Rule, RuleSet, spread
 
 
@@ -157,10 +158,14 @@ def fold_batch_norm(graph: Graph, grades: Sequence[Grade] = ("exact", "stable"))
 
     def may_fold(node: Node, found: Mapping[str, Any]) -> bool:
         weights = (found[name] for name in found if name != "x")
-        known = all(v.leaf != "input" and v.name in graph.data for v in weights if isinstance(v, Value))
+        known = all(_is_known(graph, v) for v in weights if isinstance(v, Value))
         return known and _alone(graph, node.inputs[0])
 
     return RULES.run(graph, grades, may_fold)
+
+
+def _is_known(graph: Graph, value: Value) -> bool:
+    return (value.leaf != "input" and value.name in graph.data) or number_of(value) is not None
 
 
 def _alone(graph: Graph, value: Value) -> bool:

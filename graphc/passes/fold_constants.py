@@ -123,4 +123,11 @@ def _evaluate(graph: Graph, known: Mapping[Value, object], folded: set[Value]) -
             except GraphcError:  # an index that does not exist: an error when the graph runs, not now
                 continue
             arrays.update(zip(node.outputs, results))
-    return {value: np.array(arrays[value], order="C") for value in folded if value in arrays}
+    return {value: _own(arrays[value]) for value in folded if value in arrays}
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    """An array nobody else has a view of; one number that is repeated stays one."""
+    if array.size > 1 and not any(array.strides):
+        return np.broadcast_to(array[(0,) * array.ndim].copy(), array.shape)
+    return np.array(array, order="C")

@@ -19,6 +19,7 @@ from graphc.passes.canonicalize import canonicalize
 from graphc.passes.cse import cse
 from graphc.passes.dce import dce
 from graphc.passes.expand import expand
+from graphc.passes.fill_weights import fill_weights
 from graphc.passes.fold_batch_norm import fold_batch_norm
 from graphc.passes.fold_constants import fold_constants
 from graphc.passes.fold_linear import fold_linear
@@ -99,6 +100,7 @@ def inference_passes(
     """For a graph whose parameters will not change any more."""
     return (
         *before_autodiff(grades),
+        Pass("fill_weights", fill_weights),
         Pass("fold_batch_norm", partial(fold_batch_norm, grades=grades)),
         Pass("fold_linear", partial(fold_linear, grades=grades)),
         Pass("expand", deep(partial(expand, keep=keep))),

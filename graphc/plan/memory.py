@@ -1,8 +1,8 @@
 """Offsets: packing buffers with lifetimes into as little memory as possible.
 
-Dynamic storage allocation is NP-hard (Garey and Johnson 1979, SR2), but the instances are kind: a
-portfolio of greedy orders usually meets the lower bound (the most bytes alive at one step); when
-none does, a short exact search over placement orders follows.
+Dynamic storage allocation is NP-hard (Garey and Johnson 1979, SR2), but the instances are kind: a portfolio of greedy
+orders usually meets the lower bound (the most bytes alive at one step).  When none does, the best order is improved
+step by step: a buffer of those that hold up the highest one changes places with one it meets.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 
 from graphc.plan.buffers import Buffer
 
-SEARCH_STEPS = 20_000  # placements the exact search may try
-SEARCH_WORK = 2_000_000  # neighbours it may look at meanwhile
+SEARCH_WORK = (
+    500_000  # neighbours the search may look at; no clock, so that a plan depends on its graph alone
+)
 
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:
@@ -30,16 +31,16 @@ def lower_bound(buffers: Sequence[Buffer]) -> int:
 def place(buffers: Sequence[Buffer]) -> int:
     """Give each buffer an offset; returns the height of the arena.  Buffers of one region only."""
     bound = lower_bound(buffers)
-    best, best_offsets = -1, [0] * len(buffers)
+    best, best_offsets, best_order = -1, [0] * len(buffers), list(range(len(buffers)))
     for key in _ORDERS:
         order = sorted(range(len(buffers)), key=lambda i: (*key(buffers[i]), i))
         offsets, height = _first_fit(buffers, order)
         if best < 0 or height < best:
-            best, best_offsets = height, offsets
+            best, best_offsets, best_order = height, offsets, order
         if best == bound:
             break
     if best > bound:
-        best, best_offsets = _search(buffers, bound, best, best_offsets)
+        best, best_offsets = _improved(buffers, bound, best_order)
     for buffer, offset in zip(buffers, best_offsets, strict=True):
         buffer.offset = offset
     return max(best, 0)
@@ -52,21 +53,6 @@ _ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
     lambda b: (-(b.last - b.first), -b.size),
     lambda b: (-b.last, -b.size),
 )
-
-
-def _overlap(a: Buffer, b: Buffer) -> bool:
-    return a.first <= b.last and b.first <= a.last
-
-
-def _lowest(buffer: Buffer, placed: Sequence[tuple[Buffer, int]]) -> int:
-    """The lowest offset at which the buffer meets none of those alive with it."""
-    busy = sorted((offset, offset + other.size) for other, offset in placed if _overlap(buffer, other))
-    offset = 0
-    for start, end in busy:
-        if offset + buffer.size <= start:
-            break
-        offset = max(offset, end)
-    return offset
 
 
 def _first_fit(buffers: Sequence[Buffer], order: Sequence[int]) -> tuple[list[int], int]:
@@ -90,33 +76,64 @@ def _first_fit(buffers: Sequence[Buffer], order: Sequence[int]) -> tuple[list[in
     return offsets, height
 
 
-def _search(
-    buffers: Sequence[Buffer], bound: int, best: int, best_offsets: list[int]
-) -> tuple[int, list[int]]:
-    """Depth-first over placement orders, cutting branches at the best height so far; bounded, deterministic."""
-    ranked = sorted(range(len(buffers)), key=lambda i: (-buffers[i].size, buffers[i].first, i))
-    placed: list[tuple[int, int]] = []  # (index, offset)
-    stack: list[list[int]] = [list(ranked)]
-    steps = work = 0
-    while stack and best > bound and steps < SEARCH_STEPS and work < SEARCH_WORK:
-        steps, work = steps + 1, work + len(placed)
-        if not stack[-1]:
-            stack.pop()
-            if placed:
-                placed.pop()
-            continue
-        index = stack[-1].pop(0)
-        offset = _lowest(buffers[index], [(buffers[i], o) for i, o in placed])
-        if offset + buffers[index].size >= best:
-            continue
-        placed.append((index, offset))
-        if len(placed) == len(buffers):
-            best = max(o + buffers[i].size for i, o in placed)
-            best_offsets = [0] * len(buffers)
-            for i, o in placed:
-                best_offsets[i] = o
-            placed.pop()
-            continue
-        used = {i for i, _ in placed}
-        stack.append([i for i in ranked if i not in used])
+def _improved(buffers: Sequence[Buffer], bound: int, order: list[int]) -> tuple[int, list[int]]:
+    """The least height found from an order on, and the offsets.
+
+    Local search over orders of first fit: what holds up the highest buffer is the chain of those each stands on.  One
+    of the chain and one that it or another of the chain meets change places, and the order stays unless it is worse.
+    """
+    count = len(buffers)
+    meets = [
+        [j for j, b in enumerate(buffers) if j != i and a.first <= b.last and b.first <= a.last]
+        for i, a in enumerate(buffers)
+    ]
+    work = sum(8 + len(others) for others in meets)  # of one placement
+    choose = _Chooser()
+    height, offsets, below = _stacked(buffers, meets, order)
+    best, best_offsets = height, offsets
+    for _ in range(SEARCH_WORK // work):
+        if best == bound:
+            break
+        chain = [choose([i for i in range(count) if offsets[i] + buffers[i].size == height])]
+        while (under := below[chain[-1]]) is not None:
+            chain.append(under)
+        one = choose(chain)
+        other = choose(sorted({j for i in chain for j in meets[i]} - {one}) or chain)
+        new = [other if i == one else one if i == other else i for i in order]
+        found = _stacked(buffers, meets, new)
+        if found[0] <= height:
+            order, (height, offsets, below) = new, found
+        if height < best:
+            best, best_offsets = height, offsets
     return best, best_offsets
+
+
+def _stacked(
+    buffers: Sequence[Buffer], meets: Sequence[Sequence[int]], order: Sequence[int]
+) -> tuple[int, list[int], list[int | None]]:
+    """First fit in this order: the height, the offsets, and for each buffer the one it stands on."""
+    offsets, height = [-1] * len(buffers), 0
+    stands: list[int | None] = [None] * len(buffers)
+    for i in order:
+        size, offset, under = buffers[i].size, 0, None
+        for start, end, j in sorted(
+            (offsets[j], offsets[j] + buffers[j].size, j) for j in meets[i] if offsets[j] >= 0
+        ):
+            if offset + size <= start:
+                break
+            if end > offset:
+                offset, under = end, j
+        offsets[i], stands[i] = offset, under
+        height = max(height, offset + size)
+    return height, offsets, stands
+
+
+class _Chooser:
+    """Numbers that look random and are the same everywhere: Knuth's linear congruential generator (MMIX)."""
+
+    def __init__(self) -> None:
+        self.state = 1
+
+    def __call__(self, things: Sequence[int]) -> int:
+        self.state = (self.state * 6364136223846793005 + 1442695040888963407) % 2**64
+        return things[(self.state >> 33) % len(things)]

@@ -112,6 +112,26 @@ def test_the_header_is_clean_in_every_standard(standard: str, artefact: Make, tm
     assert done.returncode == 0, done.stderr
 
 
+@needs_cc
+def test_loading_needs_no_llvm(artefact: Make) -> None:
+    """With a library in the artefact the call from Python and the threads are in it: a short start, little memory."""
+    script = """
+import sys
+sys.modules["llvmlite"] = None  # importing it fails
+import numpy as np, graphc
+from graphc.backends.llvm import team
+team.allowed.__globals__["cores"] = lambda: type("Two", (), {"allowed": 2})
+model = graphc.load(sys.argv[1], threads=2)
+assert type(model.run).__name__ == "builtin_function_or_method" and team._team
+sys.stdout.buffer.write(model(np.ones((64, *model.inputs[0].dims[1:]), np.float32)).tobytes())
+"""
+    path = artefact("lenet")
+    done = run(sys.executable, "-c", script, path, cwd=ROOT)
+    assert done.returncode == 0, done.stderr.decode()
+    model = graphc.load(path)
+    assert done.stdout == model(np.ones((64, *model.inputs[0].dims[1:]), np.float32)).tobytes()
+
+
 # Damage -------------------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ def artefact(tmp_path: Path) -> Path:
         outputs=(Port("logits", "float32", ("N", 10)),), dims={"N": (1, 64)}, arena_bytes_per_sample=64,
         arena_bytes_fixed=0, arena_bytes_by_unit={}, arena="arena 64*N bytes = lower bound", flops="80*N",
         numerics="", threads=1,
-        weights="fp32", weights_deviation="0.00e+00", packed_bytes=0, files=files,
+        weights="fp32", weights_deviation="0.00e+00", values="shape = [2, 3]", packed_bytes=0, files=files,
     )  # fmt: skip
     (folder / "manifest.json").write_text(manifest.to_json())
     return folder

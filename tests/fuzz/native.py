@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from graphc.backends.llvm import jit
-from graphc.backends.llvm.c_api import make_handle
 from graphc.backends.llvm.executable import compile_plan, native_plan
+from graphc.backends.llvm.status import make_handle
 from graphc.ir.dims import evaluate
 from graphc.ir.partition import Partition
 from tests.backends.llvm.guarded import Guarded

@@ -17,6 +17,7 @@ from graphc.passes.canonicalize import canonicalize
 from graphc.passes.cse import cse
 from graphc.passes.dce import dce
 from graphc.passes.expand import expand
+from graphc.passes.fill_weights import fill_weights
 from graphc.passes.fold_batch_norm import fold_batch_norm
 from graphc.passes.fold_constants import fold_constants
 from graphc.passes.fold_linear import fold_linear
@@ -33,6 +34,7 @@ CHUNK = 40
 SEEDS = [range(start, min(start + CHUNK, FIRST + CASES)) for start in range(FIRST, FIRST + CASES, CHUNK)]
 EXACT = {
     "canonicalize exact": partial(canonicalize, grades=("exact",)),
+    "fill weights": fill_weights,
     "fold constants": fold_constants,
     "fold parameters": partial(fold_constants, parameters=True),
     "cse": cse,

@@ -1,6 +1,7 @@
 """The planner: sizes per sample, views, in-place, donation, and a checker that catches bad plans."""
 
 import dataclasses
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -160,6 +161,27 @@ def test_placement_never_overlaps_and_never_beats_the_bound(spec):
         for b in members[:i]:
             together = a.first <= b.last and b.first <= a.last
             assert not together or a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
+
+
+@given(buffers.filter(lambda spec: len(spec) <= 6))
+@settings(max_examples=60, deadline=None)
+def test_few_buffers_are_placed_as_low_as_any_order_of_first_fit_can(spec):
+    """One of the orders is the best there is: sort a best placement by offset, and first fit puts nothing higher."""
+    members = [Buffer("sample", size * 64, first, first + length) for size, first, length in spec]
+    height = place(members)
+    tops = []
+    for order in itertools.permutations(members):
+        placed = []
+        for b in order:
+            offset = 0
+            for start, end, other in sorted(placed, key=lambda p: p[:2]):
+                if other.first <= b.last and b.first <= other.last:
+                    if offset + b.size <= start:
+                        break
+                    offset = max(offset, end)
+            placed.append((offset, offset + b.size, b))
+        tops.append(max(end for _, end, _ in placed))
+    assert height == min(tops)
 
 
 @pytest.mark.parametrize(

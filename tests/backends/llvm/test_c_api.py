@@ -16,14 +16,10 @@ from graphc.backends.llvm import aot, features
 from graphc.backends.llvm.c_api import (
     PACKED,
     WEIGHTS,
-    Status,
     Weights,
     emit_c_api,
     exported_names,
-    make_handle,
-    messages,
     preamble,
-    status_error,
 )
 from graphc.backends.llvm.call import bind
 from graphc.backends.llvm.elf import dynamic_symbols
@@ -32,6 +28,7 @@ from graphc.backends.llvm.header import example, header
 from graphc.backends.llvm.jit import emit_object, load
 from graphc.backends.llvm.library import open_library
 from graphc.backends.llvm.signature import Array, Signature
+from graphc.backends.llvm.status import Status, make_handle, messages, status_error
 from graphc.backends.llvm.target import Target, host, level
 from graphc.errors import ArgumentShapeError, ArtefactError, HostMismatchError, InternalError
 

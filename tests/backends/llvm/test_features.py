@@ -98,6 +98,9 @@ def test_leaves_the_processor_does_not_have() -> None:
 
 
 def test_levels_and_this_machine() -> None:
+    off = {f[1:] for f in host().features if f.startswith("-")}
+    listed = features._listed_by_linux()
+    assert not [name for name in X86.keys() & off if features.LINUX.get(name, name) in listed]
     assert missing(required(host().features)) == ()
     for name in ("x86-64-v2", "x86-64-v3", "x86-64-v4"):
         assert set(required(level(name).features)) <= X86.keys()

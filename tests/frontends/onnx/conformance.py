@@ -30,8 +30,6 @@ from onnx.backend.base import Backend, BackendRep
 
 import graphc
 from graphc.errors import UnsupportedError
-from graphc.frontends.onnx import load
-from graphc.frontends.onnx.errors import NeedsValue
 
 REFUSED = Path(__file__).with_name("refused.txt")
 BACKENDS = ("llvm", "numpy")
@@ -51,26 +49,17 @@ class Outcome:
 
 
 class Compiled(BackendRep):
-    """A model ready to run; when a shape depends on values, it is compiled for those of the first call."""
+    """A compiled model; tensors of the file that tests list among the inputs are not asked for."""
 
-    def __init__(self, model: onnx.ModelProto, graph: graphc.Graph | None, backend: str):
-        self.model, self.graph, self.backend = model, graph, backend
+    def __init__(self, model: onnx.ModelProto, backend: str):
+        initial = {tensor.name for tensor in model.graph.initializer}
+        self.names = [v.name for v in model.graph.input if v.name not in initial]
+        self.all = [v.name for v in model.graph.input]
+        self.compiled = graphc.compile(model, backend=backend, cache=False)
 
     def run(self, inputs: Sequence[np.ndarray], **_: Any) -> tuple[np.ndarray, ...]:
-        initial = {tensor.name for tensor in self.model.graph.initializer}
-        names = [v.name for v in self.model.graph.input]
-        if len(inputs) < len(names):
-            names = [name for name in names if name not in initial]
-        given = dict(zip(names, inputs, strict=True))
-        graph, values = self.graph, {}
-        while graph is None:
-            try:
-                graph = load(self.model, values=values)
-            except NeedsValue as needed:
-                assert set(needed.inputs) - values.keys(), f"asks for the same value again: {needed}"
-                values.update({name: given[name] for name in needed.inputs})
-        compiled = graphc.compile(graph, backend=self.backend, cache=False)
-        results = compiled(*(array for name, array in given.items() if name not in values))
+        given = dict(zip(self.names if len(inputs) < len(self.all) else self.all, inputs, strict=True))
+        results = self.compiled(*(given[name] for name in self.names))
         return results if isinstance(results, tuple) else (results,)
 
 
@@ -88,11 +77,7 @@ def backend_of(name: str) -> type[Backend]:
 
         @classmethod
         def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **_: Any) -> Compiled:
-            try:
-                graph = load(model)
-            except NeedsValue:
-                graph = None
-            return Compiled(model, graph, name)
+            return Compiled(model, name)
 
     return Graphc
 
