@@ -47,7 +47,7 @@ function redraw() {
 }
 
 function resize(room = $("figure").clientWidth) {
-  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, picture.layout === "map" ? 0.5 : laidOut ? 0.75 : 0.55));
+  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, { map: 0.5, flow: 0.6, circuit: 0.75 }[picture.layout] ?? 0.55));
   const scale = state.zoom || state.fit;
   shown.svg.setAttribute("width", Math.round(shown.width * scale));
   shown.svg.setAttribute("height", Math.round(shown.height * scale));
@@ -114,7 +114,7 @@ function paintDetails() {
   panel.dataset.of = key;
   const node = nodes.get(key) ?? shown.boxes.get(key)?.node;
   if (!node) {
-    panel.replaceChildren(element("p", "Choose a box, or step with n."));
+    panel.replaceChildren(element("p", steps.length ? "Choose a box, or step with n." : "Choose a box."));
     return;
   }
   const list = document.createElement("dl");
@@ -386,3 +386,7 @@ for (const key of "EC") document.querySelector(`[data-key="${key}"]`).hidden = !
 readHash();
 paint();
 if (state.at) choose(state.at, false);
+else if (laidOut) {  // a wide picture begins where it begins to be read
+  const first = shown.boxes.values().next().value, figure = $("figure");
+  if (first) figure.scrollLeft += first.element.getBoundingClientRect().x - figure.getBoundingClientRect().x - figure.clientWidth / 3;
+}
