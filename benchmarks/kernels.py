@@ -9,6 +9,7 @@ from benchmarks.peers.ours import compiled, with_arrays
 from graphc.profile import Profile
 
 SHOWN = 3
+LEAST = 0.01  # of the time: what takes less is not told
 
 
 def longest(profile: Profile, shown: int = SHOWN) -> list[str]:
@@ -21,6 +22,8 @@ def longest(profile: Profile, shown: int = SHOWN) -> list[str]:
         group[2] += 1
     found = []
     for ops, (seconds, flop, count) in sorted(groups.items(), key=lambda item: -item[1][0])[:shown]:
+        if seconds < LEAST * profile.seconds:
+            continue
         name = " ".join(dict.fromkeys(ops))
         many = f"{count:.0f} x " if count > 1 else ""
         text = f"{many}{name} {100 * seconds / profile.seconds:.0f} % of the time"

@@ -51,9 +51,9 @@ puts what they wrote with `--json` into [benchmarks/results.json](../benchmarks/
   answer, over its root mean square.
 - The ratio is the best peer's time / graphc's.  The limit is the larger of two times, summed over the kernels:
   multiply-adds at the measured peak, and bytes of weights at the measured rate of where they lie.  What a cache holds
-  comes from it, the rest from the next one; a loop reads its weights in every step.  Winograd's convolutions do fewer
-  multiply-adds than that counts and can be faster than the limit.  `reached` is the limit / graphc's time, and what
-  most of the limit waits for.
+  comes from it, the rest from the next one; a loop reads its weights in every step.  Winograd's convolutions and
+  Strassen's products do fewer multiply-adds than that counts and can be faster than the limit.  `reached` is the
+  limit / graphc's time, and what most of the limit waits for.
 """
 
 

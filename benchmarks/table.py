@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from benchmarks.limits import COMPUTE, Limit, Term
@@ -26,6 +27,15 @@ def time_text(seconds: float) -> str:
     raise AssertionError("microseconds are the last unit")
 
 
+def ratio_text(ratio: float) -> str:
+    """Two digits, never rounded up.
+
+    >>> ratio_text(1.4985), ratio_text(3.0)
+    ('1.49', '3.00')
+    """
+    return f"{math.floor(100 * ratio + 1e-9) / 100:.2f}"
+
+
 def cells(row: Row) -> tuple[str, ...]:
     """The cells of a row, by HEADINGS."""
     ours, others, limit = row.ours, row.others, row.limit
@@ -43,7 +53,7 @@ def cells(row: Row) -> tuple[str, ...]:
         time_text(ours.median) if ours.seconds else "-",
         time_text(others[0].median) if others else "-",
         others[0].peer if others else "no peer",
-        f"{row.ratio:.2f}" if row.ratio is not None else "-",
+        ratio_text(row.ratio) if row.ratio is not None else "-",
         f"{row.workload.ratio:.2f}",
         verdict if others or ours.reason else "",
         time_text(limit.seconds) if limit and reached else "",
@@ -67,10 +77,12 @@ def shortfalls(rows: Sequence[Row]) -> list[str]:
         threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
         terms = sorted(limit.terms, key=lambda term: -term.seconds)
         why = "; ".join(_told(term, limit) for term in terms if term.seconds >= 0.02 * limit.seconds)
-        text = f"{row.workload.name}, {threads}: {row.ratio:.2f} of {row.workload.ratio:.2f}.  "
+        text = f"{row.workload.name}, {threads}: {ratio_text(row.ratio)} of {row.workload.ratio:.2f}.  "
         text += f"At least {time_text(limit.seconds)}: {why}.  " if len(limit.terms) > 1 else f"{why}.  "
         text += f"{peer.peer} takes {time_text(peer.median)}, graphc {time_text(row.ours.median)}"
-        if row.possible < row.workload.ratio:
+        if row.ours.median < limit.seconds:
+            text += ", which does fewer multiply-adds than that."
+        elif row.possible < row.workload.ratio:
             text += f"; no ratio above {row.possible:.2f} is possible without doing less."
         else:
             text += f", {row.ours.median / limit.seconds:.2f} times the limit."
