@@ -255,7 +255,7 @@ function mirrorOf(id) {
   return nodes.has(other) || shown.boxes.has(other) ? other : "";
 }
 
-/** Along the edges to what a box is made of and to who reads it; across them to the nearest box on that side. */
+/** Along the edges to what a box is made of and to who reads it; across them to the next box of the row or column. */
 function neighbour(id, direction) {
   const box = shown.boxes.get(id), [x, y] = centre(box), others = [...shown.boxes].filter(([other]) => other !== id);
   const along = laidOut ? ["ArrowLeft", "ArrowRight"] : ["ArrowUp", "ArrowDown"], sign = /Left|Up/.test(direction) ? -1 : 1;
@@ -270,8 +270,25 @@ function neighbour(id, direction) {
     const order = picture.nodes.map(n => n.id).filter(other => shown.boxes.has(other));
     return order[order.indexOf(id) + sign] ?? "";
   }
-  if (laidOut) return nearest(others.filter(([, b]) => sign * (centre(b)[1] - y) > 1), ([u, v]) => 2 * Math.abs(u - x) + Math.abs(v - y));
+  if (laidOut) {
+    const order = byColumns();
+    return order[order.indexOf(id) + sign] ?? "";
+  }
   return nearest(others.filter(([, b]) => b.row === box.row && sign * (b.x - x) > 1), ([u]) => Math.abs(u - x));
+}
+
+/** All boxes, column by column from the left, each column downwards: whoever goes on meets every one. */
+function byColumns() {
+  const columns = [];
+  let right = -Infinity;
+  for (const [id, box] of [...shown.boxes].sort(([, a], [, b]) => centre(a)[0] - centre(b)[0])) {
+    if (box.at.x >= right) {
+      columns.push([]);
+      right = box.at.x + box.at.width;
+    }
+    columns.at(-1).push([centre(box)[1], id]);
+  }
+  return columns.flatMap(column => column.sort((a, b) => a[0] - b[0]).map(([, id]) => id));
 }
 
 const centre = box => box.at ? [box.at.x + box.at.width / 2, box.at.y + box.at.height / 2] : [box.x, box.y];
