@@ -43,7 +43,9 @@ def pack_b(b: Any, width: int) -> Any:
     whole = n - rest
     packed = np.empty((*batch, count, k, width), b.dtype)
     if whole:
-        packed[..., : n // width, :, :] = np.moveaxis(b[..., :whole].reshape(*batch, k, -1, width), -2, -3)
+        packed[..., : n // width, :, :] = np.moveaxis(
+            b[..., :whole].reshape(*batch, k, n // width, width), -2, -3
+        )
     if rest:
         packed[..., -1, :, :rest] = b[..., whole:]
         packed[..., -1, :, rest:] = 0
