@@ -9,6 +9,8 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 from benchmarks import limits, table, workloads
 from benchmarks.peers import PEERS
@@ -48,18 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"{workload.name}: {result.peer}: {result.reason}", file=sys.stderr)
             if not options.prepare:
                 print(" ".join(table.cells(row)), file=sys.stderr, flush=True)
-    if options.prepare:
-        return 0
-    print(table.markdown(rows))
-    if options.json:
-        told = {
-            "about": about(),
-            "machine": asdict(limits.machine()),
-            "rows": [as_data(row) for row in rows],
-        }
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(told, file, indent=1)
+            if options.json:  # after every row: what was measured outlives an interruption
+                Path(options.json).write_text(json.dumps(as_results(rows), indent=1), "utf-8")
+    if not options.prepare:
+        print(table.markdown(rows))
     return 0
+
+
+def as_results(rows: Sequence[Row]) -> dict[str, Any]:
+    """What `benchmarks.report` reads."""
+    return {
+        "about": about(),
+        "machine": asdict(limits.machine()),
+        "rows": [as_data(row) for row in rows],
+    }
 
 
 def about() -> dict[str, str]:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from benchmarks.workloads import Workload
+from benchmarks.workloads import Workload, named
 
 MULTIPLIES = ("matmul", "conv", "conv_dx", "conv_dw")
 COMPUTE = "compute"
@@ -150,6 +150,11 @@ class Work:
 
 def work_of(workload: Workload) -> Work:
     """The work of a workload, from the graph graphc compiles."""
+    return _work(workload.name)
+
+
+@cache
+def _work(name: str) -> Work:
     from graphc.frontends.python.loss_graph import loss_graph
     from graphc.frontends.python.tracer import trace_graph
     from graphc.ir.types import TensorType, dtype_of
@@ -157,6 +162,7 @@ def work_of(workload: Workload) -> Work:
     from graphc.pipeline import lower, stabilized
     from graphc.step import step_graph
 
+    workload = named(name)
     net, x = workload.model("graphc"), workload.input()
     inputs = {"x": TensorType(dtype_of(x), x.shape)}
     if workload.trains:

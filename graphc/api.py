@@ -160,8 +160,8 @@ def compile(
     backend  "llvm" for native code, "numpy" for generated NumPy source
     cpu      "native", or "x86-64-v2", "x86-64-v3", "x86-64-v4"
     train    the result also returns the gradients of all parameters
-    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3)) or "fast" (also those that
-             round differently)
+    numerics "default", "strict" (only rewrites that change no bit, no Winograd F(4,3), no Strassen) or "fast" (also
+             those that round differently)
     cache    keep compiled objects between processes
     values   inputs of an ONNX model that become constants.  When a shape depends on the value of an input that is not
              among them, what comes back compiles for the values of each call, and keeps that (`graphc.by_value`)

@@ -140,12 +140,12 @@ def default() -> Cache:
 
 
 def key(*parts: str | bytes) -> str:
-    """The hash of everything that decides what an object contains, the form of an entry among it.
+    """The hash of everything that decides what an object contains.
 
     >>> key("a", "bc") == key("ab", "c")
     False
     """
-    digest = hashlib.sha256(MAGIC)
+    digest = hashlib.sha256(MAGIC)  # entries of another format are not looked at
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "little") + data)

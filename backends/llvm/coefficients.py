@@ -178,22 +178,22 @@ ERF_FAR: Table = {
 # P and Q, erf(x) = x P(z)/Q(z) in z = x^2,  |x| <= 3.88
 ERF_ABOVE: Table = {
     32: (
-        float.fromhex('0x1.0745cc0000000p+1'),
-        float.fromhex('0x1.60adf40000000p-2'),
-        float.fromhex('0x1.88a73e0000000p-4'),
-        float.fromhex('0x1.bb6ee00000000p-8'),
-        float.fromhex('0x1.10a2e00000000p-11'),
-        float.fromhex('0x1.fd9fc20000000p-19'),
+        float.fromhex('0x1.a72f620000000p+40'),
+        float.fromhex('0x1.1b72ee0000000p+38'),
+        float.fromhex('0x1.3b93700000000p+36'),
+        float.fromhex('0x1.6463420000000p+32'),
+        float.fromhex('0x1.b63c740000000p+28'),
+        float.fromhex('0x1.9995e00000000p+21'),
     ),
 }
 ERF_BELOW: Table = {
     32: (
-        float.fromhex('0x1.d2a37c0000000p+0'),
-        float.fromhex('0x1.d35e740000000p-1'),
-        float.fromhex('0x1.a7d9020000000p-3'),
-        float.fromhex('0x1.bbd4880000000p-6'),
-        float.fromhex('0x1.13589a0000000p-9'),
-        float.fromhex('0x1.25fb580000000p-14'),
+        float.fromhex('0x1.7709bc0000000p+40'),
+        float.fromhex('0x1.77a0000000000p+39'),
+        float.fromhex('0x1.54a59c0000000p+37'),
+        float.fromhex('0x1.64b4f60000000p+34'),
+        float.fromhex('0x1.ba978c0000000p+30'),
+        float.fromhex('0x1.d88c0e0000000p+25'),
     ),
 }
 

@@ -1,9 +1,9 @@
 """Matrix products: from a kernel of the graph to `gemm.py` and its epilogue.
 
-Constant weights are packed in panels when the model is compiled, other operands into working memory when it runs, or
-read where they lie. The epilogue runs on the accumulators before they are stored; one that takes many instructions
-runs over the finished product instead, since code for every register of a tile would not pay. A product whose columns
-are counted at run time only is computed element by element.
+Constant weights are packed in panels when the model is compiled (or as what `strassen.py` reads, where that pays),
+other operands into working memory when it runs, or read where they lie. The epilogue runs on the accumulators before
+they are stored; one that takes many instructions runs over the finished product instead, since code for every register
+of a tile would not pay. A product whose columns are counted at run time only is computed element by element.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from graphc.backends.llvm.program import Load, Space, trace
 from graphc.backends.llvm.sharing import EVEN, unevenness
 from graphc.backends.llvm.storage import flattened_order
 from graphc.backends.llvm.stored import stored_as
-from graphc.backends.llvm.strassen import Halves, emit_halves, emit_sums, halves, pack_halves
+from graphc.backends.llvm.strassen import emit_halves, emit_sums
+from graphc.backends.llvm.strassen_plan import Halves, halves, pack_halves
 from graphc.backends.llvm.sum_of_products import SumOfProducts
 from graphc.backends.llvm.target import Target
 from graphc.backends.llvm.tile import Epilogue, Site

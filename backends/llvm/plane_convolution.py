@@ -127,8 +127,8 @@ def cut_of(spec: Correlation, target: Target) -> Cut:
     room = min((target.vector_registers - vectors - 1) // vectors, MOST_CHANNELS, spec.outputs)
     channels = min(range(1, room + 1), key=lambda n: (-(-spec.outputs // n), -n))
     even = -(-spec.outputs // -(-spec.outputs // channels))
-    # A narrow image has one vector a row: several rows keep enough sums in flight and share each weight.
-    rows = (target.vector_registers - 1) // (even + 1) if vectors == 1 else 1
+    # Several rows share each weight and keep enough sums in flight.
+    rows = (target.vector_registers - 1) // (vectors * (even + 1))
     return Cut(even, vectors, max(1, min(rows, MOST_ROWS, spec.height)))
 
 

@@ -54,7 +54,7 @@ def erf(b: Function, x: Reg) -> Reg:
             b.fma(horner(b, square, table[bits][1::2]), z, horner(b, square, table[bits][0::2]))
             for table in (c.ERF_ABOVE, c.ERF_BELOW)
         )
-        return b.copysign(b.minimum(b.fmul(limited, b.fdiv(above, below)), 1.0), x)
+        return b.copysign(b.minimum(b.fdiv(b.fmul(limited, above), below), 1.0), x)
     near = b.fma(x, horner(b, b.fmul(x, x), c.ERF_NEAR[bits]), x)
     g = horner(b, b.minimum(magnitude, 6.0), c.ERF_FAR[bits])
     p, shifted = expm1_reduced(b, b.fneg(g))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from graphc.ir.graph import Graph
     from graphc.ir.types import TensorType
 
-__all__ = ["OnnxModel", "is_onnx", "load", "read"]
+__all__ = ["OnnxModel", "is_onnx", "load", "read", "with_results"]
 
 
 @dataclass
@@ -118,3 +118,19 @@ def load(
     what graphc has not, NeedsValue when a shape depends on an input's value; MissingToolError without `onnx`.
     """
     return read(model, name=name, inputs=inputs).graph(values)
+
+
+def with_results(path: Path, graph: Graph) -> tuple[bytes, list[str]]:
+    """The model with every result that its graph still names as an output, and the graph's names for them."""
+    from onnx import ValueInfoProto
+
+    from graphc.ir.builder import plain_name
+
+    values = {value.name for node in graph.nodes for value in node.outputs}
+    proto = read(path).proto
+    results = {plain_name(name): name for node in proto.graph.node for name in node.output if name}
+    kept = {ours: theirs for ours, theirs in results.items() if ours in values}
+    del proto.graph.output[:]
+    proto.graph.output.extend(ValueInfoProto(name=name) for name in kept.values())
+    data: bytes = proto.SerializeToString()
+    return data, list(kept)

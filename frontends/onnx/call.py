@@ -84,6 +84,8 @@ class Call:
         if not self.has(index):
             raise OnnxError(f"{self.name} needs its input {index + 1}")
         array = self.importer.array_of(self.operands[index], self.input_name(index))
+        if array.dtype == object and all(isinstance(size, int) for size in array.flat):
+            array = array.astype(np.int64)
         if array.dtype == object:
             raise UnsupportedOperator(
                 f"{self.input_name(index)} of {self.name} depends on an open size: {list(array.flat)}",

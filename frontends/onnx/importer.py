@@ -9,7 +9,8 @@ NeedsValue.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ from onnx import (
 from graphc.errors import Fact, GraphcError, nearest
 from graphc.frontends.onnx.call import Call, Operand, checked_attributes
 from graphc.frontends.onnx.errors import NeedsValue, OnnxError, OnnxLimitError, UnsupportedOperator
+from graphc.frontends.onnx.loops import ManyBodies
 from graphc.frontends.onnx.operators import HANDLERS
 from graphc.frontends.onnx.reading import MAX_DEPTH, Folder
 from graphc.frontends.onnx.sizes import SIZES, as_sizes
@@ -40,6 +42,7 @@ from graphc.ir.op import TypeRuleError
 from graphc.ir.types import MAX_RANK, TensorType, dtype_of
 
 MAX_CALLS = 100
+MAX_RECORDED = 1_000
 MAX_EVALUATED = 256 << 20
 MAX_GRAPH_NODES = 2_000_000
 NEWEST = defs.onnx_opset_version()
@@ -85,7 +88,7 @@ class Importer:
         arrays: dict[str, np.ndarray],
     ):
         self.model, self.folder, self.file, self.types, self.given = model, folder, file, types, given
-        self.builder = Builder(name)
+        self.builder = self.root = Builder(name)
         self.data: dict[str, np.ndarray] = {}
         self.inputs: dict[str, Value] = {}  # by their names in the file
         self.declared: dict[str, TensorType] = {}  # of all inputs, by their names in the file
@@ -97,6 +100,7 @@ class Importer:
             if key in self.functions:
                 raise OnnxError(f"function {function.name!r} is defined twice")
             self.functions[key] = function
+        self.recorded = 0  # bodies of loops
         self.calls: list[str] = []  # the functions being inlined
         self.path: list[str] = []  # the nodes being imported, outermost first
 
@@ -189,7 +193,7 @@ class Importer:
         if array.ndim == 0 and kind == "constant":
             value = self.builder.constant(array.item(), type.dtype)
         else:
-            value = self.builder.leaf(kind, name, type)  # type: ignore[arg-type]
+            value = self.root.leaf(kind, name, type)  # type: ignore[arg-type]
             self.data[value.name] = array
         self.arrays[value] = array
         return value
@@ -431,6 +435,25 @@ class Importer:
         finally:
             self.calls.pop()
         return [inner.find(name) if name in inner.values else None for name in function.output]  # type: ignore[misc]
+
+    @contextmanager
+    def recording(self, builder: Builder) -> Iterator[None]:
+        """What is imported inside goes to this builder.  Raises ManyBodies for what cannot be said there."""
+        before, depth, calls = self.builder, len(self.path), len(self.calls)
+        self.recorded += 1
+        if self.recorded > MAX_RECORDED:
+            raise OnnxLimitError(f"the model has more than {MAX_RECORDED} loops")
+        self.builder = builder
+        try:
+            with builder:
+                yield
+        except (NeedsValue, UnsupportedOperator) as error:
+            if isinstance(error, NeedsValue) and error.inputs:
+                raise
+            del self.path[depth:], self.calls[calls:]
+            raise ManyBodies from None
+        finally:
+            self.builder = before
 
     def subgraph(self, graph: GraphProto, scope: Scope, operands: Sequence[Operand]) -> list[Operand]:
         """Import a graph that stands in an attribute, with these operands as its inputs."""

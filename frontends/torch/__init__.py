@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from graphc.ir.graph import Graph
     from graphc.ir.types import TensorType
 
-__all__ = ["load", "run_module"]
+__all__ = ["load", "node_values", "run_module"]
 
 
 def load(
@@ -59,3 +59,19 @@ def run_module(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
         result = module(*(torch.from_numpy(array) for array in arrays))
     outputs = result if isinstance(result, (tuple, list)) else (result,)
     return [output.numpy() for output in outputs]
+
+
+def node_values(
+    module: Any,
+    inputs: Mapping[str, str | TensorType] | None,
+    dims: Mapping[str, tuple[int, int | None]] | None,
+    arrays: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """What PyTorch computes for each value of the graph that `load` makes, by the value's name."""
+    from graphc.frontends.torch.exporting import exported
+    from graphc.frontends.torch.replay import computed
+    from graphc.ir.types import parse_type
+
+    types = {key: parse_type(t) if isinstance(t, str) else t for key, t in (inputs or {}).items()}
+    program, names = exported(module, types, dict(dims or {}))
+    return computed(program, types, names, dict(dims or {}), arrays)

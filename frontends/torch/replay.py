@@ -21,7 +21,7 @@ from graphc.frontends.torch.operators import IGNORED, OPERATORS
 from graphc.ir.graph import Graph
 from graphc.ir.types import TensorType, dtype_of
 from graphc.ir.verifier import verify
-from graphc.source import Span
+from graphc.source import Span, is_internal
 from graphc.tensor import Recording, Tensor
 
 MAX_DECOMPOSITIONS = 8
@@ -54,6 +54,41 @@ def replay(
     values = [t.value for t in outputs.values()] + list(updates.values())
     shown = {s: r for s, r in trace.ranges.items() if r != (0, None)}
     return verify(trace.builder.finish(values, [*outputs, *updates], dims=shown, data=trace.data))
+
+
+def computed(
+    program: torch.export.ExportedProgram,
+    types: Mapping[str, TensorType],
+    names: list[str],
+    ranges: Mapping[str, tuple[int, int | None]],
+    arrays: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """PyTorch's own result of each node, under the name that `replay` gives it."""
+    program = supported(program)
+    trace = Recording("compared", dims=ranges, training=True)
+    with trace.running():
+        run = _Run(program, trace, types, names)
+        run.run()
+    held = {**program.state_dict, **program.constants}
+    specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    given = iter(arrays.values())
+    theirs: dict[torch.fx.Node, Any] = {}
+    found: dict[str, np.ndarray] = {}
+    with torch.no_grad():
+        for node in program.graph.nodes:
+            if node.op == "placeholder":
+                spec = specs[node.name]
+                own = spec.kind is not InputKind.USER_INPUT
+                theirs[node] = held[spec.target] if own else torch.from_numpy(np.array(next(given)))
+            elif node.op == "get_attr":
+                theirs[node] = getattr(program.graph_module, node.target)
+            elif node.op == "call_function":
+                arguments, keywords = torch.fx.node.map_arg((node.args, node.kwargs), theirs.__getitem__)
+                theirs[node] = node.target(*arguments, **keywords)
+                ours = run.values[node]
+                if isinstance(ours, Tensor) and isinstance(theirs[node], torch.Tensor):
+                    found[ours.value.name] = theirs[node].detach().numpy()
+    return found
 
 
 def supported(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -95,12 +130,14 @@ def name_of(node: torch.fx.Node) -> str:
 
 
 def span_of(node: torch.fx.Node) -> Span | None:
-    """The user's line: the innermost frame outside of PyTorch."""
+    """The user's line in the module: the innermost frame outside of PyTorch, below graphc's own."""
     home = str(Path(torch.__file__).parent)
     found = None
     for match in _FRAME.finditer(node.meta.get("stack_trace") or ""):
         file = match["file"]
-        if not file.startswith((home, "torch/", "<")):
+        if is_internal(file):
+            found = None  # what called graphc is no line of the module
+        elif not file.startswith((home, "torch/", "<")):
             found = Span(file, int(match["line"]))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -11,6 +12,7 @@ from graphc.cli.main import Command, console_of
 from graphc.cli.options import Request, load_model, model_at_work, model_options
 from graphc.cli.run import numbers_of
 
+DRAWN = ("", ".svg", ".png", ".pdf")  # by a layout engine, which starts while the model is read
 VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
 
 
@@ -79,6 +81,10 @@ def command(
     """
     console = console_of(context)
     with model_at_work(console):
+        if view != "memory" and Path(output or ".svg").suffix.lower() in DRAWN:
+            from graphc.view import draw
+
+            draw.warm_up()
         found = load_model(request, console)
         from graphc import api  # after the model: an error in it is told at once
 

@@ -27,6 +27,11 @@ _ambient: ContextVar[Builder] = ContextVar("builder")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]")
 
 
+def plain_name(hint: str) -> str:
+    """The name that a value gets when it is free."""
+    return _UNSAFE.sub("_", hint) or "v"
+
+
 class Builder:
     """Builds one graph.
 
@@ -100,7 +105,7 @@ class Builder:
 
     def unique(self, hint: str) -> str:
         """`hint`, or `hint_2`, `hint_3` ... when it is taken."""
-        hint = _UNSAFE.sub("_", hint) or "v"
+        hint = plain_name(hint)
         count = self._taken.get(hint, 0) + 1
         while count > 1 and f"{hint}_{count}" in self._taken:
             count += 1

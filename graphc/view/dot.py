@@ -65,6 +65,7 @@ def _legend(sample: str, text: str, t: Theme) -> str:
         "edge-gradient": ("⇠", t.backward, ""),
         "edge-saved": ("▪┈", t.line, ""),
         "check": ("✓", t.backward, ""),
+        "bar": ("▂▅█", t.muted, ""),
         "edge-traffic": ("➡", t.ink, "B"),
         "mark-removed": ("−", t.ink, "B"),
         "mark-added": ("+", t.ink, "B"),

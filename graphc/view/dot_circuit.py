@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from graphc.view.dot_lines import Turn, turns
 from graphc.view.dot_text import GLYPH, SMALL, attributes, elide, font, quoted, table
 from graphc.view.render_ir import Kind, Node, Picture, Role, Text
 from graphc.view.theme import Theme
@@ -23,6 +24,9 @@ def circuit_lines(picture: Picture, t: Theme) -> Iterator[str]:
     for node in picture.nodes:
         yield quoted(node.id) + _circuit_node(node, t)
     role = {n.id: n.role for n in picture.nodes}
+    broken = turns(picture)
+    yield from _lines(picture, broken, t)
+    begun = {turn.edge: f"line-{number}" for number, turn in enumerate(broken, start=2)}
     for edge in picture.edges:
         style: dict[str, str | float] = {"class": edge.kind.value}
         if edge.kind is Kind.WIRE:
@@ -33,7 +37,25 @@ def circuit_lines(picture: Picture, t: Theme) -> Iterator[str]:
             style |= {"weight": 20, "headport": "w"}  # op to its result: the wire is level with the circle
         if role[edge.source] is not Role.OP:
             style |= {"tailport": "e"}  # leave where the wire ends
-        yield f"{quoted(edge.source)} -> {quoted(edge.target)}" + attributes(**style)
+        source = edge.source
+        if edge in begun:
+            hidden = attributes(style="invis", constraint="false")
+            yield f"{quoted(edge.source)} -> {quoted(edge.target)}" + hidden
+            source = begun[edge]
+        yield f"{quoted(source)} -> {quoted(edge.target)}" + attributes(**style)
+
+
+def _lines(picture: Picture, broken: list[Turn], t: Theme) -> Iterator[str]:
+    """The beginning of each line below the first: the name of the value it goes on with."""
+    label = {node.id: node.label for node in picture.nodes}
+    above = broken[0].first if broken else ""
+    for number, turn in enumerate(broken, start=2):
+        name = font("↳ ", t.muted, 13) + font(elide(label[turn.edge.source]), t.ink, 13, "B")
+        line = f"line-{number}"
+        cells = [f'<TD ROWSPAN="2">{name}</TD>{_ruled("", t)}', '<TD HEIGHT="20"></TD>']
+        yield quoted(line) + attributes(shape="plain", label=table(cells, 2))
+        yield f"{{ rank=same; {quoted(above)} -> {quoted(line)}" + attributes(style="invis") + " }"
+        above = line
 
 
 def _circuit_node(node: Node, t: Theme) -> str:

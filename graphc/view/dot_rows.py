@@ -82,8 +82,10 @@ def row_lines(picture: Picture, t: Theme, tidy: bool = True) -> Iterator[str]:
                     yield f"{quoted(left)} -> {quoted(right)}" + attributes(style="invis")
     yield from _anchor(picture, spine)
     yield from _ladder(picture, spine)
+    node_of = {node.id: node for node in picture.nodes}
     for edge in picture.edges:
-        yield _row_edge(edge, place, spine, t)
+        pull = 0 if picture.rows else _pull(node_of[edge.source], node_of[edge.target])
+        yield _row_edge(edge, place, spine, t, pull)
 
 
 def _side_by_side(nodes: list[Node], place: dict[str, tuple[int, int]]) -> list[list[Node]]:
@@ -134,7 +136,17 @@ def _ladder(picture: Picture, spine: dict[str, str]) -> Iterator[str]:
             yield f"{quoted(upper)} -> {quoted(lower)}" + attributes(style="invis", weight=0)
 
 
-def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, str], t: Theme) -> str:
+def _pull(source: Node, target: Node) -> int:
+    """Where there are no rows: a kernel keeps together first, then forward with forward and backward with backward."""
+    if source.cluster and source.cluster == target.cluster:
+        return 100
+    return 8 if source.backward == target.backward else 1
+
+
+def _row_edge(
+    edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, str], t: Theme, pull: int
+) -> str:
+    """An edge; one with a `pull` is drawn short and straight first."""
     source, target = edge.source, edge.target
     here, there = place.get(source, (0, 0)), place.get(target, (1, 0))
     upward = here > there
@@ -161,6 +173,8 @@ def _row_edge(edge: Edge, place: dict[str, tuple[int, int]], spine: dict[str, st
         style |= {"penwidth": 2.4, "arrowsize": 0.6}
     if edge.kind is not Kind.SAVED and not level and column and column == spine.get(target):
         style |= {"weight": 100 if abs(there[0] - here[0]) == 1 else 1}
+    if pull:
+        style |= {"weight": pull}
     style |= MARKED_EDGE[edge.mark]
     if edge.label:
         style |= {"label": f"<&#160;{font(edge.label, t.muted, SMALL)}>"}

@@ -24,6 +24,7 @@ from html import escape
 from pathlib import Path
 
 from graphc.errors import GraphcError, InternalError, MissingToolError, UsageError
+from graphc.view import glyphs
 
 FORMATS = ("svg", "png", "pdf")
 PIXELS = 32_000  # longest side of a PNG: above it cairo scales or leaves the picture blank
@@ -31,11 +32,18 @@ TIMEOUT = 20.0
 INSTALL = "apt-get install graphviz, or pip install pygraphviz"
 FONTS = Path(__file__).parent / "fonts"
 
-# What the bundled fonts cover; outside of it the machine's own fonts are asked too.
-COVERED = (
-    (0x20, 0x24F), (0x259, 0x259), (0x2B0, 0x36F), (0x370, 0x4FF), (0x1D2C, 0x1D6A), (0x1E00, 0x1EFF),
-    (0x2000, 0x209F), (0x20AC, 0x20AC), (0x2100, 0x23FF), (0x2500, 0x27FF), (0x2A00, 0x2BFF),
-)  # fmt: skip
+SYSTEM = tuple(  # asked for what the bundled fonts do not have
+    Path(folder).expanduser()
+    for folder in (
+        "/usr/share/fonts",
+        "/usr/local/share/fonts",
+        "~/.local/share/fonts",
+        "~/.fonts",
+        "/System/Library/Fonts",
+        "/Library/Fonts",
+        "C:/Windows/Fonts",
+    )
+)
 
 
 class PictureTooLarge(GraphcError):
@@ -90,10 +98,17 @@ def draw(dot: str, form: str, *, timeout: float = TIMEOUT, scale: float = 2.0) -
     """Lay out DOT text and return the picture as `svg`, `png` or `pdf`.
 
     `scale` is pixels per point of a PNG; a picture that would pass 32,000 pixels gets fewer, down to
-    one, and is refused beyond.  Raises MissingToolError when the machine has no engine that works.
+    one, and is refused beyond.  Raises MissingToolError when the machine has no engine that works, and for a PNG or
+    PDF of letters that no font here has: they would be empty boxes.  An SVG is drawn with its reader's fonts.
     """
     if form not in FORMATS:
         raise UsageError(f"cannot draw {form!r}", fix=f"choose one of {', '.join(FORMATS)}, dot, json")
+    absent = glyphs.missing(dot, [FONTS, *SYSTEM]) if form != "svg" else ""
+    if absent:
+        raise MissingToolError(
+            f"no font on this machine has {' '.join(absent[:8])}{' ...' * (len(absent) > 8)}",
+            fix=f"install one (apt-get install fonts-noto-cjk, or fonts-noto), or write .svg instead of .{form}",
+        )
     if form == "png":
         longest = max(size_in_points(_run(dot, "svg", 72, timeout)))
         scale = min(scale, PIXELS / longest)
@@ -231,10 +246,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _font_config(dot: str, cache: str) -> str:
-    folders = [str(FONTS)]
-    if any(not any(low <= ord(c) <= high for low, high in COVERED) for c in set(dot) - {"\n"}):
-        folders += ["/usr/share/fonts", "/usr/local/share/fonts", "/System/Library/Fonts", "C:/Windows/Fonts"]
-    listed = "".join(f"<dir>{escape(folder)}</dir>" for folder in folders)
+    folders = [FONTS, *(SYSTEM if glyphs.missing(dot, [FONTS]) else ())]
+    listed = "".join(f"<dir>{escape(str(folder))}</dir>" for folder in folders)
     return (
         f'<?xml version="1.0"?><fontconfig>{listed}<cachedir>{escape(cache)}</cachedir>'
         '<match target="pattern"><edit name="hinting" mode="assign"><bool>false</bool></edit>'

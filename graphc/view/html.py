@@ -127,7 +127,7 @@ def _with_variables(svg: str) -> str:
 
 
 _SIGNS = {
-    "edge-data": "→", "edge-gradient": "⇠", "edge-saved": "▪┈▸", "edge-traffic": "➡", "check": "✓",
+    "edge-data": "→", "edge-gradient": "⇠", "edge-saved": "▪┈▸", "edge-traffic": "➡", "check": "✓", "bar": "▂▅█",
     "mark-removed": "−", "mark-added": "+", "mark-changed": "~",
     Role.INPUT: "▷", Role.PARAMETER: "◆", Role.CONSTANT: "▫", Role.MODULE: "▤", Role.OUTPUT: "▣", Role.LOSS: "▣",
     Role.CHIP: "∂f/∂x", Role.GRADIENT: "∇x", Role.ACCUMULATE: "⊕",
@@ -156,7 +156,8 @@ def table(picture: Picture) -> Iterator[str]:
     yield '<div class="scroll" tabindex="0" role="region" aria-label="Operations"><table>'
     yield "<caption>In the order they run; choose a row to find its box.</caption>"
     yield '<thead><tr><th scope="col">Operation</th><th scope="col">Reads</th><th scope="col">Gives</th>'
-    yield '<th scope="col">Forward</th><th scope="col">Backward</th></tr></thead><tbody>'
+    told_there = '<th scope="col">Forward</th><th scope="col">Backward</th>' if picture.steps else ""
+    yield f"{told_there}</tr></thead><tbody>"
     for node in picture.nodes:
         if node.role not in (Role.OP, Role.MODULE, Role.BUFFER) and not (
             node.backward and node.role is Role.GRADIENT
@@ -176,13 +177,19 @@ def table(picture: Picture) -> Iterator[str]:
         mirror = by_id.get(f"g-{node.id}")
         if mirror is not None:
             back.append(told.get((mirror.id, True), ", ".join(line.text for line in mirror.lines)))
-        cells = [", ".join(reads), ", ".join(gives), told.get((node.id, node.backward), "")]
+        cells = [", ".join(reads), ", ".join(gives)]
+        cells += [told.get((node.id, node.backward), "")] if picture.steps else []
         yield (
             f'<tr id="t-{node.id}"><th scope="row">{visible(_title(node))}</th>'
             + "".join(f"<td>{visible(cell)}</td>" for cell in cells)
-            + f'<td class="back">{"<br>".join(visible(line) for text in back for line in text.splitlines())}</td></tr>'
+            + (f'<td class="back">{_broken(back)}</td>' if picture.steps else "")
+            + "</tr>"
         )
     yield "</tbody></table></div>"
+
+
+def _broken(texts: list[str]) -> str:
+    return "<br>".join(visible(line) for text in texts for line in text.splitlines())
 
 
 def _title(node: Node) -> str:

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from graphc.ir.cost import parameter_count
 from graphc.ir.graph import Graph, Value
+from graphc.view.bars import Bars
 from graphc.view.chain_rule import ChainRule
 from graphc.view.facts import Facts, Known, array_facts, gradient_facts, op_facts
 from graphc.view.health import Flow
 from graphc.view.hidden import behind, is_constant
-from graphc.view.notes import Notes, count, statistics
+from graphc.view.notes import Notes, count, norm, statistics
 from graphc.view.numbers import amount, number
 from graphc.view.render_ir import (
     Cluster,
     Edge,
     Kind,
     Layout,
+    Legend,
     Line,
     Node,
     Picture,
@@ -180,6 +183,8 @@ class _Rows:
         nodes, edges = tuple(self.nodes), tuple(self.edges.values())
         rows = tuple(tuple(row) for row in self.rows)
         legend = legend_for(nodes, edges)
+        if "norms" in self.show and self.values is not None:
+            legend += (Legend("bar", "norm on a logarithmic scale"),)
         return Picture(
             title, Layout.ROWS, nodes, edges, self._clusters(), rows, legend, self._notices(), self._story()
         )
@@ -337,10 +342,24 @@ class _Rows:
             return []
         kind = Text.GRADIENT if gradient else Text.VALUE
         array = self.values[value]
-        if "norms" in self.show and not gradient and array.ndim and np.isfinite(array).all():
-            return [Line(kind, f"‖·‖ {number(np.linalg.norm(array.astype(np.float64)))}")]
         warning = self.flow.warning(value) if gradient else ""
+        if "norms" in self.show and array.ndim and np.isfinite(array).all() and (not gradient or array.any()):
+            size, sign = norm(array), "∇" if gradient else "·"
+            return [Line(kind, f"{self._bars[gradient].of(size)} ‖{sign}‖ {number(size)}{warning}".strip())]
         return [Line(kind, statistics(array, gradient) + warning)]
+
+    @cached_property
+    def _bars(self) -> tuple[Bars, Bars]:
+        """The scales of values and of gradients."""
+        values = self.values or {}
+        gradients = set(self.gradient.values())
+        computed = (*self.graph.leaves, *(v for unit in self.units.all for v in unit.results))
+        drawn = [v for v in (*computed, *gradients) if v in values and v.type.shape and v.dtype.is_float]
+        sizes = {v: norm(values[v]) for v in drawn}
+        return (
+            Bars(size for v, size in sizes.items() if v not in gradients),
+            Bars(size for v, size in sizes.items() if v in gradients),
+        )
 
     def _leaf(self, value: Value) -> str:
         identifier = self.leaf_box[value] = self.ids.new("v", value.name)

@@ -127,8 +127,7 @@ def _panel(
     yield _text(
         LEFT, panel.top - 6, f"{panel.title}: {format_bytes(panel.size)}{panel.unit}", t.ink, 11, bold=True
     )
-    for part in range(5):
-        offset = panel.size * part // 4
+    for offset in _levels(panel.size):
         yield _text(LEFT - 6, y(offset) + 3.5, format_bytes(offset), t.muted, 9, anchor="end")
     turn = turn_of(plan)
     if turn is not None:
@@ -152,6 +151,17 @@ def _panel(
     for step, name in enumerate(names):
         across, down = x(step) + column / 2 + 3, panel.bottom + STRIP + 24
         yield _text(across, down, name, t.muted, 9, anchor="end", turned=True)
+
+
+def _levels(size: int) -> list[int]:
+    """Round offsets to write beside an arena, and its end.
+
+    >>> _levels(45_300), _levels(590), _levels(3)
+    ([0, 10000, 20000, 30000, 40000, 45300], [0, 200, 400, 590], [0, 1, 2, 3])
+    """
+    step = 10 ** max(len(str(size)) - 1, 0)
+    step = next(s for s in (step // 5, step // 2, step, 2 * step) if s and size / s <= 5)
+    return [offset for offset in range(0, size, step) if size - offset > 0.05 * size] + [size]
 
 
 def _box(

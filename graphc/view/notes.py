@@ -17,7 +17,7 @@ from graphc.view.hidden import behind, is_constant
 from graphc.view.numbers import amount, duration, factor, number
 from graphc.view.units import Unit, Units
 
-FEW = 6  # entries of an array that are written out
+SHORT = 32  # characters up to which the entries of an array are written out
 
 Values = Mapping[Value, np.ndarray]
 
@@ -57,8 +57,8 @@ class Notes:
         if "bytes" in self.show:
             yield f"{_sum_of_bytes(self.units.leaving(unit))} bytes"
         yield from self._health(unit)
-        work = total_flops(unit.nodes)
-        if "flops" in self.show and work != 0:
+        work = total_flops(unit.nodes) if "flops" in self.show else 0
+        if work != 0:
             yield f"{amount(work)} FLOP"
         yield from self._time(unit.nodes)
         span = unit.nodes[0].provenance.span
@@ -102,10 +102,10 @@ class Notes:
 
 
 def statistics(array: np.ndarray, gradient: bool = False) -> str:
-    """A tensor in a few numbers, with a warning where they are not healthy.
+    """A tensor in a few numbers, with a warning where they are not healthy; a short one entry by entry.
 
-    >>> statistics(np.array([[1.0, -3.0], [0.0, 2.0]])), statistics(np.arange(9.0))
-    ('[[1, −3], [0, 2]]', 'mean 4, max |·| 8')
+    >>> statistics(np.array([[1.0, -3.0], [0.0, 2.0]])), statistics(np.arange(99.0))
+    ('[[1, −3], [0, 2]]', 'mean 49, max |·| 98')
     """
     if array.size == 0:
         return "empty"
@@ -117,11 +117,17 @@ def statistics(array: np.ndarray, gradient: bool = False) -> str:
         return "⚠ " + ", ".join(f"{count} {word}" for count, word in counts if count)
     if not data.any():
         return "∅ all zero"
-    if array.size <= FEW:
-        return ("∇ " if gradient else "") + _entries(data)
+    entries = _entries(data) if array.size <= SHORT else ""
+    if 0 < len(entries) <= SHORT:
+        return ("∇ " if gradient else "") + entries
     if gradient:
-        return f"‖∇‖ {number(np.linalg.norm(data))}"
+        return f"‖∇‖ {number(norm(data))}"
     return f"mean {number(data.mean())}, max |·| {number(np.abs(data).max())}"
+
+
+def norm(array: np.ndarray) -> float:
+    """√(Σ x²) in float64."""
+    return float(np.linalg.norm(array.astype(np.float64)))
 
 
 def _entries(array: np.ndarray) -> str:

@@ -71,6 +71,7 @@ class Units:
         self.groups = {path: paths for paths in groups for path in paths}
         self.graph = graph
         self.gradient = gradients_of(graph) if gradients else {}
+        self.given = frozenset(graph.outputs)
         self.ids = Ids()
         self.clusters: dict[str, Cluster] = {}
         self.all: list[Unit] = []
@@ -84,8 +85,9 @@ class Units:
         self.sums = {d for d in self.gradient.values() if d.node and d.node.op.name == "add_n"}
         around = runs_of(visible)
         self._cut(around, depth, repeats(around, once))
+        held: dict[Run, int] = {}
         for unit in self.all:
-            unit.cluster = self._cluster_of(unit, around[unit.nodes[0]])
+            unit.cluster = self._cluster_of(unit, around[unit.nodes[0]], held)
         for node in reversed(forward):  # what is hidden belongs to who reads it
             if node not in self.of:
                 users = [self.of[user] for user in graph.users[node.outputs[0]] if user in self.of]
@@ -137,12 +139,16 @@ class Units:
         paths = ((unit, unit.nodes[0].provenance.module) for unit in self.all)
         return [u for u, path in paths if path == name or path.startswith(f"{name}.") or u.id == name]
 
-    def _cluster_of(self, unit: Unit, runs: Sequence[Run]) -> str:
-        """The cluster of the innermost module around a unit that holds several, but not all, units."""
+    def _cluster_of(self, unit: Unit, runs: Sequence[Run], held: dict[Run, int]) -> str:
+        """The cluster of the innermost module around a unit that holds several, but not all, units.
+
+        `held` is filled with the number of units in each module.
+        """
         parent = ""
         for run in runs:
-            inside = {self.of[node] for node in run.nodes}
-            if run in unit.runs or len(inside) < 2 or len(inside) == len(self.all):
+            if run not in held:
+                held[run] = len({self.of[node] for node in run.nodes})
+            if run in unit.runs or held[run] < 2 or held[run] == len(self.all):
                 continue
             group = self.groups.get(run.path)
             if group and len(group) > 1:
@@ -195,7 +201,7 @@ class Units:
     def leaving(self, unit: Unit) -> list[Value]:
         """The results of a unit that are read outside of it in the forward pass; at least one."""
         read = (v for v in unit.results if any(self.of[n] is not unit for n in self.readers.get(v, ())))
-        found = list(dict.fromkeys([*read, *(v for v in unit.results if v in self.graph.outputs)]))
+        found = list(dict.fromkeys([*read, *(v for v in unit.results if v in self.given)]))
         return found or list(unit.nodes[-1].outputs[:1])
 
     def gradient_sources(self, value: Value) -> list[Unit]:

@@ -10,6 +10,7 @@ import pytest
 from graphc.view import draw
 from tests.docs.commands import ROOT
 from tests.docs.test_generated import structure
+from tests.view import metrics
 
 gallery = runpy.run_path(str(ROOT / "docs/gallery.py"))
 FIGURES = {figure.name: figure for figure in gallery["FIGURES"]}
@@ -42,8 +43,12 @@ def test_every_figure_is_there_and_no_other() -> None:
 def test_every_figure_can_be_read_and_is_not_empty(name: str) -> None:
     root = ElementTree.parse(FOLDER / f"{name}.svg").getroot()
     assert root.get("viewBox")
-    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
     assert len(texts) > 5
+    for text in texts:  # each letter is in the font it is set in: no empty boxes
+        style = {"bold": "font-weight" in text.attrib, "italic": "font-style" in text.attrib}
+        missing = [c for c in text.text or "" if not metrics.has(c, **style)]
+        assert not missing, text.text
 
 
 @pytest.mark.skipif(not draw.working_engines(), reason="no layout engine on this machine")

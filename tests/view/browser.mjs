@@ -24,7 +24,7 @@ const state = page => page.evaluate(() => ({
   focus: document.activeElement?.closest?.(".box")?.dataset.id ?? document.activeElement?.id ?? "",
   boxes: document.querySelectorAll(".box").length, width: document.querySelector("#graph svg").getAttribute("width"),
   theme: document.documentElement.dataset.theme, playing: document.getElementById("play").getAttribute("aria-pressed"),
-  dialog: document.getElementById("keys").open, details: document.getElementById("details").textContent, hash: location.hash,
+  dialog: document.getElementById("keys").open, panel: document.getElementById("details").checkVisibility(), details: document.getElementById("details").textContent, hash: location.hash,
 }));
 
 /** Where two texts part, with what stands there; nothing when they are equal. */
@@ -78,7 +78,7 @@ async function examine(file) {
 
   // Every key, each from the same place.
   const other = { Home: "n", p: "n", Escape: "n", "0": "+" };
-  for (const key of ["n", "p", " ", "Home", "End", "f", "b", "/", "+", "-", "0", "t", "?", "Escape"]) {
+  for (const key of ["n", "p", " ", "Home", "End", "f", "b", "/", "+", "-", "0", "t", "d", "?", "Escape"]) {
     await strict.keyboard.press("Home");
     if (other[key]) await strict.keyboard.press(other[key]);
     const before = await state(strict);
@@ -87,6 +87,7 @@ async function examine(file) {
     if (key === " ") await strict.keyboard.press("Space");
     await strict.keyboard.press("Escape");
     if (key === "?") await strict.keyboard.press("Escape");
+    if (key === "d") await strict.keyboard.press("d");
   }
 
   // The graph by keyboard: Tab reaches it, arrows reach every box.
@@ -121,6 +122,14 @@ async function examine(file) {
   const many = (await state(strict)).boxes;
   await strict.keyboard.press("C");
   report.modules = { few, many, same: (await snapshot(strict)) === closed };
+  const folded = strict.locator(".box.module");  // one alone, and what of it is chosen closes it again
+  report.modules.one = [];
+  if (await folded.count()) {
+    await folded.first().focus();
+    const counts = async () => report.modules.one.push((await state(strict)).boxes);
+    await counts();
+    for (let k = 0; k < 2; k++) { await strict.keyboard.press("e"); await counts(); }
+  }
   await strict.keyboard.press("E");
   report.shown = await strict.evaluate(() => [...document.querySelectorAll(".box")].map(b => b.dataset.id));
 

@@ -40,5 +40,14 @@ def _font(style: str) -> tuple[dict[int, int], list[int], int]:
 
 def width(text: str, size: float, bold: bool = False, italic: bool = False) -> float:
     """In points."""
-    glyphs, advances, per_em = _font("-Bold" if bold else "-Oblique" if italic else "")
+    glyphs, advances, per_em = _font(_style(bold, italic))
     return sum(advances[min(glyphs[ord(c)], len(advances) - 1)] for c in text) * size / per_em
+
+
+def has(character: str, bold: bool = False, italic: bool = False) -> bool:
+    """Whether the font has a picture of a character; glyph 0 is the empty box."""
+    return _font(_style(bold, italic))[0].get(ord(character), 0) != 0
+
+
+def _style(bold: bool, italic: bool) -> str:
+    return "-Bold" if bold else "-Oblique" if italic else ""

@@ -73,6 +73,7 @@ def judged(report: dict, picture: Picture) -> None:
     assert int(report["found"].split()[0]) > 0
     assert "at=" in report["chosen"]
     assert report["modules"]["same"]
+    assert not report["modules"]["one"] or report["modules"]["one"][0] == report["modules"]["one"][2]
     assert sorted(report["shown"]) == sorted(node.id for node in picture.nodes)
 
 
@@ -92,6 +93,7 @@ def keys(pressed: dict, texts: list[str], backward: int) -> None:
     assert width["-"][0] > width["-"][1]
     assert width["0"][0] > width["0"][1]
     assert after["Escape"]["focus"]
+    assert [state["panel"] for state in pressed["d"]] == [True, False]
 
 
 def test_a_circuit(tmp_path: Path) -> None:
@@ -141,4 +143,5 @@ def test_lenet(tmp_path: Path, depth: int | None) -> None:
     report = examined(to_html(joint, values=values, depth=depth), tmp_path)
     judged(report, make_picture(joint, values=values, depth=depth, known={}))
     assert report["modules"]["few"] < report["modules"]["many"]
+    assert report["modules"]["one"][0] < report["modules"]["one"][1]
     assert (report["hidden"] > 0) == (depth is None)

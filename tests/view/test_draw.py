@@ -13,7 +13,7 @@ from graphc.autodiff import differentiate
 from graphc.errors import InternalError, MissingToolError, UsageError
 from graphc.frontends.python.model_file import load_model_file
 from graphc.frontends.python.tracer import trace_graph
-from graphc.view import draw, make_picture, to_dot
+from graphc.view import draw, glyphs, make_picture, to_dot
 from graphc.view.render_ir import Kind, Layout, Picture, Role
 from tests.view import metrics
 
@@ -67,6 +67,7 @@ def test_letters_are_not_empty_boxes(engine) -> None:
 
 def test_the_check_for_empty_boxes_can_fail(engine, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(draw, "FONTS", tmp_path)
+    monkeypatch.setattr(draw.glyphs, "missing", lambda text, folders: "")
     inks = set()
     for character in "∇∂":
         try:
@@ -313,5 +314,38 @@ def test_a_png_gets_fewer_pixels_before_it_is_refused(monkeypatch) -> None:
 
 
 def test_only_foreign_letters_ask_the_machines_fonts() -> None:
-    assert "/usr/share/fonts" not in draw._font_config("x ∇ ∂ α Я é → ⊕ ◆", "/tmp")
+    assert "/usr/share/fonts" not in draw._font_config("x ∇ ∂ α Я é → ⊕ ◆ \ufffd", "/tmp")
     assert "/usr/share/fonts" in draw._font_config("日本", "/tmp")
+
+
+def test_the_bundled_fonts_have_every_sign_that_pictures_use() -> None:
+    sources = [path for path in Path(draw.__file__).parent.rglob("*.py") if "dot_text" not in path.name]
+    signs = {c for path in sources for c in path.read_text("utf-8") if ord(c) > 0x7F}
+    assert {"∇", "⊕", "▣", "←"} <= signs
+    bundled = [draw.FONTS]
+    assert glyphs.missing("".join(sorted(signs)), bundled) == ""
+
+
+def test_letters_without_a_font_are_refused_where_they_would_be_boxes(engine, monkeypatch) -> None:
+    monkeypatch.setattr(draw, "SYSTEM", ())
+    dot = 'digraph { a [label="漢字"] }'
+    assert "漢字" in draw.draw(dot, "svg").decode("utf-8")
+    for form in ("png", "pdf"):
+        with pytest.raises(MissingToolError, match="no font on this machine has 字 漢") as caught:
+            draw.draw(dot, form)
+        assert "fonts-noto" in caught.value.fix and ".svg" in caught.value.fix
+
+
+@pytest.mark.parametrize("font", sorted(draw.FONTS.glob("*.ttf")), ids=lambda path: path.stem)
+def test_a_font_says_which_letters_it_has(engine, font: Path) -> None:
+    """What is said to be there is drawn, each letter in its own way; what is not there is not in the ranges."""
+    ranges = glyphs.coverage(font)
+    assert all(low <= high for low, high in ranges) and ranges == tuple(sorted(ranges))
+    have = {c for low, high in ranges for c in range(low, high + 1)}
+    assert set(map(ord, "Az09∇∂αЯé→⊕◆")) <= have and not set(map(ord, "漢字😀")) & have
+
+
+def test_what_is_no_font_has_no_letters(tmp_path) -> None:
+    (tmp_path / "a.ttf").write_bytes(b"\x00\x01\x00\x00\xff\xff")
+    (tmp_path / "b.ttf").write_bytes(b"")
+    assert glyphs.missing("a b\n\ufffd", [tmp_path, tmp_path / "none"]) == "ab"

@@ -99,7 +99,7 @@ def test_values_become_statistics(graphs) -> None:
         (np.zeros((0, 4)), "empty"),
         (np.array(2.5), "2.5"),
         (np.array([3, -4]), "[3, −4]"),
-        (np.arange(-3.0, 4.0), "mean 0, max |·| 3"),
+        (np.arange(-30.0, 31.0), "mean 0, max |·| 30"),
     ],
 )
 def test_unhealthy_tensors_are_marked(array: np.ndarray, text: str) -> None:

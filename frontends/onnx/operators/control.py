@@ -1,7 +1,7 @@
 """If, Loop and Scan.
 
-A static graph has no branches: a condition that is known takes one, any other computes both and chooses.  Loops are
-unrolled; their number of turns must be known.
+A static graph has no branches: a condition that is known takes one, any other computes both and chooses.  A loop is one
+node when its turns have the same body; otherwise it is unrolled, and the number of turns must be known.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from onnx import GraphProto
 from graphc import ops
 from graphc.frontends.onnx.call import Call, Operand, normal_axis
 from graphc.frontends.onnx.errors import NeedsValue, OnnxError, OnnxLimitError
+from graphc.frontends.onnx.loops import ManyBodies, Step, looped
 from graphc.frontends.onnx.operators.movement import part
 from graphc.frontends.onnx.operators.registry import onnx_operator
+from graphc.ir.dims import Dim
 from graphc.ir.graph import Value
+from graphc.ir.types import int64
 
 MAX_TURNS = 5_000
 
@@ -44,20 +47,28 @@ def _both(call: Call, then: GraphProto, otherwise: GraphProto, needed: NeedsValu
 
 @onnx_operator("Loop")
 def loop(call: Call) -> list[Operand]:
+    """One node when all turns have the same body and their number is known or a size; else turn after turn."""
     body: GraphProto = call.attribute("body")
-    turns = int(call.known(0).reshape(())) if call.has(0) else None
+    turns = call.sizes(0)[0] if call.has(0) else None
     going = bool(call.known(1).reshape(())) if call.has(1) else True
     carried: list[Operand] = [v for v in call.operands[2:] if v is not None]
+    if going and turns is not None and turns != 0:
+        try:
+            return _as_one(call, body, turns, carried)
+        except ManyBodies:
+            if not isinstance(turns, int):
+                raise call.unsupported(
+                    f"an open number of turns, {turns}, that differ from each other",
+                    "load the model with fixed sizes",
+                ) from None
     importer, collected = call.importer, [[] for _ in range(len(body.output) - 1 - len(carried))]  # type: ignore[var-annotated]
     turn = 0
-    while going and (turns is None or turn < turns):
+    while going and (turns is None or turn < int(turns)):  # type: ignore[arg-type]
         if turn == MAX_TURNS:
-            raise OnnxLimitError(f"Loop makes more than {MAX_TURNS} turns")
+            raise OnnxLimitError(f"Loop makes more than {MAX_TURNS} turns that differ from each other")
         number = importer.constant(np.array(turn, np.int64))
         truth = importer.constant(np.array(True))
         results = importer.subgraph(body, call.scope, [number, truth, *carried])
-        if results[0] is truth and turns is not None and turns > MAX_TURNS:  # nothing ends it before
-            raise OnnxLimitError(f"Loop makes {turns} turns; {MAX_TURNS} are allowed")
         going = bool(importer.array_of(results[0], "the condition of Loop").reshape(()))
         carried = results[1 : 1 + len(carried)]
         for values, value in zip(collected, results[1 + len(carried) :], strict=True):
@@ -67,6 +78,23 @@ def loop(call: Call) -> list[Operand]:
         *carried,
         *(_joined(call, values, body, len(carried) + 1 + i) for i, values in enumerate(collected)),
     ]
+
+
+def _as_one(call: Call, body: GraphProto, turns: Dim, carried: list[Operand]) -> list[Operand]:
+    """Loop as a `scan` over the numbers of its turns.  Raises ManyBodies, also when a turn may be the last."""
+    importer = call.importer
+
+    def step(state: list[Value], elements: list[Value]) -> tuple[list[Value], list[Value]]:
+        truth = importer.constant(np.array(True))
+        results = importer.subgraph(body, call.scope, [elements[0], truth, *state])
+        if not importer.array_of(results[0], "the condition of Loop").all():
+            raise ManyBodies
+        values = [importer.as_value(v) for v in results[1:]]
+        return values[: len(state)], values[len(state) :]
+
+    numbers = ops.iota(shape=(turns,), axis=0, dtype=int64)
+    last, rows = looped(importer, step, [importer.as_value(v) for v in carried], [numbers], turns)
+    return [*last, *rows]
 
 
 def _joined(call: Call, values: list[Value], body: GraphProto, index: int) -> Value:
@@ -117,38 +145,65 @@ def _scan(call: Call, values: list[Value]) -> list[Operand]:
     count = call.attribute("num_scan_inputs")
     if not 1 <= count <= len(values):
         raise OnnxError(f"Scan has {len(values)} inputs, not {count} sequences among them")
-    state: list[Operand] = list(values[: len(values) - count])
+    state = values[: len(values) - count]
     sequences = values[len(values) - count :]
     axes = call.attribute("scan_input_axes") or [0] * count
     axes = [normal_axis(a, v.type.rank, "Scan") for a, v in zip(axes, sequences, strict=True)]
     backwards = call.attribute("scan_input_directions") or call.attribute("directions") or [0] * count
-    turns = {v.shape[axis] for v, axis in zip(sequences, axes, strict=True)}
+    sequences = [to_front(v, axis) for v, axis in zip(sequences, axes, strict=True)]
+    turns = {v.shape[0] for v in sequences}
     if len(turns) != 1:
         raise OnnxError(f"Scan: the sequences have different lengths: {sorted(map(str, turns))}")
-    length = turns.pop()
-    if not isinstance(length, int):
-        raise call.unsupported("an open number of turns", "load the model with fixed sizes")
-    if length > MAX_TURNS:
-        raise OnnxLimitError(f"Scan makes more than {MAX_TURNS} turns")
     outputs = len(body.output) - len(state)
-    collected: list[list[Value]] = [[] for _ in range(outputs)]
-    for turn in range(length):
-        slices = [
-            _row(v, axis, length - 1 - turn if reverse else turn)
-            for v, axis, reverse in zip(sequences, axes, backwards, strict=True)
-        ]
-        results = call.importer.subgraph(body, call.scope, [*state, *slices])
-        state = results[: len(state)]
-        for rows, value in zip(collected, results[len(state) :], strict=True):
-            rows.append(call.importer.as_value(value))
     out_axes = call.attribute("scan_output_axes") or [0] * outputs
     out_backwards = call.attribute("scan_output_directions") or [0] * outputs
+    if not len(backwards) == count or not len(out_axes) == len(out_backwards) == outputs >= 0:
+        raise OnnxError("Scan: there must be an axis and a direction for each sequence and each result")
+    reverse = all(backwards) and all(out_backwards)
+    if not reverse:
+        sequences = [ops.reverse(v, axes=(0,)) if b else v for v, b in zip(sequences, backwards, strict=True)]
+    importer = call.importer
+
+    def step(now: list[Value], elements: list[Value]) -> tuple[list[Value], list[Value]]:
+        results = [importer.as_value(v) for v in importer.subgraph(body, call.scope, [*now, *elements])]
+        return results[: len(now)], results[len(now) :]
+
+    try:
+        last, rows = looped(importer, step, state, sequences, turns.pop(), reverse=reverse)
+    except ManyBodies:
+        last, rows = _unrolled(call, step, state, sequences, reverse)
     joined: list[Operand] = []
-    for rows, axis, reverse in zip(collected, out_axes, out_backwards, strict=True):
-        if not rows:
-            raise call.unsupported("sequences of no element")
-        axis = normal_axis(axis, rows[0].type.rank + 1, "Scan")
-        rows = rows[::-1] if reverse else rows
-        spread = [ops.reshape(v, shape=(*v.shape[:axis], 1, *v.shape[axis:])) for v in rows]
-        joined.append(spread[0] if len(spread) == 1 else ops.concat(*spread, axis=axis))
-    return [*state, *joined]
+    for row, axis, back in zip(rows, out_axes, out_backwards, strict=True):
+        order = [*range(1, row.type.rank)]
+        order.insert(normal_axis(axis, row.type.rank, "Scan"), 0)
+        row = ops.reverse(row, axes=(0,)) if back and not reverse else row
+        joined.append(ops.transpose(row, permutation=tuple(order)) if order[0] else row)
+    return [*last, *joined]
+
+
+def to_front(v: Value, axis: int) -> Value:
+    return ops.transpose(v, permutation=(axis, *(i for i in range(v.type.rank) if i != axis))) if axis else v
+
+
+def _unrolled(
+    call: Call, step: Step, state: list[Value], sequences: list[Value], reverse: bool
+) -> tuple[list[Value], list[Value]]:
+    """Turn after turn, when they have no one body."""
+    length = sequences[0].shape[0]
+    if not isinstance(length, int):
+        raise call.unsupported(
+            f"an open number of turns, {length}, that differ from each other",
+            "load the model with fixed sizes",
+        )
+    if not 1 <= length <= MAX_TURNS:
+        raise OnnxLimitError(
+            f"Scan makes {length} turns that differ from each other; 1 to {MAX_TURNS} are allowed"
+        )
+    collected: list[list[Value]] = []
+    for turn in range(length)[:: -1 if reverse else 1]:
+        state, rows = step(state, [_row(v, 0, turn) for v in sequences])
+        collected.append([ops.reshape(v, shape=(1, *v.shape)) for v in rows])
+    ordered = collected[::-1] if reverse else collected
+    return state, [
+        ops.concat(*each, axis=0) if length > 1 else each[0] for each in zip(*ordered, strict=True)
+    ]

@@ -315,6 +315,14 @@ def _filled_pad(call: Call, x: Value, widths: list[tuple[int, int]], value: floa
 
 @onnx_operator("Range")
 def range_(call: Call) -> Value:
+    ends = call.sizes(1) if call[1].dtype == int64 else ()
+    if (
+        len(ends) == 1
+        and not isinstance(ends[0], int)
+        and (call.known(0) == 0).all()
+        and (call.known(2) == 1).all()
+    ):
+        return ops.iota(shape=ends, axis=0, dtype=int64)
     start, limit, step = (call.known(i).reshape(()) for i in range(3))
     if step == 0:
         raise OnnxError("Range with a step of 0")

@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: the products with the inputs of all steps first, then step after step."""
+"""RNN, GRU and LSTM: the products with the inputs of all steps first, then a loop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from graphc import ops
 from graphc.frontends.onnx.call import Call
 from graphc.frontends.onnx.errors import OnnxError
+from graphc.frontends.onnx.loops import looped
 from graphc.frontends.onnx.operators.indexing import reversed_steps
 from graphc.frontends.onnx.operators.movement import part
 from graphc.frontends.onnx.operators.registry import onnx_operator
@@ -77,8 +78,6 @@ def recurrent(call: Call) -> list[Value]:
     if mode not in ("forward", "reverse", "bidirectional"):
         raise OnnxError(f"{call.name} has no direction {mode!r}")
     count = 2 if mode == "bidirectional" else 1
-    if not isinstance(x.shape[0], int):
-        raise call.unsupported("an open number of steps", "load the model with fixed sizes")
     outputs, last, cells = [], [], []
     for number in range(count):
         backwards = mode == "reverse" or number == 1
@@ -185,21 +184,23 @@ def _run(call: Call, x: Value, d: Direction, hidden: int) -> tuple[Value, Value,
     def clipped(v: Value) -> Value:
         return v if not clip else ops.minimum(ops.maximum(v, -clip), clip)
 
-    h, c, outputs = d.h, d.c, []
     lengths = ops.reshape(ops.cast(call[4], dtype=int64), shape=(x.shape[1], 1)) if call.has(4) else None
-    for t in range(x.shape[0]):
-        now = part(from_input, 0, t, t + 1)
-        now = ops.reshape(now, shape=now.shape[1:])
-        new_h, new_c = step(call, now, h, c, d, hidden, clipped, recurrent_bias)
+
+    def turn(state: list[Value], elements: list[Value]) -> tuple[list[Value], list[Value]]:
+        h, c = state[0], state[1] if len(state) > 1 else None
+        new = step(call, elements[0], h, c, d, hidden, clipped, recurrent_bias)
+        kept = [v for v in new if v is not None]
         if lengths is None:
-            h, c = new_h, new_c
-            outputs.append(h)
-            continue
-        alive = ops.greater(lengths, t)
-        outputs.append(ops.where(alive, new_h, 0.0))
-        h = ops.where(alive, new_h, h)
-        c = None if c is None or new_c is None else ops.where(alive, new_c, c)
-    return _stack(outputs, 0), h, c
+            return kept, kept[:1]
+        alive = ops.greater(lengths, elements[1])
+        return [ops.where(alive, v, old) for v, old in zip(kept, state, strict=True)], [
+            ops.where(alive, kept[0], 0.0)
+        ]
+
+    count = ops.iota(shape=(x.shape[0],), axis=0, dtype=int64)
+    state = [d.h] if d.c is None else [d.h, d.c]
+    last, (y,) = looped(call.importer, turn, state, [from_input, count], x.shape[0])
+    return y, last[0], last[1] if d.c is not None else None
 
 
 def _gate(v: Value, number: int, hidden: int) -> Value:

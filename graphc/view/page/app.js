@@ -21,7 +21,7 @@ steps.forEach((step, i) => {
     shownBy.set(id, known);
   }
 });
-const state = { step: 0, open: new Set(), shut: new Set(), at: "", theme: "auto", zoom: 0, hits: [] };
+const state = { step: 0, open: new Set(), shut: new Set(), at: "", theme: "auto", zoom: 0, hits: [], wide: false };
 let shown = null, player = 0, drawnFor = "";
 
 const isClosed = id => begin.has(id) ? !state.open.has(id) : state.shut.has(id);
@@ -47,7 +47,8 @@ function redraw() {
 }
 
 function resize(room = $("figure").clientWidth) {
-  if (!state.zoom) state.fit = Math.min(laidOut ? 1.3 : 1, Math.max((room - 36) / shown.width, picture.layout === "map" ? 0.5 : laidOut ? 0.75 : 0.55));
+  const most = (laidOut ? 1.3 : 1) * (state.wide ? 1.6 : 1);  // to be seen from the back of a lecture hall
+  if (!state.zoom) state.fit = Math.min(most, Math.max((room - 36) / shown.width, { map: 0.5, flow: 0.6, circuit: 0.75 }[picture.layout] ?? 0.55));
   const scale = state.zoom || state.fit;
   shown.svg.setAttribute("width", Math.round(shown.width * scale));
   shown.svg.setAttribute("height", Math.round(shown.height * scale));
@@ -79,6 +80,7 @@ function paint() {
   paintStory(step);
   paintDetails();
   document.documentElement.dataset.theme = state.theme;
+  document.documentElement.classList.toggle("wide", state.wide);
   $("theme").textContent = `Theme: ${state.theme}`;
   writeHash();
 }
@@ -114,7 +116,7 @@ function paintDetails() {
   panel.dataset.of = key;
   const node = nodes.get(key) ?? shown.boxes.get(key)?.node;
   if (!node) {
-    panel.replaceChildren(element("p", "Choose a box, or step with n."));
+    panel.replaceChildren(element("p", steps.length ? "Choose a box, or step with n." : "Choose a box."));
     return;
   }
   const list = document.createElement("dl");
@@ -172,6 +174,12 @@ function choose(id, focus = true) {
   if (box) bring(box, focus);
 }
 
+/** Keep what is talked about in sight after the picture has changed its size. */
+function stay() {
+  const id = state.at || steps[state.step - 1]?.at, box = id && shown.boxes.get(shown.stands.get(id) ?? id);
+  if (box) bring(box, false);
+}
+
 function bring(box, focus) {
   box.element.scrollIntoView({ block: "nearest", inline: "nearest" });
   if (focus) box.element.focus({ preventScroll: true });
@@ -215,7 +223,7 @@ function goTo(step) {
   state.at = steps[state.step - 1]?.at ?? "";
   paint();
   const at = steps[state.step - 1]?.at, box = at && shown.boxes.get(shown.stands.get(at) ?? at);
-  if (box) bring(box, false);
+  if (box) bring(box, focused() !== "");
   if (state.step === steps.length) stop();
 }
 
@@ -238,6 +246,7 @@ function stop() {
 function zoom(factor) {
   state.zoom = factor ? Math.max(0.1, Math.min(4, (state.zoom || state.fit) * factor)) : 0;
   resize();
+  stay();
 }
 
 /** The box on the other side of the mirror. */
@@ -300,11 +309,12 @@ const KEYS = [
   ["ArrowUp", laidOut ? "To the box above" : "To what the box is made of", walk], ["ArrowDown", laidOut ? "To the box below" : "To who reads it", walk],
   ["ArrowLeft", SIDEWAYS[0], walk], ["ArrowRight", SIDEWAYS[1], walk],
   ["m", "From an operation to its gradient, and back", () => { const other = mirrorOf(state.at); if (other) choose(other); }],
-  ["Enter", "Details of the box", () => { state.at = focused() || state.at; paint(); $("details").focus(); }],
+  ["Enter", "Details of the box", () => { state.at = focused() || state.at; state.wide = false; paint(); resize(); $("details").focus(); }],
   ["e", "Open or close the module of the box", () => toggle(focused() || state.at)],
   ["E", "Open all modules", () => setAll(false)], ["C", "Close all modules", () => setAll(true)],
   ["/", "Search; Enter goes to the next", () => $("query").focus()],
   ["+", "Larger", () => zoom(1.25)], ["-", "Smaller", () => zoom(0.8)], ["0", "Fit", () => zoom(0)],
+  ["d", "Hide or show the details", () => { state.wide = !state.wide; paint(); resize(); stay(); }],
   ["t", "Theme: auto, light, dark", () => { state.theme = { auto: "light", light: "dark", dark: "auto" }[state.theme]; paint(); }],
   ["?", "These keys", () => $("keys").showModal()],
   ["Escape", "Back to the picture", () => { state.at = ""; state.hits = []; $("query").value = ""; $("found").textContent = ""; stop(); paint(); document.querySelector(".box[tabindex='0']")?.focus(); }],
@@ -346,7 +356,7 @@ document.addEventListener("click", event => {
 $("graph").addEventListener("dblclick", event => { const box = event.target.closest(".box"); if (box) toggle(box.dataset.id); });
 $("graph").addEventListener("focusin", event => {
   const id = event.target.closest(".box")?.dataset.id;
-  if (id && id !== state.at) { state.at = id; paint(); }
+  if (id && id !== (shown.stands.get(state.at) ?? state.at)) { state.at = id; paint(); }
 });
 $("slider").addEventListener("input", () => { stop(); goTo(Number($("slider").value)); });
 $("query").addEventListener("input", () => search($("query").value));
@@ -356,7 +366,7 @@ addEventListener("resize", () => resize());
 addEventListener("hashchange", () => { if (location.hash.slice(1) !== hashNow()) { readHash(); paint(); } });
 
 function hashNow() {
-  const fields = { step: state.step || "", at: state.at, open: [...state.open].join(","), shut: [...state.shut].join(","), theme: state.theme === "auto" ? "" : state.theme };
+  const fields = { step: state.step || "", at: state.at, open: [...state.open].join(","), shut: [...state.shut].join(","), theme: state.theme === "auto" ? "" : state.theme, wide: state.wide ? 1 : "" };
   return Object.entries(fields).filter(([, value]) => value).map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join("&");
 }
 
@@ -372,6 +382,7 @@ function readHash() {
   state.at = nodes.has(fields.get("at")) || modules.includes((fields.get("at") ?? "").replace(BACK, "")) ? fields.get("at") : "";
   state.open = list("open");
   state.shut = list("shut");
+  state.wide = fields.get("wide") === "1";
   state.theme = ["light", "dark"].includes(fields.get("theme")) ? fields.get("theme") : "auto";
 }
 
@@ -386,3 +397,7 @@ for (const key of "EC") document.querySelector(`[data-key="${key}"]`).hidden = !
 readHash();
 paint();
 if (state.at) choose(state.at, false);
+else if (laidOut) {  // a wide picture begins where it begins to be read
+  const first = shown.boxes.values().next().value, figure = $("figure");
+  if (first) figure.scrollLeft += first.element.getBoundingClientRect().x - figure.getBoundingClientRect().x - figure.clientWidth / 3;
+}

@@ -181,17 +181,26 @@ def test_opset_and_ir_version():
     assert model.ir_version == 8
 
 
-def test_verify_finds_the_first_node_that_differs(monkeypatch):
+def test_verify_finds_the_first_node_that_differs(monkeypatch, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     graph, _ = traced("2-layer MLP")
     assert verify(graph).ok
+    export(graph, tmp_path / "net.onnx")
+    from graphc import ops
     from graphc.backends.onnx import operators
+    from graphc.frontends.onnx.operators import HANDLERS
 
-    monkeypatch.setitem(operators.SAME, "tanh", "Sin")
-    monkeypatch.setitem(operators.OPERATORS, "relu", lambda w, node, x: w.add("Sin", x, node.name))
+    monkeypatch.setitem(HANDLERS, ("", "Relu"), lambda call: ops.sin(call[0]))  # read wrongly
+    read = load(tmp_path / "net.onnx")
+    found = verify(read, source=tmp_path / "net.onnx")
+    assert not found.ok
+    assert read.value(found.first.name).node.op.name == "sin"
+    monkeypatch.setitem(
+        operators.OPERATORS, "relu", lambda w, node, x: w.add("Sin", x, node.name)
+    )  # written wrongly
     found = verify(graph)
     assert not found.ok
-    assert found.first is not None
+    assert graph.value(found.first.name).node.op.name == "relu"
     assert "differs from onnxruntime" in str(found)
 
 

@@ -122,3 +122,16 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     artefact = graphc.load("net.graphc")
     x = np.random.default_rng(0).normal(size=(2, 1, 8, 8)).astype(np.float32)
     assert artefact(x).shape == (2, 4)
+
+
+def test_verify_finds_the_first_node_that_differs(monkeypatch):
+    from graphc import verification
+    from graphc.frontends.torch.operators import OPERATORS
+
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
+    inputs = {"input": "float32[N,3]"}
+    assert verification.verify(net, inputs, against="torch").ok
+    monkeypatch.setitem(OPERATORS, "tanh", lambda x: x.sin())
+    found = verification.verify(net, inputs, against="torch")
+    assert not found.ok and found.first is not None
+    assert found.first.name == "1.sin"
