@@ -42,10 +42,8 @@ def pack_b(b: Any, width: int) -> Any:
     count, rest = -(-n // width), n % width
     whole = n - rest
     packed = np.empty((*batch, count, k, width), b.dtype)
-    if whole:
-        packed[..., : n // width, :, :] = np.moveaxis(
-            b[..., :whole].reshape(*batch, k, n // width, width), -2, -3
-        )
+    panels = b[..., :whole].reshape(*batch, k, n // width, width)
+    packed[..., : n // width, :, :] = np.moveaxis(panels, -2, -3)
     if rest:
         packed[..., -1, :, :rest] = b[..., whole:]
         packed[..., -1, :, rest:] = 0

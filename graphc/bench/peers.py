@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -44,13 +44,19 @@ def with_torch(graph: Graph, arrays: Arrays, threads: int) -> Contender:
 
 
 def with_onnxruntime(graph: Graph, arrays: Arrays, threads: int) -> Contender:
-    """ONNX Runtime, inputs and outputs bound beforehand."""
+    """ONNX Runtime on the graph as an ONNX model."""
+    return with_onnx_model(onnx_bytes(graph), [arrays[v.name] for v in graph.inputs], threads)
+
+
+def with_onnx_model(model: bytes | str, arrays: Sequence[np.ndarray], threads: int) -> Contender:
+    """ONNX Runtime on a model or the path of one, its inputs in order; inputs and outputs bound beforehand."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(onnx_bytes(graph), options, providers=["CPUExecutionProvider"])
-    given = {v.name: np.array(arrays[v.name]) for v in graph.inputs}
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = (each.name for each in session.get_inputs())
+    given = {name: np.array(array) for name, array in zip(names, arrays, strict=True)}
     answer = session.run(None, given)
     binding = session.io_binding()
     memory = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (*given.values(), *answer)]
