@@ -155,7 +155,7 @@ def plan_convolution(
     need = window_halo(node)
     stored, kept = (image_of(v, layouts) or as_planes(v) for v in (x, main))
     depthwise = node.attributes["groups"] == stored.channels > 1 and node.attributes["strides"] == (1, 1)
-    if layouts and depthwise and stored.block == kept.block == 1:
+    if layouts and depthwise and not any(v in layouts for v in (*kernel.inputs, *kernel.outputs)):
         return None  # one channel at a time needs no blocks, where nothing else does
     source = stored if stored.block == 1 and planar(node) else replace(stored, block=BLOCK)
     if any(have < least for have, least in zip(source.halo, need)):
