@@ -135,3 +135,27 @@ def test_verify_finds_the_first_node_that_differs(monkeypatch):
     found = verification.verify(net, inputs, against="torch")
     assert not found.ok and found.first is not None
     assert found.first.name == "1.sin"
+
+
+def test_a_checkpoint_in_safetensors_loads_as_it_is(tmp_path):
+    from safetensors.torch import save_file
+
+    def layers(nn):
+        return nn.ModuleDict(
+            {
+                "conv": nn.Conv2d(3, 4, 3), "up": nn.ConvTranspose2d(4, 2, 2), "norm": nn.BatchNorm2d(4),
+                "group": nn.GroupNorm(2, 4), "layer": nn.LayerNorm(5), "linear": nn.Linear(5, 6),
+                "embedding": nn.Embedding(7, 5), "lstm": nn.LSTM(5, 4, 2, bidirectional=True), "gru": nn.GRU(5, 4),
+                "attention": nn.MultiheadAttention(6, 2), "block": nn.TransformerEncoderLayer(6, 2, 8),
+            }
+        )  # fmt: skip
+
+    from graphc.weights import load_weights
+
+    theirs, ours = layers(nn), layers(graphc.nn)
+    save_file(theirs.state_dict(), tmp_path / "checkpoint.safetensors")
+    ours.load_state_dict(load_weights(tmp_path / "checkpoint.safetensors"))
+    wanted = theirs.state_dict()
+    assert ours.state_dict().keys() == wanted.keys()
+    for name, array in ours.state_dict().items():
+        np.testing.assert_array_equal(np.asarray(array), wanted[name].numpy(), err_msg=name)
