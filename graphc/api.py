@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import product
 from os import PathLike
 from pathlib import Path
@@ -177,7 +176,7 @@ def compile(
         source = onnx.read(model, inputs=inputs, name=name)
         return by_value.compiled(
             source, values or {},
-            partial(
+            functools.partial(
                 compile, dims=dims, sizes=sizes, weights=weights, backend=backend, cpu=cpu, threads=threads,
                 train=train, numerics=numerics, cache=cache,
             ),

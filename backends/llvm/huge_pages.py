@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.backends.llvm.digest import CHUNK
+
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-HUGE = (
-    1 << 20
-)  # bytes from which huge pages are asked for: a loop that reads all of them misses the first TLB else
+# Bytes from which huge pages are asked for: a loop that reads all of them misses the first TLB else.
+HUGE = 1 << 20
 PAGE = 2 << 20  # bytes of a huge page
-CHUNK = 4 << 20
 
 
 def page_memory(size: int) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ from graphc.ir.graph import Graph, Node
 from graphc.ir.printer import print_graph
 
 _LENGTHS = struct.Struct("<3Q")
-LARGEST = 3  # one model may take this part of the cache: VGG-16 fits
+LARGEST = 3  # one model may take a third of the cache
 
 
 def model_key(graph: Graph, target: Target, options: Sequence[object]) -> str | None:
@@ -74,10 +74,8 @@ def _arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _nodes(graph: Graph) -> list[Node]:
-    """The nodes of a graph and of those that are attributes of its nodes."""
+    """The nodes of a graph and of the bodies in it, however deep."""
     found = list(graph.nodes)
     for node in found:
-        found += [
-            inner for value in node.attributes.values() if isinstance(value, Graph) for inner in value.nodes
-        ]
+        found += [inner for body in node.bodies for inner in body.nodes]
     return found

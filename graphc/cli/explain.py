@@ -10,7 +10,7 @@ import click
 
 from graphc.cli.console import Console
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_at_work, model_options
+from graphc.cli.options import Request, data_option, load_model, model_at_work, model_options
 from graphc.cli.run import numbers_of
 from graphc.errors import UsageError, kinds, nearest
 
@@ -24,13 +24,7 @@ _CODE = re.compile(r'^    code(?:: ClassVar\[str\])? = "(GC\d{4})"$', re.MULTILI
 @click.option("--backward", is_flag=True, help="The chain rule instead, op by op.")
 @click.option("--latex", is_flag=True, help="With --backward: as LaTeX.")
 @click.option("--values", is_flag=True, help="With --backward: with numbers of one run.")
-@click.option(
-    "-x",
-    "--data",
-    multiple=True,
-    metavar="[NAME=]FILE",
-    help="With --backward: with the numbers of these inputs.",
-)
+@data_option("With --backward: with the numbers of these inputs.")
 @click.pass_context
 def command(
     context: click.Context, request: Request, after: str | None, train: bool, backward: bool, latex: bool,

@@ -89,6 +89,11 @@ def model_options(command: F, required: bool = True) -> F:
     return result
 
 
+def data_option(help: str) -> Callable[[F], F]:
+    """`-x`, the arrays of inputs, which `run.read_arrays` reads."""
+    return click.option("-x", "--data", multiple=True, metavar="[NAME=]FILE", help=help)
+
+
 @contextlib.contextmanager
 def model_at_work(console: Console) -> Iterator[None]:
     """Around all that imports or traces the user's program: its output is no result, its errors are its own."""

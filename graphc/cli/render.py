@@ -9,7 +9,7 @@ import click
 
 from graphc.cli.console import in_bytes
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, model_at_work, model_options
+from graphc.cli.options import Request, data_option, load_model, model_at_work, model_options
 from graphc.cli.run import numbers_of
 
 DRAWN = ("", ".svg", ".png", ".pdf")  # by a layout engine, which starts while the model is read
@@ -26,13 +26,7 @@ VIEWS = ("forward", "backward", "joint", "fusion", "memory", "passes")
 )
 @click.option("--view", type=click.Choice(VIEWS), default="joint", show_default=True)
 @click.option("--values", is_flag=True, help="Show numbers: run the graph once, with random inputs.")
-@click.option(
-    "-x",
-    "--data",
-    multiple=True,
-    metavar="[NAME=]FILE",
-    help="Show the numbers of these inputs: .npy files, or numbers, as -x x=-2.",
-)
+@data_option("Show the numbers of these inputs: .npy files, or numbers, as -x x=-2.")
 @click.option(
     "--show",
     metavar="WHAT",

@@ -16,7 +16,7 @@ import numpy as np
 from graphc import atomic
 from graphc.cli.console import Console, in_seconds, table
 from graphc.cli.main import Command, console_of
-from graphc.cli.options import Request, load_model, loaded, model_at_work, model_options
+from graphc.cli.options import Request, data_option, load_model, loaded, model_at_work, model_options
 from graphc.errors import ModelError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -30,12 +30,8 @@ _IN_JSON = 10_000  # numbers of an output in JSON
 
 @click.command(cls=Command)
 @model_options
-@click.option(
-    "-x",
-    "--data",
-    multiple=True,
-    metavar="[NAME=]FILE",
-    help=f"A .npy or .npz file, a number, a list as [[1, 2]], or {', '.join(FILLED)}; open sizes then come from --dim.",
+@data_option(
+    f"A .npy or .npz file, a number, a list as [[1, 2]], or {', '.join(FILLED)}; open sizes then come from --dim."
 )
 @click.option("-o", "--output", metavar="FILE", help="Where the outputs go: .npy for one, .npz for several.")
 @click.option("--threads", type=click.IntRange(1, 1024), default=None)

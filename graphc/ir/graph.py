@@ -91,6 +91,11 @@ class Node:
         self.outputs = tuple(Value(n, t, self, i) for i, (n, t) in enumerate(zip(names, types, strict=True)))
 
     @property
+    def bodies(self) -> list[Graph]:
+        """The graphs among the attributes, as the body of a loop."""
+        return [attribute for attribute in self.attributes.values() if isinstance(attribute, Graph)]
+
+    @property
     def output(self) -> Value:
         """The only output."""
         (value,) = self.outputs

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from graphc.ir.dims import Dim, linear_in, symbols_of
-from graphc.ir.graph import Graph, Node
+from graphc.ir.graph import Node
 from graphc.ir.op import Kind
 
 OF_NOTHING = ("sum", "prod")  # reductions with a value for no elements
@@ -19,7 +19,7 @@ def tightened(nodes: Iterable[Node], dims: Mapping[str, tuple[int, int | None]])
     """The ranges of symbols with the least size raised to what every node needs."""
     limits = dict(dims)
     nodes = list(nodes)
-    for body in (a for node in nodes for a in node.attributes.values() if isinstance(a, Graph)):
+    for body in (body for node in nodes for body in node.bodies):
         for name, (least, _) in body.dims.items():
             low, high = limits.get(name, (0, None))
             limits[name] = max(low, least), high

@@ -71,11 +71,10 @@ def verify(graph: Graph, symbols: Collection[str] = ()) -> Graph:
             _define(known, value, graph)
     bindable = {str(dim) for value in graph.inputs for dim in value.type.shape} | set(symbols)
     for node in graph.nodes:
-        for attribute in node.attributes.values():
-            if isinstance(attribute, Graph):
-                leaves = attribute.parameters + attribute.constants
-                _require(not leaves, 9, f"the body {attribute.name} has leaves that are no inputs", graph)
-                verify(attribute, bindable)
+        for body in node.bodies:
+            leaves = body.parameters + body.constants
+            _require(not leaves, 9, f"the body {body.name} has leaves that are no inputs", graph)
+            verify(body, bindable)
     for value in known.values():
         for dim in value.type.shape:
             for symbol in symbols_of(dim):

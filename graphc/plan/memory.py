@@ -14,9 +14,8 @@ import numpy as np
 
 from graphc.plan.buffers import Buffer
 
-SEARCH_WORK = (
-    500_000  # neighbours the search may look at; no clock, so that a plan depends on its graph alone
-)
+# Neighbours the search may look at; no clock, so that a plan depends on its graph alone.
+SEARCH_WORK = 500_000
 
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:

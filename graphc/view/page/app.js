@@ -266,12 +266,8 @@ function neighbour(id, direction) {
     const data = near.filter(([, b]) => b.node.role !== "parameter" && b.node.role !== "constant");
     return nearest(data.length ? data : near, ([u, v]) => Math.hypot(u - x, v - y));
   }
-  if (picture.layout === "map" && along.includes(direction)) {
-    const order = picture.nodes.map(n => n.id).filter(other => shown.boxes.has(other));
-    return order[order.indexOf(id) + sign] ?? "";
-  }
   if (laidOut) {
-    const order = byColumns();
+    const order = along.includes(direction) ? picture.nodes.map(n => n.id).filter(other => shown.boxes.has(other)) : byColumns();
     return order[order.indexOf(id) + sign] ?? "";
   }
   return nearest(others.filter(([, b]) => b.row === box.row && sign * (b.x - x) > 1), ([u]) => Math.abs(u - x));
